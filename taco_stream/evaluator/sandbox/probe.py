@@ -3,7 +3,8 @@
 A kernel's version says little: containers filter calls, distributions switch user namespaces off, a security module
 forbids mounts. So `layers_that_work` starts an interpreter of its own (this file as a script, isolated as the zygote
 is), which forks once per layer, puts the layer into effect in the fork, and sees whether an interpreter still works
-there: a module of the standard library that was not loaded must import. It prints the names of those that do.
+there: a module of the standard library that was not loaded must import. It prints the names of those that do, and
+to standard error what the kernel said of the others.
 
 Root's own user is tried without namespaces only: with them the zygote always has one.
 """
@@ -47,21 +48,32 @@ def available_plans() -> list[SandboxPlan]:
     return list(dict.fromkeys((best, best.without(Layer.LANDLOCK), outside, RLIMITS_ONLY)))
 
 
-@functools.cache
 def layers_that_work() -> frozenset[Layer]:
-    """The layers that can be put into effect here, by one trial each; found out once per process."""
+    """The layers that can be put into effect here, by one trial each."""
+    return frozenset(map(Layer, trial()[0].split()))
+
+
+def refusals() -> dict[Layer, str]:
+    """What was said of the layers that were tried and do not work here."""
+    lines = (line.partition(": ") for line in trial()[1].splitlines())
+    return {Layer(name): reason for name, _, reason in lines if name in list(Layer)}
+
+
+@functools.cache
+def trial() -> tuple[str, str]:
+    """What the interpreter of its own printed, and what it wrote to standard error; run once per process."""
     package = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
     with tempfile.TemporaryDirectory(prefix="taco-stream-probe-") as scratch:
-        trial = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-I", "-S", os.path.abspath(__file__), scratch, package],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=TRIAL_SECONDS,
             check=False,
             env={"PATH": "/usr/bin:/bin"},
         )
-    return frozenset(map(Layer, trial.stdout.decode().split()))
+    return done.stdout.decode(), done.stderr.decode(errors="replace")
 
 
 def works(layers: Sequence[Layer], scratch: str) -> bool:
@@ -71,7 +83,8 @@ def works(layers: Sequence[Layer], scratch: str) -> bool:
         try:
             enter_zygote(SandboxPlan(frozenset(layers)), scratch)
             __import__("this_module_is_missing" if "wave" in sys.modules else "wave")
-        except BaseException:
+        except BaseException as error:
+            print("+".join(layers), error, sep=": ", file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
     return os.waitpid(child, 0)[1] == 0
