@@ -67,8 +67,7 @@ def trial() -> tuple[str, str]:
         done = subprocess.run(
             [sys.executable, "-I", "-S", os.path.abspath(__file__), scratch, package],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=TRIAL_SECONDS,
             check=False,
             env={"PATH": "/usr/bin:/bin"},
