@@ -210,5 +210,16 @@ def prompt(
     print_prompt(problem, resolve(flags, config))
 
 
+@app.command()
+def doctor(
+    run_directory: Annotated[Path, typer.Argument(help="Where a run would be written.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> None:
+    """Say what this machine offers a run, from the sandbox to the disk, and what to do about what is missing."""
+    from taco_stream.doctor.examination import examine
+
+    raise typer.Exit(examine(run_directory, as_json=json))
+
+
 if __name__ == "__main__":
     main()

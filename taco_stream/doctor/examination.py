@@ -1,0 +1,77 @@
+"""The command `taco-stream doctor`: what this machine offers a run, and what to do about what is missing.
+
+It reads (`readings`), judges (`findings`) and prints: a table, then each remedy as one line that can be copied.
+"""
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from taco_stream.doctor import findings, readings
+from taco_stream.doctor.findings import Finding, Level
+from taco_stream.store.manifest import hardware
+
+LIMITS = ("AS", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
+COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "bold red"}
+
+
+def examine(directory: Path, *, as_json: bool) -> int:
+    """Prints what was found to standard output; 0 where a run in `directory` can start here, else 1."""
+    found = findings_here(directory)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    else:
+        print_findings(found, Console(file=sys.stdout, highlight=False))
+    return 0 if can_start(found) else 1
+
+
+def can_start(found: Sequence[Finding]) -> bool:
+    """Whether a run can start, and judges rightly, where this was found."""
+    return all(each.level is not Level.PROBLEM for each in found)
+
+
+def findings_here(directory: Path) -> list[Finding]:
+    """Everything found on this machine, by topic."""
+    if platform.system() != "Linux":
+        remedy = "use Linux 5.3 or later, in a virtual machine or container if need be"
+        return [Finding("system", Level.PROBLEM, f"programs cannot be judged on {platform.system()}", remedy)]
+    from huggingface_hub import constants, get_token
+
+    cores = len(os.sched_getaffinity(0))
+    limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in LIMITS}
+    group = readings.read_control_group(readings.text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
+    return [
+        *findings.sandbox_findings(readings.read_sandbox()),
+        findings.verdict_finding(readings.read_verdict()),
+        *findings.limit_findings(limits, cores),
+        findings.core_finding(cores, group.cores),
+        *findings.memory_findings(*readings.read_memory(), group.memory_bytes, cores),
+        findings.group_finding(group),
+        *findings.accelerator_findings(readings.read_torch(), hardware()["accelerators"]),
+        findings.disk_finding(readings.read_place("runs", directory), is_needed=True),
+        findings.disk_finding(readings.read_place("HF_HOME", Path(constants.HF_HOME)), is_needed=False),
+        *findings.package_findings(readings.read_packages()),
+        findings.hub_finding(has_token=get_token() is not None, is_offline=constants.HF_HUB_OFFLINE),
+    ]
+
+
+def print_findings(found: Sequence[Finding], console: Console) -> None:
+    """Prints a table, what to do, and what it comes to."""
+    table = Table("topic", "", "what was found", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for each in found:
+        table.add_row(each.topic, Text(each.level, style=COLOURS[each.level]), Text(each.text))
+    console.print(table)
+    console.print()
+    for each in found:
+        if each.remedy:
+            console.print(f"{each.topic}: {each.remedy}", soft_wrap=True, markup=False)
+    console.print("a run can start here" if can_start(found) else "a run cannot start here: see the problems above")

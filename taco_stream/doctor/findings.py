@@ -1,0 +1,311 @@
+"""What readings of a machine mean for a run: pure functions from what was read to findings.
+
+A problem keeps a run from starting here, or from judging rightly. A note means that it works with less. What can be
+done about either, or to have more, is the finding's remedy: a command, a flag or a sentence.
+"""
+
+import enum
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from resource import RLIM_INFINITY
+
+import msgspec
+
+from taco_stream import __version__
+from taco_stream.evaluator.pool import EvaluatorSettings
+from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
+from taco_stream.evaluator.sandbox.probe import FORCED_TIER
+from taco_stream.evaluator.sandbox.rlimits import DESCRIPTORS, THREADS
+from taco_stream.types import Status, Verdict
+
+LITTLE_DISK_BYTES = 5 * 10**9
+LITTLE_MEMORY_BYTES = 1 << 30
+"""The demo was seen to take 589 MiB."""
+
+STACK_BYTES = 8 << 20
+"""Linux's usual limit. Half of it ended a cached function 10,000 calls deep, which this much let pass."""
+
+NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "ceph", "beegfs", "gpfs", "fuse.sshfs"}
+
+SWITCHES = {
+    "kernel.unprivileged_userns_clone": (0, 1, "user namespaces are switched off for ordinary users"),
+    "kernel.apparmor_restrict_unprivileged_userns": (1, 0, "AppArmor takes the rights from ordinary users' namespaces"),
+    **{
+        f"user.max_{kind}_namespaces": (0, 10000, f"the limit of {kind} namespaces is 0")
+        for kind in ("user", "mnt", "net", "pid", "ipc", "uts")
+    },
+}
+"""Settings of the kernel that can forbid namespaces: the value that does, one that does not, and what it means."""
+
+KERNELS = {
+    Layer.NAMESPACES: "use a kernel with CONFIG_USER_NS",
+    Layer.LANDLOCK: "use Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK",
+    Layer.SECCOMP: "use a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
+}
+
+
+class Level(enum.StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was found, and what to do about it where something can be done."""
+
+    topic: str
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
+    """How programs can be confined here, the strongest tier first, and what may stand in the way of the rest.
+
+    `forced` is the tier that the environment names, if any. `security_modules` is empty where the kernel does not show
+    them; `landlock_version` is 0 where there is none.
+    """
+
+    tiers: tuple[str, ...]
+    working: frozenset[Layer]
+    forced: str = ""
+    refusals: Mapping[Layer, str] = {}
+    switches: Mapping[str, int] = {}
+    security_modules: str = ""
+    landlock_version: int = 0
+    is_filtered: bool = False
+
+
+class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """What the control group of this process, and those above it, leave to it; None is no limit."""
+
+    version: int
+    path: str
+    memory_bytes: int | None
+    cores: float | None
+    is_delegated: bool
+
+
+class Device(msgspec.Struct, frozen=True):
+    """One accelerator."""
+
+    name: str
+    memory_bytes: int
+    has_bfloat16: bool
+
+
+class Torch(msgspec.Struct, frozen=True, kw_only=True):
+    """What torch says of itself: the CUDA version it was built for (None: without) and the devices it can use."""
+
+    cuda: str | None = None
+    devices: tuple[Device, ...] = ()
+    failure: str = ""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that a run writes to or below, and why it cannot where that is so."""
+
+    name: str
+    path: str
+    free_bytes: int
+    file_system: str
+    failure: str = ""
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A requirement of ours; `extra` is empty where it is always needed, `installed` where it is missing."""
+
+    name: str
+    least: str
+    extra: str
+    installed: str
+
+
+def sandbox_findings(seen: Sandbox) -> list[Finding]:
+    """The tier that programs run behind, and for each layer that is missing why and what turns it on."""
+    try:
+        used = SandboxPlan.from_tier(seen.forced or seen.tiers[0])
+    except ValueError:
+        text = f"{FORCED_TIER}={seen.forced} names no tier"
+        return [Finding("sandbox", Level.PROBLEM, text, f"unset {FORCED_TIER}")]
+    remedy = f"unset {FORCED_TIER}" if seen.forced else ""
+    if used.lacks:
+        text = f"a run refuses to start: {used.tier} lacks {used.lacks}"
+        remedy = remedy or "turn on what is missing, or --unsafe-no-sandbox for programs that you wrote yourself"
+        first = Finding("sandbox", Level.PROBLEM, text, remedy)
+    elif seen.forced:
+        first = Finding("sandbox", Level.NOTE, f"{used.tier}, forced by {FORCED_TIER}", remedy)
+    else:
+        version = f" (Landlock {seen.landlock_version})" if seen.landlock_version else ""
+        text = f"{used.tier}{version}, the strongest; also available: {', '.join(map(_ranked, seen.tiers[1:]))}"
+        first = Finding("sandbox", Level.OK, text)
+    missing = [layer for layer in (Layer.LANDLOCK, Layer.SECCOMP) if layer not in seen.working]
+    if not seen.working & {Layer.NAMESPACES, Layer.ROOT_NAMESPACES}:
+        missing.insert(0, Layer.NAMESPACES)
+    return [first, *(missing_layer(layer, seen) for layer in missing)]
+
+
+def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
+    """Why a layer does not work, in the plainest words there are for it, and what would change that."""
+    reason, remedy = "the kernel lacks it or does not allow it", KERNELS[layer]
+    modules = seen.security_modules.split(",")
+    stops = [name for name, value in seen.switches.items() if value == SWITCHES[name][0]]
+    if layer is Layer.NAMESPACES and stops:
+        reason = "; ".join(f"{SWITCHES[name][2]} ({name})" for name in stops)
+        remedy = f"sudo sysctl -w {' '.join(f'{name}={SWITCHES[name][1]}' for name in stops)}"
+    elif layer is Layer.LANDLOCK and seen.security_modules and layer not in modules:
+        reason = "it is not among the security modules that the kernel was started with"
+        remedy = f"start the kernel with lsm={','.join([layer, *modules])} (GRUB_CMDLINE_LINUX in /etc/default/grub)"
+    elif seen.is_filtered:
+        reason = "a filter lies over the system calls of this process, as containers have one"
+        remedy = "start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+    said = f" [{seen.refusals[layer]}]" if layer in seen.refusals else ""
+    return Finding("sandbox", Level.NOTE, f"no {layer}: {reason}{said}", remedy)
+
+
+def verdict_finding(verdict: Verdict) -> Finding:
+    """Whether the evaluator judges rightly: the verdict is that on a right program."""
+    if verdict.status is Status.PASSED:
+        return Finding("evaluator", Level.OK, f"a right program passed, behind {verdict.sandbox_tier}")
+    text = f"a right program did not pass, its verdict is {verdict.status}: {verdict.detail}"
+    return Finding("evaluator", Level.PROBLEM, text, "mend what else was found first, then ask again")
+
+
+def limit_findings(limits: Mapping[str, tuple[int, int]], cores: int) -> list[Finding]:
+    """Which resource limits, soft and hard by name, are below what a test is given or a run needs."""
+    judging = EvaluatorSettings()
+    given = {
+        "AS": judging.memory_limit_bytes,
+        "CPU": int(judging.time_limit_seconds * judging.time_limit_factor) + 1,
+        "FSIZE": judging.output_limit_bytes,
+        "NOFILE": DESCRIPTORS,
+        "NPROC": THREADS,
+    }
+    findings = []
+    for name, needed in given.items():
+        if _is_below(limits[name][1], needed):
+            text = f"hard limit {name} is {limits[name][1]:,}; a test is given {needed:,}, so right programs would fail"
+            findings.append(Finding("limits", Level.PROBLEM, text, _raised(name)))
+    # Seen: 2, 8 and 16 workers ran with 32, 48 and 64 descriptors, and did not with 24, 32 and 48.
+    if _is_below(limits["NOFILE"][0], needed := 32 + 4 * cores):
+        text = f"{limits['NOFILE'][0]} files may be open; a run on {cores} cores needs {needed}"
+        findings.append(Finding("limits", Level.PROBLEM, text, _raised("NOFILE")))
+    if _is_below(limits["STACK"][0], STACK_BYTES):
+        text = f"the stack is {limits['STACK'][0] >> 10} KiB: deep recursion that passes elsewhere crashes here"
+        findings.append(Finding("limits", Level.NOTE, text, f"ulimit -s {STACK_BYTES >> 10}"))
+    enough = f"{limits['NOFILE'][0]} open files, and every other is enough for a test"
+    return findings or [Finding("limits", Level.OK, enough)]
+
+
+def core_finding(usable: int, granted: float | None) -> Finding:
+    """How many cores there are, and whether the control group grants as many."""
+    if granted is not None and granted < usable:
+        text = f"{usable}, of which the control group grants {granted:g}: one evaluator worker for each would be many"
+        return Finding("cores", Level.NOTE, text, f"--workers {max(1, int(granted))}")
+    return Finding("cores", Level.OK, f"{usable}, an evaluator worker for each")
+
+
+def memory_findings(total: int, free: int, limit: int | None, cores: int) -> list[Finding]:
+    """Whether memory, in bytes, is enough for the demo, and for the largest test on every core at once."""
+    total, free = min(total, limit or total), min(free, limit or free)
+    findings = []
+    if free < LITTLE_MEMORY_BYTES:
+        text = f"{_gib(free)} free, which is little: the demo alone takes 0.6 GiB"
+        findings.append(Finding("memory", Level.NOTE, text, "end other programs, or raise the limit"))
+    at_most = EvaluatorSettings().memory_limit_bytes
+    if cores * at_most > total:
+        text = f"{_gib(total)}; tests on {cores} cores may take {_gib(at_most)} each"
+        remedy = f"--workers {max(1, total // at_most)} or --memory-limit {(total // cores) >> 20}"
+        findings.append(Finding("memory", Level.NOTE, text, remedy))
+    bound = " allowed by the control group" if limit == total else ""
+    return findings or [Finding("memory", Level.OK, f"{_gib(total)}{bound}, {_gib(free)} free")]
+
+
+def group_finding(group: ControlGroup) -> Finding:
+    """Which control group this process is in. A run makes none of its own, so that any will do."""
+    delegated = "delegated" if group.is_delegated else "not delegated"
+    return Finding("control group", Level.OK, f"version {group.version}, {delegated} (a run needs none): {group.path}")
+
+
+def accelerator_findings(torch: Torch, shown_by_driver: str) -> list[Finding]:
+    """What models run on. `shown_by_driver` names the devices the driver knows, which torch need not be able to use."""
+    again = "pip install --force-reinstall torch"
+    if torch.failure:
+        return [Finding("accelerator", Level.PROBLEM, f"torch does not load: {torch.failure}", again)]
+    if not torch.devices and shown_by_driver != "none":
+        build = f"torch was built for CUDA {torch.cuda}" if torch.cuda else "this torch was built without CUDA"
+        remedy = f"install a driver for CUDA {torch.cuda} or later" if torch.cuda else again
+        return [Finding("accelerator", Level.NOTE, f"{shown_by_driver} cannot be used: {build}", remedy)]
+    if not torch.devices:
+        return [Finding("accelerator", Level.OK, "none: models run on the CPU, which is fine for the demo")]
+    return [_device(device, torch.cuda) for device in torch.devices]
+
+
+def disk_finding(place: Place, *, is_needed: bool) -> Finding:
+    """Whether a folder can be written, and holds what is coming."""
+    text = f"{place.name}: {place.path} ({place.file_system}), {place.free_bytes / 1e9:.1f} GB free"
+    if place.failure:
+        remedy = "name another run directory" if is_needed else f"set {place.name} to a folder of yours"
+        level = Level.PROBLEM if is_needed else Level.NOTE
+        return Finding("disk", level, f"{place.name}: {place.path} cannot be written: {place.failure}", remedy)
+    if place.file_system in NETWORK_FILE_SYSTEMS:
+        return Finding("disk", Level.NOTE, f"{text}; locks may not hold between machines", "use a local disk")
+    if place.free_bytes < LITTLE_DISK_BYTES:
+        return Finding("disk", Level.NOTE, f"{text}, which is little", "make room, or use another disk")
+    return Finding("disk", Level.OK, text)
+
+
+def package_findings(packages: Sequence[Package]) -> list[Finding]:
+    """Which packages a run needs and lacks, and which extras are not installed."""
+    shown = [f"{each.name} {each.installed}" for each in packages if each.name in ("torch", "transformers")]
+    text = ", ".join([f"Python {platform.python_version()}", f"taco-stream {__version__}", *shown])
+    findings = [Finding("versions", Level.OK, text)]
+    for each in packages:
+        if not each.extra and _release(each.installed) < _release(each.least):
+            text = f"{each.name} {each.installed or 'is missing'}: {each.least} or later is needed"
+            findings.append(Finding("versions", Level.PROBLEM, text, f"pip install '{each.name}>={each.least}'"))
+    if absent := [each for each in packages if each.extra and not each.installed]:
+        text = f"optional, not installed: {', '.join(each.name for each in absent)}"
+        extras = ",".join(dict.fromkeys(each.extra for each in absent))
+        findings.append(Finding("versions", Level.OK, text, f"pip install 'taco-stream[{extras}]'"))
+    return findings
+
+
+def hub_finding(*, has_token: bool, is_offline: bool) -> Finding:
+    """What can be had from the hub."""
+    text = "a token is set" if has_token else "no token: public models and datasets only"
+    remedy = "" if has_token else "hf auth login, or HF_TOKEN, for gated and private ones"
+    if is_offline:
+        return Finding("hub", Level.NOTE, "off: only what is in the cache", "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
+    return Finding("hub", Level.OK, text, remedy)
+
+
+def _ranked(tier: str) -> str:
+    return tier if SandboxPlan.from_tier(tier).meets_floor else f"{tier} (below the floor)"
+
+
+def _device(device: Device, cuda: str | None) -> Finding:
+    text = f"{device.name}, {_gib(device.memory_bytes)}, CUDA {cuda}"
+    if not device.has_bfloat16:
+        return Finding("accelerator", Level.NOTE, f"{text}, no bfloat16", "--dtype float16")
+    return Finding("accelerator", Level.OK, f"{text}, bfloat16")
+
+
+def _is_below(limit: int, needed: int) -> bool:
+    return limit != RLIM_INFINITY and limit < needed
+
+
+def _raised(limit: str) -> str:
+    return f"sudo prlimit --pid $$ --{limit.lower()}={'65536' if limit == 'NOFILE' else 'unlimited'}"
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, by which versions compare; none where there is no version."""
+    return tuple(map(int, re.findall(r"\d+", re.split(r"[^\d.]", version)[0])))
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

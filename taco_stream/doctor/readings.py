@@ -1,0 +1,201 @@
+"""What a machine says of itself: thin readers that judge nothing.
+
+What can be tried is tried: every layer of the sandbox by the evaluator's own probe, a right program by the evaluator
+itself, and writing, syncing and locking by the store's own functions, in a folder that is gone again afterwards. torch
+is asked by an interpreter of its own, which runs this file as its main module.
+
+Not covered: the hub is not called, and whether a given model fits is known only when it is loaded.
+"""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from taco_stream.doctor.findings import SWITCHES, ControlGroup, Device, Package, Place, Sandbox, Torch
+from taco_stream.errors import EvaluatorError, RunInUseError, StoreError
+from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
+from taco_stream.evaluator.sandbox import landlock
+from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals
+from taco_stream.store.atomic import write_atomically
+from taco_stream.store.lock import exclusive
+from taco_stream.types import Problem, Status, Verdict
+
+TORCH_SECONDS = 60.0
+NO_LIMIT = 1 << 60
+"""The first version of control groups writes no limit as a number beyond this."""
+
+REQUIREMENT = re.compile(r"([\w.-]+)>=([\d.]+)(?:; extra == '(\w+)')?")
+"""The only form in which our own metadata states a requirement."""
+
+TRIAL = Problem(problem_id="doctor", position=0, question="", tests='{"inputs": ["7\\n"], "outputs": ["7\\n"]}')
+
+
+def read_sandbox() -> Sandbox:
+    """Tries every layer, and reads what may keep a layer from working."""
+    switches = {name: text_of(Path("/proc/sys", *name.split("."))) for name in SWITCHES}
+    return Sandbox(
+        tiers=tuple(plan.tier for plan in available_plans()),
+        working=layers_that_work(),
+        forced=os.environ.get(FORCED_TIER, ""),
+        refusals=refusals(),
+        switches={name: int(value) for name, value in switches.items() if value},
+        security_modules=text_of(Path("/sys/kernel/security/lsm")),
+        landlock_version=read_landlock_version(),
+        is_filtered=bool(re.search(r"^Seccomp:\s+[12]$", text_of(Path("/proc/self/status")), re.MULTILINE)),
+    )
+
+
+def read_landlock_version() -> int:
+    """The kernel's version of Landlock, 0 where there is none."""
+    try:
+        return landlock.version()
+    except OSError:
+        return 0
+
+
+def read_verdict() -> Verdict:
+    """The evaluator's verdict on a right program, under the sandbox that there is."""
+
+    async def judge() -> Verdict:
+        async with Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True)) as evaluator:
+            return await evaluator.judge(TRIAL, "print(input())")
+
+    try:
+        return anyio.run(judge)
+    except EvaluatorError as error:
+        return Verdict(status=Status.INFRASTRUCTURE_ERROR, detail=str(error))
+
+
+def read_memory() -> tuple[int, int]:
+    """The machine's memory in bytes: all of it, and what is free."""
+    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text_of(Path("/proc/meminfo")), re.MULTILINE))
+    return int(kilobytes["MemTotal"]) << 10, int(kilobytes["MemAvailable"]) << 10
+
+
+def read_control_group(membership: str, root: Path) -> ControlGroup:
+    """The limits in force, from the text of `/proc/self/cgroup` and the trees of control groups mounted below `root`.
+
+    A limit of any group above binds as well. In a container the tree may begin at our own group, whose path is longer.
+    """
+    lines = [line.split(":", 2) for line in membership.splitlines()]
+    paths = {name: path for _, names, path in lines for name in names.split(",")}
+
+    def upwards(tree: Path, controller: str, name: str) -> Iterator[list[str]]:
+        folder = tree / paths.get(controller, "/").lstrip("/")
+        for each in (folder, *folder.parents):
+            if each.is_relative_to(tree) and (text := text_of(each / name)):
+                yield text.split()
+
+    if is_second := (root / "cgroup.controllers").exists():
+        memory, cores = upwards(root, "", "memory.max"), upwards(root, "", "cpu.max")
+    else:
+        memory = upwards(root / "memory", "memory", "memory.limit_in_bytes")
+        quotas, periods = (upwards(root / "cpu", "cpu", f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        cores = ([*quota, *period] for quota, period in zip(quotas, periods, strict=False))
+    path = paths.get("" if is_second else "memory", "/")
+    return ControlGroup(
+        version=2 if is_second else 1,
+        path=path,
+        memory_bytes=min((int(most) for (most,) in memory if most.isdigit() and int(most) < NO_LIMIT), default=None),
+        cores=min((int(quota) / int(period) for quota, period in cores if quota.isdigit()), default=None),
+        is_delegated=is_second and os.access(root / path.lstrip("/") / "cgroup.procs", os.W_OK),
+    )
+
+
+def read_torch() -> Torch:
+    """What torch says in an interpreter of its own."""
+    command = [sys.executable, "-m", "taco_stream.doctor.readings"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_SECONDS, check=True)
+    except subprocess.TimeoutExpired:
+        return Torch(failure=f"no answer within {TORCH_SECONDS:.0f} s")
+    except subprocess.CalledProcessError as error:
+        return Torch(failure=(error.stderr.strip() or f"exit code {error.returncode}").splitlines()[-1])
+    return msgspec.json.decode(done.stdout, type=Torch)
+
+
+def tell_torch() -> None:
+    """Prints what torch sees as JSON."""
+    import torch
+
+    properties = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    # The first devices that compute in bfloat16 are of compute capability 8.
+    devices = tuple(Device(each.name, each.total_memory, each.major >= 8) for each in properties)
+    sys.stdout.write(msgspec.json.encode(Torch(cuda=torch.version.cuda, devices=devices)).decode())
+
+
+def read_place(name: str, path: Path) -> Place:
+    """Tries the nearest folder that exists at or above `path`."""
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
+    number = there.stat().st_dev
+    mounts = [line.split() for line in text_of(Path("/proc/self/mountinfo")).splitlines()]
+    kinds = [each[each.index("-") + 1] for each in mounts if each[2] == f"{os.major(number)}:{os.minor(number)}"]
+    return Place(
+        name=name,
+        path=str(path.absolute()),
+        free_bytes=shutil.disk_usage(there).free,
+        file_system=kinds[-1] if kinds else "unknown file system",
+        failure=failure_of_writing(there),
+    )
+
+
+def failure_of_writing(folder: Path) -> str:
+    """Why the store cannot work in a folder; empty where it can."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".taco-stream-doctor-", dir=folder) as name:
+            scratch = Path(name)
+            write_atomically(scratch / "file", b"doctor")
+            with exclusive(scratch):
+                return "" if is_locked(scratch) else "a lock does not hold there"
+    except OSError as error:
+        return error.strerror or str(error)
+    except StoreError as error:
+        return str(error)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another run would be refused."""
+    try:
+        with exclusive(folder):
+            return False
+    except RunInUseError:
+        return True
+
+
+def read_packages() -> list[Package]:
+    """What our own metadata requires, but for development, and what of it is installed."""
+    try:
+        requirements = importlib.metadata.requires("taco-stream") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    stated = [match.groups(default="") for match in map(REQUIREMENT.fullmatch, requirements) if match]
+    return [Package(name, least, extra, installed_version(name)) for name, least, extra in stated if extra != "dev"]
+
+
+def installed_version(name: str) -> str:
+    """The version of an installed package, empty where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def text_of(path: Path) -> str:
+    """The content of one of the kernel's files, empty where there is none to read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    tell_torch()
