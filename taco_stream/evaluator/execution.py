@@ -18,10 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import msgspec
+
 from taco_stream.evaluator.checkers.official import NAMES_NUMPY
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
-from taco_stream.evaluator.zygote import PACKED_END, PACKED_TEST
+from taco_stream.evaluator.zygote import PACKED_END, PACKED_TEST, StartedProgram
 
 ANSWER_SECONDS = 10.0
 """How long beyond a test's wall limit the zygote may take to answer before it counts as broken."""
@@ -31,8 +33,9 @@ COMPILED_SECONDS = 60.0
 five seconds of it ten and more, and that would be taken for a broken zygote."""
 
 
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1"}
-"""All that programs find in theirs. numpy's library would start threads, and a zygote that forks must have none."""
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1", "LD_BIND_NOW": "1"}
+"""All that programs find in theirs. numpy's library would start threads, and a zygote that forks must have none. A C
+function is found once in the zygote, and not at its first call in every test."""
 
 
 ISOLATED = ("-s", "-S", "-P")
@@ -41,13 +44,6 @@ ISOLATED = ("-s", "-S", "-P")
 
 class ZygoteError(Exception):
     """The zygote died or does not answer."""
-
-
-class Form(NamedTuple):
-    """One text of a program as it is executed; `has_header` where the header's names need not be given to it."""
-
-    text: str
-    has_header: bool = False
 
 
 class Execution(NamedTuple):
@@ -71,13 +67,16 @@ class Zygotes:
         self._lean = Zygote(plan)
         self._with_numpy: Zygote | None = None
 
-    def program(self, forms: Sequence[Form]) -> "RunningProgram":
-        """Starts a program process with the forms of one program. Raises `ZygoteError` where the zygote is gone."""
-        if not any(NAMES_NUMPY.search(form.text) for form in forms):
-            return self._lean.program(forms)
+    def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
+        """Starts a program process. Raises `ZygoteError` where the zygote is gone.
+
+        `forms` are the texts of one program as one comparison mode or another executes it.
+        """
+        if not any(map(NAMES_NUMPY.search, forms)):
+            return self._lean.program(forms, limits)
         if self._with_numpy is None:
             self._with_numpy = Zygote(self.plan, with_numpy=True)
-        return self._with_numpy.program(forms)
+        return self._with_numpy.program(forms, limits)
 
     def restart(self) -> None:
         """Replaces the zygotes and everything below them."""
@@ -100,10 +99,10 @@ class Zygote:
         self._with_numpy = with_numpy
         self._start()
 
-    def program(self, forms: Sequence[Form]) -> "RunningProgram":
-        """Starts a program process with the forms of one program. Raises `ZygoteError` where the zygote is gone."""
+    def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
+        """Starts a program process. Raises `ZygoteError` where the zygote is gone."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        descriptor = memory_file(json.dumps([form._asdict() for form in forms]).encode())
+        descriptor = memory_file(msgspec.json.encode(StartedProgram(forms, limits.memory_bytes, limits.output_bytes)))
         try:
             socket.send_fds(self._link, [b"program"], [descriptor, theirs.fileno()])
         except OSError as error:
@@ -158,7 +157,10 @@ class RunningProgram:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self.compile_errors: list[str | None] = json.loads(self._answer(COMPILED_SECONDS))
+        compiled = self._answer(COMPILED_SECONDS)
+        if not compiled:
+            raise CompilerCrashError
+        self.compile_errors: list[str | None] = json.loads(compiled)
 
     def __enter__(self) -> Self:
         return self
@@ -169,22 +171,22 @@ class RunningProgram:
     def run(
         self, given: bytes, limits: Limits, *, form: int = 0, fn_name: str | None = None, file_io: bool = False
     ) -> Execution:
-        """Runs one test. Raises `ZygoteError` where the program process does not answer."""
+        """Runs one test; of `limits` those of time count. Raises `ZygoteError` where there is no answer."""
         outputs = 3 if fn_name else 2
         files = [memory_file(given), *(memory_file(b"") for _ in range(outputs))]
-        wanted = PACKED_TEST.pack(
-            form, file_io, limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes, limits.output_bytes
-        )
+        wanted = PACKED_TEST.pack(form, file_io, limits.cpu_seconds, limits.wall_seconds)
         try:
             socket.send_fds(self._control, [wanted, (fn_name or "").encode()], files)
-            ended = PACKED_END.unpack(self._answer(limits.wall_seconds + ANSWER_SECONDS))
+            ended = self._answer(limits.wall_seconds + ANSWER_SECONDS)
+            if not ended:
+                raise ZygoteError("the program process has ended")
             contents = [os.pread(file, os.fstat(file).st_size, 0) for file in files[1:]]
         except OSError as error:
             raise ZygoteError(f"the program process is gone: {error}") from error
         finally:
             for file in files:
                 os.close(file)
-        return Execution(*ended, *contents)
+        return Execution(*PACKED_END.unpack(ended), *contents)
 
     def _answer(self, seconds: float) -> bytes:
         self._control.settimeout(seconds)
@@ -192,8 +194,6 @@ class RunningProgram:
             message = self._control.recv(1 << 20)
         except OSError as error:
             raise ZygoteError(f"the program process does not answer: {error}") from error
-        if not message:
-            raise CompilerCrashError
         return message
 
 

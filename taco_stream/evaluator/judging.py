@@ -17,7 +17,7 @@ import msgspec
 
 from taco_stream.evaluator.checkers import official, spj, strict
 from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError
-from taco_stream.evaluator.execution import Execution, Form
+from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.failure_order import MOST_DEFERRED, SLICE_SECONDS
 from taco_stream.evaluator.problem_tests import ProblemTests, Test
 from taco_stream.evaluator.protocol import Limits, Sweep
@@ -44,14 +44,14 @@ class Runner(Protocol):
         ...
 
 
-def forms_of(program: str, tests: ProblemTests) -> list[Form]:
+def forms_of(program: str, tests: ProblemTests) -> list[str]:
     """The texts of a program that some mode may execute."""
     text = f"{program}\n\n{tests.epilogue}" if tests.epilogue else program
     if tests.fn_name:
-        return [Form(text)]
-    forms = [Form(text), Form(official.wrapped_text(text), has_header=True)]
+        return [text]
+    forms = [text, official.wrapped_text(text)]
     if official.placement_matters(text):
-        forms.append(Form(official.executed_text(text), has_header=True))
+        forms.append(official.executed_text(text))
     return forms
 
 

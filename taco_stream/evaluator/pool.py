@@ -43,6 +43,7 @@ from taco_stream.types import ComparisonMode, Event, Problem, SpecialJudge, Stat
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 ANSWER_MARGIN_SECONDS = 60.0
+LEAST_MEMORY_BYTES = 32 << 20
 PROBLEMS_KEPT = 8
 """Problems whose tests a worker keeps: a run works through few problems at a time, and tests can be megabytes."""
 
@@ -139,6 +140,10 @@ class Evaluator:
     async def __aenter__(self) -> Self:
         """Starts the workers. Raises `EvaluatorError` where one does not come up, or the sandbox is below the floor."""
         _check_platform()
+        if self._settings.memory_limit_bytes < LEAST_MEMORY_BYTES:
+            raise EvaluatorError(
+                f"memory_limit_bytes cannot be below {LEAST_MEMORY_BYTES}: an interpreter takes as much"
+            )
         for _ in range(self._settings.workers or _cores()):
             worker = _Worker(self._settings)
             self._workers.append(worker)

@@ -16,7 +16,7 @@ from functools import cache
 import msgspec
 
 from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError, sandboxed
-from taco_stream.evaluator.execution import CompilerCrashError, Execution, Form, RunningProgram, ZygoteError, Zygotes
+from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.judging import forms_of, judge_program, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed
 from taco_stream.evaluator.protocol import Forget, Judge, Judged, Limits, Ready, Sweep, Tests, ToWorker
@@ -61,7 +61,7 @@ def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, sweep: Sweep) -> Ju
     try:
         asked.program.encode()
         with ExitStack() as opened:
-            clocked = Clocked(opened.enter_context(zygotes.program(forms_of(asked.program, tests))))
+            clocked = Clocked(opened.enter_context(zygotes.program(forms_of(asked.program, tests), tests.limits)))
             checker = checker_of(tests, zygotes, opened)
             tier = zygotes.plan.tier
             verdicts = judge_program(asked.program, tests, clocked, checker, sweep=sweep, tier=tier)
@@ -82,7 +82,7 @@ def checker_of(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Chec
 
     @cache
     def running() -> RunningProgram:
-        return opened.enter_context(zygotes.program([Form(text)]))
+        return opened.enter_context(zygotes.program([text], tests.limits))
 
     def run(arguments: bytes) -> tuple[int, bytes, bytes]:
         try:

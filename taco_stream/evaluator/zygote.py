@@ -15,13 +15,15 @@ What is not: this file confines nothing by itself; it calls `sandbox.confine` wh
 the plan that the worker chose.
 
 Each page that a test touches costs it a page fault, and those, not its own instructions, are most of what a small
-test takes. So whatever is the same for every test is done before the fork: the header's names, the streams, `__main__`
-and the seeds; and what passes between the processes is packed, not JSON.
+test takes. So whatever is the same for every test is done before the fork: the header's names, the streams, `__main__`,
+the seeds and the limits; a test's files arrive at the numbers that they have in the test; and what passes between the
+processes is packed, not JSON.
 
 The standard library only, and as little of it as possible at module level: everything imported here is in every child.
 """
 
 import _sitebuiltins
+import _socket  # `socket` itself is half a megabyte that every fork would copy the tables of
 import builtins
 import contextlib
 import gc
@@ -30,12 +32,12 @@ import json
 import os
 import select
 import signal
-import socket
 import struct
 import sys
 import time
 import types
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -44,7 +46,7 @@ if __name__ == "__main__":
 
 from taco_stream.evaluator.sandbox import confine  # noqa: E402 (an isolated interpreter finds it only now)
 from taco_stream.evaluator.sandbox.plan import SandboxPlan  # noqa: E402
-from taco_stream.evaluator.sandbox.rlimits import ResourceLimits, free_compiler, limit_compiler  # noqa: E402
+from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, free_compiler, limit_compiler, limit_test  # noqa: E402
 
 HEADER = """
 import sys, time, itertools, collections, math, fractions, random, heapq
@@ -56,27 +58,44 @@ from typing import List, Tuple, Dict, Set, Optional, Any, Union
 from heapq import *
 stdin, stdout = sys.stdin, sys.stdout
 """
-"""The names that TACO's own evaluation gives to every program; a program's own names win over them."""
+"""The names that TACO's own evaluation gives to every program; a program's own names win over them.
+
+Here they are builtins: were they in `__main__`, clearing it at the end of a test would touch the page of each.
+"""
 
 MODULES = (
     "array", "atexit", "bisect", "copy", "datetime", "decimal", "functools", "json", "operator", "queue", "re",
-    "statistics", "string", "threading",
+    "string", "threading",
 )  # fmt: skip
-"""What programs usually import beside the header's, imported once here."""
+"""What programs usually import beside the header's, imported once here. What few do (`statistics`) is not: a larger
+process takes longer to fork and to end."""
 
 OWN_FRAMES = 6
 """Frames of this file below a program's first: with them added, a program recurses exactly as deep as by itself."""
+
+CONTROL = 10
+"""The descriptor of a program process's socket: above those that a test's files get."""
 
 COMPILER_SECONDS = 5
 COMPILER_BYTES = 4 << 30
 """What compiling one program may take; more is a compiler bomb and ends its process."""
 
 
-PACKED_TEST = struct.Struct("=B?ddQQ")
+DESCRIPTOR = struct.Struct("=i")
+
+PACKED_TEST = struct.Struct("=B?dd")
 """A `WantedTest` on its way here, before the name of the function."""
 
 PACKED_END = struct.Struct("=iddQ?")
 """How a test ended, on its way back: wait status, CPU and wall seconds, peak memory, whether it had to be killed."""
+
+
+class StartedProgram(NamedTuple):
+    """A program as the worker starts it, on its way here a JSON list: its forms, and what each test may use."""
+
+    forms: Sequence[str]
+    memory_bytes: int
+    output_bytes: int
 
 
 class WantedTest(NamedTuple):
@@ -86,8 +105,6 @@ class WantedTest(NamedTuple):
     file_io: bool
     cpu_seconds: float
     wall_seconds: float
-    memory_bytes: int
-    output_bytes: int
     fn_name: str
 
 
@@ -97,11 +114,11 @@ def main() -> None:
     `argv`: the socket's descriptor, the sandbox's tier, a folder for the tests' files, `lean` or `numpy`, then folders
     to import from.
     """
-    link = socket.socket(fileno=int(sys.argv[1]))
+    link = _socket.socket(fileno=int(sys.argv[1]))
     plan = SandboxPlan.from_tier(sys.argv[2])
     sys.path.remove(PACKAGE_PARENT)
     sys.path += sys.argv[5:]
-    names = prepared_names(with_numpy=sys.argv[4] == "numpy")
+    vars(builtins).update(prepared_names(with_numpy=sys.argv[4] == "numpy"))
     builtins.exit, builtins.quit = (_sitebuiltins.Quitter(name, "") for name in ("exit", "quit"))  # as `site` does
     sys.set_int_max_str_digits(0)
     confine.enter_zygote(plan, sys.argv[3])
@@ -112,13 +129,14 @@ def main() -> None:
     zygote = os.getpid()
     link.send(b"ready")
     while True:
-        message, descriptors, _, _ = socket.recv_fds(link, 64, 2)
+        message, descriptors = receive(link)
         if not message:
             return
         if os.fork() == 0:
             link.close()
             confine.enter_program(zygote)
-            serve_program(descriptors[0], socket.socket(fileno=descriptors[1]), names, plan)
+            started_with, control = descriptors
+            serve_program(started_with, control, plan)
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -144,7 +162,14 @@ def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
                 exec("import numpy as np\nnp.random.seed(0)\n", names)
     finally:
         os.register_at_fork = register
+    del names["__builtins__"]
     return names
+
+
+def receive(link: _socket.socket) -> tuple[bytes, list[int]]:
+    """The next message and the descriptors that came with it; an empty one where the other end is closed."""
+    message, ancillary, _, _ = link.recvmsg(4096, _socket.CMSG_SPACE(4 * DESCRIPTOR.size))
+    return message, [descriptor for *_, packed in ancillary for (descriptor,) in DESCRIPTOR.iter_unpack(packed)]
 
 
 def reap() -> None:
@@ -156,39 +181,48 @@ def reap() -> None:
         pass
 
 
-def serve_program(text_descriptor: int, control: socket.socket, names: dict[str, Any], plan: SandboxPlan) -> None:
+def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan) -> None:
     """Compiles the forms of one program and runs its tests, one message each, until the worker closes the socket.
 
-    The forms are a JSON list of `{"text": …, "has_header": …}`: the same program as one comparison mode or another
-    executes it. The answer is a list of what is wrong with each, null where it compiles.
+    `started_with` is a file with a `StartedProgram` as JSON. The answer is a list of what is wrong with each form, null
+    where it compiles.
     """
-    os.setsid()
-    forms = json.loads(os.pread(text_descriptor, os.fstat(text_descriptor).st_size, 0))
-    os.close(text_descriptor)
+    program = StartedProgram._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
     limit_compiler(COMPILER_SECONDS, COMPILER_BYTES)
-    compiled: list[Any] = [compiled_or_error(form["text"]) for form in forms]
+    compiled: list[Any] = [compiled_or_error(text) for text in program.forms]
     free_compiler()
+    confine.limit_program(plan, ProgramLimits(program.memory_bytes, program.output_bytes))
     open_streams()
     sys.argv = ["program.py"]
-    main_modules = [main_module({} if form["has_header"] else names) for form in forms]
+    module = main_module()
     sys.setrecursionlimit(sys.getrecursionlimit() + OWN_FRAMES)
+    control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
+    os.closerange(0, CONTROL)
     control.send(json.dumps([code if isinstance(code, str) else None for code in compiled]).encode())
+    steps = confine.steps_into_test(plan)
+    can_make_processes = confine.can_make_processes(plan)
     gc.freeze()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 4096, 4)
+        # The lowest numbers are free, so the files arrive as standard input, output, error and result.
+        message, descriptors = receive(control)
         if not message:
             return
         wanted = WantedTest._make((*PACKED_TEST.unpack_from(message), message[PACKED_TEST.size :].decode()))
         started = time.monotonic()
-        parent = os.getpid()  # asked before the fork: a test whose parent dies at once would name its foster parent
         child = os.fork()
         if child == 0:
-            confine_test(wanted, descriptors, plan, parent)
-            run_test(compiled[wanted.form], main_modules[wanted.form], wanted)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            os.closerange(CONTROL, 1 << 16)
+            if wanted.file_io:
+                put_files(plan)
+            for step in steps:
+                step()
+            run_test(compiled[wanted.form], module, wanted)
+        limit_test(child, wanted.cpu_seconds)
         ended = wait_for(child, started, wanted.wall_seconds)
+        if can_make_processes:
+            kill_session(child)
         confine.wipe_scratch()
+        os.closerange(0, len(descriptors))
         control.send(PACKED_END.pack(*ended))
 
 
@@ -203,11 +237,10 @@ def open_streams() -> None:
         setattr(sys, f"__{name}__", getattr(sys, name))
 
 
-def main_module(names: dict[str, Any]) -> types.ModuleType:
-    """The module that a program will find itself to be, with some names in it."""
-    module = types.ModuleType("__main__")
-    module.__dict__.update(names | {"stdin": sys.stdin, "stdout": sys.stdout, "__name__": "__main__"})
-    return module
+def main_module() -> types.ModuleType:
+    """The module that a program will find itself to be; the header's streams are this process's."""
+    vars(builtins).update(stdin=sys.stdin, stdout=sys.stdout)
+    return types.ModuleType("__main__")
 
 
 def compiled_or_error(text: str) -> types.CodeType | str:
@@ -225,33 +258,17 @@ def wait_for(child: int, started: float, wall_seconds: float) -> tuple[int, floa
     handle = os.pidfd_open(child)
     is_over, _, _ = select.select([handle], [], [], max(0.0, started + wall_seconds - time.monotonic()))
     if not is_over:
-        kill(child)
+        os.kill(child, signal.SIGKILL)
     os.close(handle)
     _, status, usage = os.wait4(child, 0)
-    kill(child)
     cpu_seconds = usage.ru_utime + usage.ru_stime
     return status, cpu_seconds, time.monotonic() - started, usage.ru_maxrss * 1024, not is_over
 
 
-def kill(child: int) -> None:
-    """Kills a test's whole session; what is left of it after the test itself has ended, too."""
-    for send in (os.killpg, os.kill):
-        try:
-            send(child, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
-
-
-def confine_test(wanted: WantedTest, descriptors: list[int], plan: SandboxPlan, parent: int) -> None:
-    """Gives this fork of the program process `parent` its streams and its limits, for good."""
-    os.setsid()
-    for target, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, target)
-    os.closerange(len(descriptors), 1 << 16)
-    if wanted.file_io:
-        put_files(plan)
-    limits = ResourceLimits(wanted.cpu_seconds, wanted.memory_bytes, wanted.output_bytes)
-    confine.enter_test(plan, limits, parent)
+def kill_session(child: int) -> None:
+    """Kills what is left of a test's session after the test itself has ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
 
 
 def run_test(code: types.CodeType, module: types.ModuleType, wanted: WantedTest) -> None:
@@ -369,7 +386,8 @@ def finish(code: int) -> int:
         # From here on what the program put in place of the streams may no longer find its own globals.
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         sys.modules["__main__"].__dict__.clear()
-        gc.collect()
+        # Collecting the oldest also empties the interpreter's free lists, 20 pages, and few programs have any.
+        gc.collect(2 if gc.get_objects(2) else 1)
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
     except ValueError:

@@ -244,3 +244,9 @@ async def test_a_system_without_what_tests_need_is_named(
     monkeypatch.delattr(os, "pidfd_open")
     with pytest.raises(EvaluatorError, match="no pidfd_open: use Linux"):
         await Evaluator().__aenter__()
+
+
+async def test_a_memory_limit_that_no_interpreter_fits_in_is_refused(anyio_backend: object) -> None:
+    with pytest.raises(EvaluatorError, match="memory_limit_bytes"):
+        async with Evaluator(EvaluatorSettings(workers=1, memory_limit_bytes=1 << 20)):
+            pass

@@ -3,19 +3,20 @@
 `enter_zygote` runs before the zygote serves. The order matters: the new root needs the rights that the user change
 takes away; a change of user clears the tie to the parent and makes the process dumpable again, so both come after it;
 Landlock opens the paths it allows, so the root stands by then; and the long seccomp filter, which forbids all of these,
-is last. What must be confined per test is cheap by then: limits, the tie to the parent, and the short filter.
+is last. What is left for each test is cheap by then: the short filter and, without namespaces, the tie to the parent.
 
 The zygote's working folder is the scratch folder. `wipe_scratch` empties it after a test, which costs one listing where
 nothing was written.
 """
 
 import os
-import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from taco_stream.evaluator.sandbox import landlock, namespaces, privileges, rlimits, seccomp
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
-from taco_stream.evaluator.sandbox.rlimits import ResourceLimits
+from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
 
 SCRATCH_BYTES = 128 << 20
 
@@ -62,14 +63,33 @@ def enter_program(parent: int) -> None:
     privileges.end_with_parent(parent)
 
 
-def enter_test(plan: SandboxPlan, limits: ResourceLimits, parent: int) -> None:
-    """Confines this fork of a program process, `parent`, which becomes a test, for good."""
-    rlimits.limit_test(limits, user_is_ours=plan.has_namespaces or Layer.USER in plan.layers)
-    privileges.end_with_parent(parent)
-    if Layer.LANDLOCK in plan.layers and not plan.has_namespaces:
-        landlock.forbid_new_files()
+def limit_program(plan: SandboxPlan, limits: ProgramLimits) -> None:
+    """Bounds what the tests of this program process may use, but for time."""
+    rlimits.limit_program(limits, user_is_ours=plan.has_namespaces or Layer.USER in plan.layers)
+
+
+def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
+    """What confines a fork of this program process, which becomes a test, for good: to be called there, in this order.
+
+    They are settled before the fork, for in the test even the look at a plan costs page faults. With namespaces a test
+    ends with the zygote, their first process, and a worker replaces the zygote of a program process that is gone, so
+    the tie to the parent would be 0.07 ms for nothing.
+    """
+    steps: list[Callable[[], None]] = []
+    if can_make_processes(plan):
+        steps.append(os.setsid)
+    if not plan.has_namespaces:
+        steps.append(partial(privileges.end_with_parent, os.getpid()))
+        if Layer.LANDLOCK in plan.layers:
+            steps.append(landlock.forbid_new_files)
     if Layer.SECCOMP in plan.layers:
-        seccomp.confine_test()
+        steps.append(seccomp.prepared_test_filter().install_for_this_process)
+    return steps
+
+
+def can_make_processes(plan: SandboxPlan) -> bool:
+    """Whether a test may fork. Those that cannot are no session of their own, and leave nobody behind."""
+    return Layer.SECCOMP not in plan.layers
 
 
 def can_make_files(plan: SandboxPlan) -> bool:
@@ -83,6 +103,8 @@ def wipe_scratch() -> None:
         try:
             os.unlink(name)
         except (IsADirectoryError, PermissionError):
+            import shutil  # with what it imports it would be a tenth of every test's memory
+
             shutil.rmtree(name, ignore_errors=True)  # only below the floor can a test make a folder
 
 

@@ -5,6 +5,7 @@ Every function here either does what its name says or raises `OSError` with the 
 
 import ctypes
 import os
+from collections.abc import Callable
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
@@ -21,6 +22,24 @@ def checked(result: int, what: str) -> int:
 def prctl(option: int, first: int = 0, second: int | bytes = 0) -> int:
     """`prctl(2)`; bytes are passed as a pointer to them."""
     return checked(LIBC.prctl(option, first, second, 0, 0), "prctl")
+
+
+def prepared_prctl(option: int, first: int, second: bytes) -> Callable[[], None]:
+    """`prctl(2)` with all that can be done before a fork done: a call of it touches a third of the pages."""
+    arguments = (
+        ctypes.c_int(option),
+        ctypes.c_ulong(first),
+        ctypes.c_char_p(second),
+        ctypes.c_ulong(),
+        ctypes.c_ulong(),
+    )
+    call = ctypes.CDLL(None).prctl
+
+    def prepared() -> None:
+        if call(*arguments) != 0:
+            prctl(option, first, second)  # fails again, and says why
+
+    return prepared
 
 
 def syscall(number: int, *arguments: object) -> int:

@@ -21,7 +21,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-from taco_stream.evaluator.sandbox.kernel import prctl
+from taco_stream.evaluator.sandbox.kernel import prepared_prctl
 from taco_stream.evaluator.sandbox.syscall_numbers import of_this_machine
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -52,7 +52,7 @@ renameat renameat2 ftruncate truncate fallocate fsync fdatasync flock dup dup2 d
 fstatfs copy_file_range sendfile fadvise64 mmap munmap mprotect mremap madvise brk msync mincore exit exit_group wait4
 waitid set_tid_address set_robust_list get_robust_list rseq futex sched_yield sched_getaffinity sched_getparam
 sched_getscheduler sched_get_priority_max sched_get_priority_min getcpu membarrier arch_prctl gettid getpid getppid
-getpgrp getpgid getsid setsid getuid geteuid getgid getegid getresuid getresgid getgroups uname sysinfo times getrusage
+getpgrp getpgid getsid getuid geteuid getgid getegid getresuid getresgid getgroups uname sysinfo times getrusage
 getrlimit setrlimit prlimit64 getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm
 setitimer getitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create
 timerfd_settime timerfd_gettime eventfd2 signalfd4 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend
@@ -73,8 +73,8 @@ pidfd_getfd pidfd_send_signal open_by_handle_at name_to_handle_at
 REFUSED = """
 socket connect bind listen accept accept4 mkdir mkdirat symlink symlinkat link linkat mknod mknodat chmod fchmod
 fchmodat chown fchown lchown fchownat setxattr rt_sigqueueinfo rt_tgsigqueueinfo tkill setuid setgid setresuid setresgid
-setgroups setpgid setpriority sched_setaffinity sched_setscheduler sched_setparam sched_setattr ioprio_set personality
-utimensat memfd_create fork vfork
+setgroups setpgid setsid setpriority sched_setaffinity sched_setscheduler sched_setparam sched_setattr ioprio_set
+personality utimensat memfd_create fork vfork
 """
 """What a careless program may try. No folder or link can be made, so that a scratch folder is wiped by its listing."""
 
@@ -89,11 +89,6 @@ def confine_zygote() -> None:
     """Puts the long filter over this process and all that it forks. It must have `no_new_privs`."""
     prepared_test_filter()
     Program(zygote_filter()).install()
-
-
-def confine_test() -> None:
-    """Puts the short filter over this process, which has the long one."""
-    prepared_test_filter().install(os.getpid())
 
 
 @functools.cache
@@ -144,15 +139,21 @@ class Program:
 
     def __init__(self, instructions: Sequence[Instruction]) -> None:
         code = b"".join(struct.pack("=HBBI", *each) for each in instructions)
-        self._places = [8 * place + 4 for place, each in enumerate(instructions) if each[3] == ANY_PROCESS]
-        self._text = ctypes.create_string_buffer(code, len(code))
-        self._header = struct.pack("@HP", len(instructions), ctypes.addressof(self._text))
+        self._places = [2 * place + 1 for place, each in enumerate(instructions) if each[3] == ANY_PROCESS]
+        self._words = (ctypes.c_uint32 * (len(code) // 4)).from_buffer_copy(code)
+        self._header = struct.pack("@HP", len(instructions), ctypes.addressof(self._words))
+        self._install = prepared_prctl(PR_SET_SECCOMP, MODE_FILTER, self._header)
 
-    def install(self, process: int = 0) -> None:
-        """Puts the filter over this process for good, with its number filled in. Raises `OSError` where that fails."""
+    def install(self) -> None:
+        """Puts the filter over this process for good. Raises `OSError` where that fails."""
+        self._install()
+
+    def install_for_this_process(self) -> None:
+        """Fills this process's number in and puts the filter over it for good. Raises `OSError` where that fails."""
+        process = os.getpid()
         for place in self._places:
-            struct.pack_into("=I", self._text, place, process)
-        prctl(PR_SET_SECCOMP, MODE_FILTER, self._header)
+            self._words[place] = process
+        self._install()
 
 
 def _machine() -> tuple[int, dict[str, int]]:

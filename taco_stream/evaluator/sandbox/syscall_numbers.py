@@ -3,7 +3,7 @@
 A name that is missing from a machine's table does not exist there; a machine without a table has no seccomp layer.
 """
 
-import platform
+import os
 
 
 def parsed(table: str) -> dict[str, int]:
@@ -82,4 +82,4 @@ MACHINES = {"x86_64": (0xC000003E, X86_64), "aarch64": (0xC00000B7, AARCH64)}
 
 def of_this_machine() -> tuple[int, dict[str, int]] | None:
     """The architecture word and the numbers here; None where the machine is not known."""
-    return MACHINES.get(platform.machine())
+    return MACHINES.get(os.uname().machine)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taco_stream.evaluator.execution import Execution, Form, Zygote
+from taco_stream.evaluator.execution import Execution, Zygote, ZygoteError
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.confine import can_make_files
 from taco_stream.evaluator.sandbox.plan import RLIMITS_ONLY, SandboxPlan
@@ -30,7 +30,7 @@ def zygote(request: pytest.FixtureRequest) -> Iterator[Zygote]:
 
 
 def run(zygote: Zygote, text: str, *, given: bytes = b"", file_io: bool = False) -> Execution:
-    with zygote.program([Form(textwrap.dedent(text))]) as program:
+    with zygote.program([textwrap.dedent(text)], LIMITS) as program:
         return program.run(given, LIMITS, file_io=file_io)
 
 
@@ -75,13 +75,23 @@ def test_a_scratch_folder_outside_is_gone_with_the_zygote(monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_program_process_that_is_killed_is_no_fault_of_the_program() -> None:
+    opened = Zygote(RLIMITS_ONLY)
+    with (
+        opened.program(["import os, time; os.kill(os.getppid(), 9); time.sleep(100)"], LIMITS) as program,
+        pytest.raises(ZygoteError),
+    ):
+        program.run(b"", LIMITS)
+    opened.close()
+
+
 WORKER = """
 import sys
-from taco_stream.evaluator.execution import Form, Zygote
+from taco_stream.evaluator.execution import Zygote
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.probe import probe
 limits = Limits(cpu_seconds=100, wall_seconds=100, memory_bytes=1 << 30, output_bytes=1 << 20)
-with Zygote(probe()).program([Form("import time; time.sleep(100)")]) as program:
+with Zygote(probe()).program(["import time; time.sleep(100)"], limits) as program:
     print("running", flush=True)
     program.run(b"", limits)
 """

@@ -9,7 +9,7 @@ PROGRAMS = (
     program("a shift to a huge integer", MEMORY, "1 << int('9' * 12)"),
     program("a huge text", MEMORY, "n = 10**12\nprint('a' * n)"),
     program("a huge range made a list", MEMORY | TIME, "list(range(10**12))"),
-    program("memory mapped and touched", ERROR | MEMORY, """
+    program("memory mapped and touched", ERROR | MEMORY | TIME, """
         import mmap
         kept = []
         while True:
