@@ -1,5 +1,6 @@
 """What the doctor makes of readings, what it reads from made-up kernels, and what a person and a script get from it."""
 
+import contextlib
 import io
 import json
 import os
@@ -13,13 +14,8 @@ from rich.console import Console
 
 from taco_stream.doctor.examination import can_start, print_findings
 from taco_stream.doctor.findings import (
-    Device,
     Finding,
     Level,
-    Package,
-    Place,
-    Sandbox,
-    Torch,
     accelerator_findings,
     core_finding,
     disk_finding,
@@ -30,7 +26,18 @@ from taco_stream.doctor.findings import (
     sandbox_findings,
     verdict_finding,
 )
-from taco_stream.doctor.readings import failure_of_writing, read_control_group, read_place, read_torch, read_verdict
+from taco_stream.doctor.readings import (
+    Device,
+    Package,
+    Place,
+    Sandbox,
+    Torch,
+    failure_of_writing,
+    read_control_group,
+    read_place,
+    read_torch,
+    read_verdict,
+)
 from taco_stream.evaluator.sandbox.plan import Layer
 from taco_stream.types import Status, Verdict
 
@@ -156,6 +163,7 @@ def test_a_hard_limit_below_what_a_test_is_given_is_a_problem(name: str, hard: i
 def test_every_worker_needs_descriptors() -> None:
     limits = UNLIMITED | {"NOFILE": (64, 4096)}
     assert [limit_findings(limits, cores)[0].level for cores in (8, 9)] == [Level.OK, Level.PROBLEM]
+    assert limit_findings(limits, 9)[0].remedy == "ulimit -Sn 68"
 
 
 def test_a_small_stack_is_a_note() -> None:
@@ -290,6 +298,11 @@ def test_little_room_and_network_file_systems_are_notes(free_bytes: int, file_sy
 def test_trying_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
     assert failure_of_writing(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_does_not_hold_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taco_stream.doctor.readings.exclusive", contextlib.nullcontext)
+    assert failure_of_writing(tmp_path) == "a lock does not hold there"
 
 
 def test_a_folder_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from resource import RLIM_INFINITY
 import msgspec
 
 from taco_stream import __version__
+from taco_stream.doctor.readings import SWITCHES, ControlGroup, Device, Package, Place, Sandbox, Torch
 from taco_stream.evaluator.pool import EvaluatorSettings
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER
@@ -27,16 +28,6 @@ STACK_BYTES = 8 << 20
 """Linux's usual limit. Half of it ended a cached function 10,000 calls deep, which this much let pass."""
 
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "ceph", "beegfs", "gpfs", "fuse.sshfs"}
-
-SWITCHES = {
-    "kernel.unprivileged_userns_clone": (0, 1, "user namespaces are switched off for ordinary users"),
-    "kernel.apparmor_restrict_unprivileged_userns": (1, 0, "AppArmor takes the rights from ordinary users' namespaces"),
-    **{
-        f"user.max_{kind}_namespaces": (0, 10000, f"the limit of {kind} namespaces is 0")
-        for kind in ("user", "mnt", "net", "pid", "ipc", "uts")
-    },
-}
-"""Settings of the kernel that can forbid namespaces: the value that does, one that does not, and what it means."""
 
 KERNELS = {
     Layer.NAMESPACES: "use a kernel with CONFIG_USER_NS",
@@ -62,68 +53,6 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """How programs can be confined here, the strongest tier first, and what may stand in the way of the rest.
-
-    `forced` is the tier that the environment names, if any. `security_modules` is empty where the kernel does not show
-    them; `landlock_version` is 0 where there is none.
-    """
-
-    tiers: tuple[str, ...]
-    working: frozenset[Layer]
-    forced: str = ""
-    refusals: Mapping[Layer, str] = {}
-    switches: Mapping[str, int] = {}
-    security_modules: str = ""
-    landlock_version: int = 0
-    is_filtered: bool = False
-
-
-class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """What the control group of this process, and those above it, leave to it; None is no limit."""
-
-    version: int
-    path: str
-    memory_bytes: int | None
-    cores: float | None
-    is_delegated: bool
-
-
-class Device(msgspec.Struct, frozen=True):
-    """One accelerator."""
-
-    name: str
-    memory_bytes: int
-    has_bfloat16: bool
-
-
-class Torch(msgspec.Struct, frozen=True, kw_only=True):
-    """What torch says of itself: the CUDA version it was built for (None: without) and the devices it can use."""
-
-    cuda: str | None = None
-    devices: tuple[Device, ...] = ()
-    failure: str = ""
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder that a run writes to or below, and why it cannot where that is so."""
-
-    name: str
-    path: str
-    free_bytes: int
-    file_system: str
-    failure: str = ""
-
-
-class Package(msgspec.Struct, frozen=True):
-    """A requirement of ours; `extra` is empty where it is always needed, `installed` where it is missing."""
-
-    name: str
-    least: str
-    extra: str
-    installed: str
-
-
 def sandbox_findings(seen: Sandbox) -> list[Finding]:
     """The tier that programs run behind, and for each layer that is missing why and what turns it on."""
     try:
@@ -133,19 +62,18 @@ def sandbox_findings(seen: Sandbox) -> list[Finding]:
         return [Finding("sandbox", Level.PROBLEM, text, f"unset {FORCED_TIER}")]
     remedy = f"unset {FORCED_TIER}" if seen.forced else ""
     if used.lacks:
-        text = f"a run refuses to start: {used.tier} lacks {used.lacks}"
+        level, text = Level.PROBLEM, f"a run refuses to start: {used.tier} lacks {used.lacks}"
         remedy = remedy or "turn on what is missing, or --unsafe-no-sandbox for programs that you wrote yourself"
-        first = Finding("sandbox", Level.PROBLEM, text, remedy)
     elif seen.forced:
-        first = Finding("sandbox", Level.NOTE, f"{used.tier}, forced by {FORCED_TIER}", remedy)
+        level, text = Level.NOTE, f"{used.tier}, forced by {FORCED_TIER}"
     else:
         version = f" (Landlock {seen.landlock_version})" if seen.landlock_version else ""
-        text = f"{used.tier}{version}, the strongest; also available: {', '.join(map(_ranked, seen.tiers[1:]))}"
-        first = Finding("sandbox", Level.OK, text)
+        others = ", ".join(map(_ranked, seen.tiers[1:]))
+        level, text = Level.OK, f"{used.tier}{version}, the strongest; also available: {others}"
     missing = [layer for layer in (Layer.LANDLOCK, Layer.SECCOMP) if layer not in seen.working]
     if not seen.working & {Layer.NAMESPACES, Layer.ROOT_NAMESPACES}:
         missing.insert(0, Layer.NAMESPACES)
-    return [first, *(missing_layer(layer, seen) for layer in missing)]
+    return [Finding("sandbox", level, text, remedy), *(missing_layer(layer, seen) for layer in missing)]
 
 
 def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
@@ -162,7 +90,7 @@ def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
     elif seen.is_filtered:
         reason = "a filter lies over the system calls of this process, as containers have one"
         remedy = "start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-    said = f" [{seen.refusals[layer]}]" if layer in seen.refusals else ""
+    said = f"; what was said: {seen.refusals[layer]}" if layer in seen.refusals else ""
     return Finding("sandbox", Level.NOTE, f"no {layer}: {reason}{said}", remedy)
 
 
@@ -192,7 +120,8 @@ def limit_findings(limits: Mapping[str, tuple[int, int]], cores: int) -> list[Fi
     # Seen: 2, 8 and 16 workers ran with 32, 48 and 64 descriptors, and did not with 24, 32 and 48.
     if _is_below(limits["NOFILE"][0], needed := 32 + 4 * cores):
         text = f"{limits['NOFILE'][0]} files may be open; a run on {cores} cores needs {needed}"
-        findings.append(Finding("limits", Level.PROBLEM, text, _raised("NOFILE")))
+        remedy = _raised("NOFILE") if _is_below(limits["NOFILE"][1], needed) else f"ulimit -Sn {needed}"
+        findings.append(Finding("limits", Level.PROBLEM, text, remedy))
     if _is_below(limits["STACK"][0], STACK_BYTES):
         text = f"the stack is {limits['STACK'][0] >> 10} KiB: deep recursion that passes elsewhere crashes here"
         findings.append(Finding("limits", Level.NOTE, text, f"ulimit -s {STACK_BYTES >> 10}"))
@@ -276,11 +205,12 @@ def package_findings(packages: Sequence[Package]) -> list[Finding]:
 
 def hub_finding(*, has_token: bool, is_offline: bool) -> Finding:
     """What can be had from the hub."""
-    text = "a token is set" if has_token else "no token: public models and datasets only"
-    remedy = "" if has_token else "hf auth login, or HF_TOKEN, for gated and private ones"
     if is_offline:
         return Finding("hub", Level.NOTE, "off: only what is in the cache", "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
-    return Finding("hub", Level.OK, text, remedy)
+    if has_token:
+        return Finding("hub", Level.OK, "a token is set")
+    remedy = "hf auth login, or HF_TOKEN, for gated and private ones"
+    return Finding("hub", Level.OK, "no token: public models and datasets only", remedy)
 
 
 def _ranked(tier: str) -> str:
@@ -289,9 +219,9 @@ def _ranked(tier: str) -> str:
 
 def _device(device: Device, cuda: str | None) -> Finding:
     text = f"{device.name}, {_gib(device.memory_bytes)}, CUDA {cuda}"
-    if not device.has_bfloat16:
-        return Finding("accelerator", Level.NOTE, f"{text}, no bfloat16", "--dtype float16")
-    return Finding("accelerator", Level.OK, f"{text}, bfloat16")
+    if device.has_bfloat16:
+        return Finding("accelerator", Level.OK, f"{text}, bfloat16")
+    return Finding("accelerator", Level.NOTE, f"{text}, no bfloat16", "--dtype float16")
 
 
 def _is_below(limit: int, needed: int) -> bool:

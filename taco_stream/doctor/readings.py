@@ -14,16 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anyio
 import msgspec
 
-from taco_stream.doctor.findings import SWITCHES, ControlGroup, Device, Package, Place, Sandbox, Torch
 from taco_stream.errors import EvaluatorError, RunInUseError, StoreError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox import landlock
+from taco_stream.evaluator.sandbox.plan import Layer
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.lock import exclusive
@@ -36,7 +36,79 @@ NO_LIMIT = 1 << 60
 REQUIREMENT = re.compile(r"([\w.-]+)>=([\d.]+)(?:; extra == '(\w+)')?")
 """The only form in which our own metadata states a requirement."""
 
+SWITCHES = {
+    "kernel.unprivileged_userns_clone": (0, 1, "user namespaces are switched off for ordinary users"),
+    "kernel.apparmor_restrict_unprivileged_userns": (1, 0, "AppArmor takes the rights from ordinary users' namespaces"),
+    **{
+        f"user.max_{kind}_namespaces": (0, 10000, f"the limit of {kind} namespaces is 0")
+        for kind in ("user", "mnt", "net", "pid", "ipc", "uts")
+    },
+}
+"""Settings of the kernel that can forbid namespaces: the value that does, one that does not, and what it means."""
+
 TRIAL = Problem(problem_id="doctor", position=0, question="", tests='{"inputs": ["7\\n"], "outputs": ["7\\n"]}')
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
+    """How programs can be confined here, the strongest tier first, and what may stand in the way of the rest.
+
+    `forced` is the tier that the environment names, if any. `security_modules` is empty where the kernel does not show
+    them; `landlock_version` is 0 where there is none.
+    """
+
+    tiers: tuple[str, ...]
+    working: frozenset[Layer]
+    forced: str = ""
+    refusals: Mapping[Layer, str] = {}
+    switches: Mapping[str, int] = {}
+    security_modules: str = ""
+    landlock_version: int = 0
+    is_filtered: bool = False
+
+
+class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """What the control group of this process, and those above it, leave to it; None is no limit."""
+
+    version: int
+    path: str
+    memory_bytes: int | None
+    cores: float | None
+    is_delegated: bool
+
+
+class Device(msgspec.Struct, frozen=True):
+    """One accelerator."""
+
+    name: str
+    memory_bytes: int
+    has_bfloat16: bool
+
+
+class Torch(msgspec.Struct, frozen=True, kw_only=True):
+    """What torch says of itself: the CUDA version it was built for (None: without) and the devices it can use."""
+
+    cuda: str | None = None
+    devices: tuple[Device, ...] = ()
+    failure: str = ""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that a run writes to or below, and why it cannot where that is so."""
+
+    name: str
+    path: str
+    free_bytes: int
+    file_system: str
+    failure: str = ""
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A requirement of ours; `extra` is empty where it is always needed, `installed` where it is missing."""
+
+    name: str
+    least: str
+    extra: str
+    installed: str
 
 
 def read_sandbox() -> Sandbox:
@@ -127,7 +199,9 @@ def tell_torch() -> None:
     """Prints what torch sees as JSON."""
     import torch
 
-    properties = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    # Where the driver is too old, devices are counted that cannot be used.
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    properties = [torch.cuda.get_device_properties(number) for number in range(count)]
     # The first devices that compute in bfloat16 are of compute capability 8.
     devices = tuple(Device(each.name, each.total_memory, each.major >= 8) for each in properties)
     sys.stdout.write(msgspec.json.encode(Torch(cuda=torch.version.cuda, devices=devices)).decode())
