@@ -18,9 +18,15 @@ from taco_stream.types import Problem
 
 _FIND_ZERO = """
 
-def {check}(coefficients):
+def {check}(arguments):
+    import math
+
+    (coefficients,) = arguments
     zero = {entry_point}(list(coefficients))
-    return abs(sum(value * zero**power for power, value in enumerate(coefficients))) <= {tolerance}
+    try:
+        return abs(sum(value * math.pow(zero, power) for power, value in enumerate(coefficients))) <= {tolerance}
+    except (TypeError, ArithmeticError):
+        return False
 """
 
 

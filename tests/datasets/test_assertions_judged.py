@@ -4,6 +4,7 @@ import json
 
 import pytest
 from taco_rows import WriteLines
+from test_eval_plus import row as eval_plus_row
 from test_human_eval import row as human_eval_row
 from test_mbpp import row as mbpp_row
 
@@ -13,17 +14,32 @@ from taco_stream.types import Problem, Status
 
 pytestmark = pytest.mark.anyio
 
+NAMES = ("common", "decode", "halves", "keys")
+
 CASES = {
     "the reference": (None, Status.PASSED),
-    "a wrong answer": ("def common(a, b):\n    return ()\ndef decode(text):\n    return text\n", Status.WRONG_ANSWER),
-    "a crash": ("def common(a, b):\n    return 1 // 0\ndef decode(text):\n    return 1 // 0\n", Status.RUNTIME_ERROR),
+    "a wrong answer": ("".join(f"def {name}(*given):\n    return ()\n" for name in NAMES), Status.WRONG_ANSWER),
+    "a crash": ("".join(f"def {name}(*given):\n    return 1 // 0\n" for name in NAMES), Status.RUNTIME_ERROR),
 }
 
 
-@pytest.fixture(params=["human_eval", "mbpp"])
+ROWS = {
+    "human_eval": human_eval_row(),
+    "mbpp": mbpp_row(),
+    "eval_plus": eval_plus_row(),
+    "eval_plus, an argument that is a dictionary": eval_plus_row(
+        prompt="def keys(given):\n",
+        entry_point="keys",
+        canonical_solution="    assert all(isinstance(key, str) for key in given)\n    return sorted(given)\n",
+        base_input=[[{"1": 2, "10": 3}]],
+        plus_input=[],
+    ),
+}
+
+
+@pytest.fixture(params=ROWS.values(), ids=ROWS)
 def problem(request: pytest.FixtureRequest, write_lines: WriteLines) -> Problem:
-    row = human_eval_row() if request.param == "human_eval" else mbpp_row()
-    (problem,) = open_dataset(str(write_lines(row)))
+    (problem,) = open_dataset(str(write_lines(request.param)))
     return problem
 
 
