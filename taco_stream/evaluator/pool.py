@@ -36,6 +36,7 @@ from taco_stream.evaluator.checkers.several_answers import checker_text
 from taco_stream.evaluator.execution import memory_file
 from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Limits, Ready, Sweep, Tests, ToWorker
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
+from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
 from taco_stream.types import ComparisonMode, Event, Problem, SpecialJudge, Status, Verdict
@@ -155,13 +156,9 @@ class Evaluator:
         except* (WorkerError, OSError) as group:
             await self._stop()
             raise EvaluatorError(f"an evaluator worker did not start: {group.exceptions[0]}") from group
-        lacks = SandboxPlan.from_tier(self.sandbox_tier).lacks
-        if lacks and not self._settings.unsafe_no_sandbox:
+        if refusal := _refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
             await self._stop()
-            raise EvaluatorError(
-                f"programs cannot be confined here: the sandbox ({self.sandbox_tier}) lacks {lacks}; "
-                "--unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
-            )
+            raise EvaluatorError(refusal)
         return self
 
     async def __aexit__(
@@ -480,6 +477,20 @@ def _check_platform() -> None:
             f"programs cannot be judged on {platform.system()} {platform.release()}, which has no "
             f"{' and no '.join(missing)}: use Linux 5.3 or later, in a virtual machine or container if need be"
         )
+
+
+def _refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
+    """Why programs must not be judged under this plan, and what to do about it; empty where they may."""
+    if plan.lacks and not settings.unsafe_no_sandbox:
+        return (
+            f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` says "
+            "what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
+        )
+    granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)
+    cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
+    if reason := shortfall(granted, cpu_seconds, user_is_ours=plan.has_own_user):
+        return f"{reason}; raise it (`ulimit -H`, `sudo prlimit --pid $$`), or lower what a test gets"
+    return ""
 
 
 def _cores() -> int:

@@ -20,7 +20,9 @@ from taco_stream.evaluator.execution import CompilerCrashError, Execution, Runni
 from taco_stream.evaluator.judging import forms_of, judge_program, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed
 from taco_stream.evaluator.protocol import Forget, Judge, Judged, Limits, Ready, Sweep, Tests, ToWorker
+from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
+from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
 from taco_stream.frames import FrameDecoder, write_frame
 from taco_stream.types import ComparisonMode, Status, Verdict
 
@@ -37,7 +39,7 @@ def main() -> None:
     while (message := decoder.read(inbound)) is not None:
         match message:
             case Tests():
-                problems[message.key] = parsed_or_error(message)
+                problems[message.key] = parsed_or_error(message, zygotes.plan)
             case Forget():
                 problems.pop(message.key, None)
             case Judge():
@@ -116,8 +118,12 @@ class Clocked:
         return execution
 
 
-def parsed_or_error(message: Tests) -> ProblemTests | TestsError:
-    """The tests, or what is wrong with them, which every program of the problem will hear."""
+def parsed_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsError:
+    """The tests, or why no program of the problem can be judged."""
+    limits = message.limits
+    granted = ProgramLimits(limits.memory_bytes, limits.output_bytes)
+    if reason := shortfall(granted, limits.cpu_seconds, user_is_ours=plan.has_own_user):
+        return TestsError(f"{reason}; raise it, or lower the limit")
     try:
         return parsed(message)
     except TestsError as error:

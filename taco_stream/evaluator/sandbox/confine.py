@@ -45,7 +45,7 @@ def enter_zygote(plan: SandboxPlan, scratch: str) -> None:
         if Layer.USER in plan.layers:
             os.chown(scratch, user, user)
         os.chdir(scratch)
-    if plan.has_namespaces or Layer.USER in plan.layers:
+    if plan.has_own_user:
         privileges.become(user)
     os.umask(0o077)
     if Layer.SECCOMP in plan.layers:
@@ -65,7 +65,7 @@ def enter_program(parent: int) -> None:
 
 def limit_program(plan: SandboxPlan, limits: ProgramLimits) -> None:
     """Bounds what the tests of this program process may use, but for time."""
-    rlimits.limit_program(limits, user_is_ours=plan.has_namespaces or Layer.USER in plan.layers)
+    rlimits.limit_program(limits, user_is_ours=plan.has_own_user)
 
 
 def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:

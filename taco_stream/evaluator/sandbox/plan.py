@@ -35,6 +35,11 @@ class SandboxPlan(NamedTuple):
         return Layer.NAMESPACES in self.layers or Layer.ROOT_NAMESPACES in self.layers
 
     @property
+    def has_own_user(self) -> bool:
+        """Whether programs run as a user, or in a user's namespace, that nothing else runs in."""
+        return self.has_namespaces or Layer.USER in self.layers
+
+    @property
     def lacks(self) -> str:
         """What this needs more to be enough for hostile programs, in words; empty where it is enough."""
         missing = [] if Layer.SECCOMP in self.layers else ["seccomp"]

@@ -25,6 +25,25 @@ class ProgramLimits(NamedTuple):
     output_bytes: int
 
 
+def shortfall(limits: ProgramLimits, cpu_seconds: float, *, user_is_ours: bool) -> str:
+    """Which hard limit of this process is below what a test is to have, in words; empty where none is.
+
+    Such a test would fail for want of what its problem grants it, and nothing in it could tell.
+    """
+    wanted = [
+        ("CPU time in seconds", resource.RLIMIT_CPU, int(cpu_seconds) + 1),
+        ("address space in bytes", resource.RLIMIT_AS, limits.memory_bytes),
+        ("size of a file in bytes", resource.RLIMIT_FSIZE, limits.output_bytes),
+        ("open files", resource.RLIMIT_NOFILE, DESCRIPTORS),
+        *([("processes", resource.RLIMIT_NPROC, THREADS)] if user_is_ours else []),
+    ]
+    for name, kind, least in wanted:
+        hard = resource.getrlimit(kind)[1]
+        if hard != resource.RLIM_INFINITY and hard < least:
+            return f"this session's hard limit of {name} is {hard}, and a test is to have {least}"
+    return ""
+
+
 def limit_program(limits: ProgramLimits, *, user_is_ours: bool) -> None:
     """Applies the limits to this process and all that it forks, for good. Root with its capabilities could lift them.
 
