@@ -483,8 +483,8 @@ def _refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
     """Why programs must not be judged under this plan, and what to do about it; empty where they may."""
     if plan.lacks and not settings.unsafe_no_sandbox:
         return (
-            f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` says "
-            "what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
+            f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` "
+            "says what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
         )
     granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)
     cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor

@@ -1,0 +1,45 @@
+"""A session whose hard limits are too low is told so, and no program is blamed for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, resource, sys
+import anyio
+from taco_stream.errors import EvaluatorError
+from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
+from taco_stream.types import Problem
+
+async def judge():
+    tests = json.dumps({"inputs": ["1"], "outputs": ["3"]})
+    problem = Problem(problem_id="p", position=0, question="", tests=tests, time_limit_seconds=20)
+    async with Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True)) as evaluator:
+        verdict = await evaluator.judge(problem, "print(3)")
+        print(verdict.status, verdict.detail)
+
+kind, value = getattr(resource, sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(kind, (value, value))
+try:
+    anyio.run(judge)
+except EvaluatorError as error:
+    print(error)
+"""
+
+
+def said_under(limit: str, value: int) -> str:
+    """What judging a right program says in a session with one low hard limit."""
+    command = [sys.executable, "-c", SCRIPT, limit, str(value)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("RLIMIT_AS", 3 << 30), ("RLIMIT_FSIZE", 30 << 20), ("RLIMIT_NOFILE", 60)]
+)
+def test_an_evaluator_does_not_start_where_a_hard_limit_is_below_what_every_test_gets(limit: str, value: int) -> None:
+    assert said_under(limit, value).startswith("this session's hard limit of ")
+
+
+def test_a_problem_that_grants_more_than_the_session_may_is_an_infrastructure_error() -> None:
+    assert said_under("RLIMIT_CPU", 30).startswith("infrastructure_error this session's hard limit of CPU time")
