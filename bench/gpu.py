@@ -267,7 +267,7 @@ def make_batcher(
     load = Load(
         model="random", device=options.device, batch_size=rows, context_length=checkpoint.context_length, dtype="auto"
     )
-    return loading.start_slots(load, checkpoint, lambda kind, message: print(kind, message, file=sys.stderr))
+    return loading.start_slots(load, checkpoint, lambda event: print(event.kind, event.message, file=sys.stderr))
 
 
 def add(batcher: Batcher, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P) -> None:

@@ -13,16 +13,14 @@ from dataclasses import dataclass
 
 import torch
 
+from taco_stream.engine.admission import Admission, AdmittedPrompt, Note
 from taco_stream.engine.base import EngineStatistics
-from taco_stream.engine.checkpoint import Checkpoint, admit_prompt
+from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.protocol import Finished
 from taco_stream.engine.runner import Launched, Runner
 from taco_stream.engine.scheduler import PrefillPace, Sample, Scheduler, Step
 from taco_stream.engine.stopping import StopStringDetector
-from taco_stream.types import Completion, FinishReason, Request
-
-Note = Callable[[str, str], None]
-"""Takes the kind and the message of something that belongs into the run's events."""
+from taco_stream.types import Completion, Event, FinishReason, Request
 
 SMALLEST_CHUNK = 8
 LENGTH_STEP = 256
@@ -65,6 +63,7 @@ class Batcher:
         self._context_length = context_length
         self._identity = identity
         self._note = note
+        self._admission = Admission(checkpoint, context_length, note)
         self._pace = PrefillPace(largest_chunk, largest_chunk if prompts_per_step else SMALLEST_CHUNK)
         self._prompts_per_step = prompts_per_step
         self._progress: dict[Sample, _Progress] = {}
@@ -83,11 +82,11 @@ class Batcher:
 
     def add(self, ticket: int, request: Request, arrived_at: float) -> None:
         """Takes in a request's samples; those that can never be generated are finished at once."""
-        admitted = admit_prompt(self.checkpoint, request, self._context_length)
-        if isinstance(admitted, str):
+        admitted = self._admission.admit(request)
+        if admitted.refusal is not None:
             self._refuse(ticket, request, admitted)
             return
-        prompt, limit = admitted
+        prompt, limit = admitted.tokens, admitted.limit
         self._make_room(len(prompt) + limit)
         samples = [Sample(request, index, ticket, prompt, limit) for index in request.sample_indices]
         for sample in samples:
@@ -202,16 +201,17 @@ class Batcher:
         )
         self._finished.append(Finished(sample.ticket, completion))
 
-    def _refuse(self, ticket: int, request: Request, error: str) -> None:
+    def _refuse(self, ticket: int, request: Request, admitted: AdmittedPrompt) -> None:
         for index in request.sample_indices:
             completion = Completion(
                 problem_id=request.problem_id,
                 sample_index=index,
                 text="",
                 finish_reason=FinishReason.ERROR,
+                prompt_tokens=len(admitted.tokens),
                 seed=request.seed,
                 engine=self._identity,
-                error=error,
+                error=admitted.refusal,
             )
             self._finished.append(Finished(ticket, completion))
 
@@ -228,7 +228,7 @@ class Batcher:
         """After a step that did not fit into memory: smaller chunks, else fewer slots, else not this sample."""
         if step.chunks and self._pace.halve():
             self._reallocate(self._scheduler.slots, self.runner.length)
-            self._note("prefill_halved", f"out of memory: prompts are computed {self._pace.largest} tokens at a time")
+            self._tell("prefill_halved", f"out of memory: prompts are computed {self._pace.largest} tokens at a time")
         elif self._scheduler.slots > 1:
             self._reallocate(self._scheduler.slots // 2, self.runner.length)
             self._note_slots()
@@ -254,7 +254,10 @@ class Batcher:
                 return
 
     def _note_slots(self) -> None:
-        self._note("slots_halved", f"out of memory: {self._scheduler.slots} samples decode at once from now on")
+        self._tell("slots_halved", f"out of memory: {self._scheduler.slots} samples decode at once from now on")
+
+    def _tell(self, kind: str, message: str) -> None:
+        self._note(Event(kind=kind, at=time.time(), message=message))
 
 
 class _Gauges:

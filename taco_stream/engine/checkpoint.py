@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from taco_stream.engine.protocol import Load
 from taco_stream.errors import ModelError, UsageError
-from taco_stream.types import ChatPrompt, Prompt, Request
+from taco_stream.types import ChatPrompt, Prompt
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -85,27 +85,6 @@ def prompt_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
     while begin is not None and tokens[:2] == [begin, begin]:
         tokens = tokens[1:]
     return tuple(tokens)
-
-
-class AdmittedPrompt(NamedTuple):
-    """A prompt's tokens, and how many may follow: what was asked for, or the room that the context leaves."""
-
-    tokens: tuple[int, ...]
-    limit: int
-
-
-def admit_prompt(checkpoint: Checkpoint, request: Request, context_length: int) -> AdmittedPrompt | str:
-    """Tokenises a request's prompt; a sentence where nothing can be generated from it."""
-    try:
-        tokens = prompt_tokens(checkpoint.tokenizer, request.prompt)
-    except ModelError as error:
-        return str(error)
-    if not tokens:
-        return "the prompt is empty"
-    limit = min(request.sampling.max_new_tokens, context_length - len(tokens))
-    if limit < 1:
-        return f"the prompt has {len(tokens)} tokens, which leaves no room in a context of {context_length}"
-    return AdmittedPrompt(tokens, limit)
 
 
 def _check_folder(model: str) -> None:

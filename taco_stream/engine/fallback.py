@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from taco_stream.engine.admission import Admission, AdmittedPrompt, Note
 from taco_stream.engine.base import EngineStatistics
-from taco_stream.engine.checkpoint import Checkpoint, admit_prompt
+from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.protocol import Finished
 from taco_stream.engine.sampling import RowSampling, sample_key, sample_tokens, uniforms
 from taco_stream.engine.stopping import StopStringDetector
@@ -37,8 +38,9 @@ class _Waiting:
 class GenerateBatcher:
     """Serves requests batch by batch; the worker drives it as it drives `Batcher`."""
 
-    def __init__(self, checkpoint: Checkpoint, *, rows: int, identity: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, rows: int, identity: str, note: Note) -> None:
         self._checkpoint = checkpoint
+        self._admission = Admission(checkpoint, checkpoint.context_length, note)
         self._rows = rows
         self._identity = identity
         self._queue: deque[_Waiting] = deque()
@@ -53,9 +55,9 @@ class GenerateBatcher:
 
     def add(self, ticket: int, request: Request, arrived_at: float) -> None:
         """Takes in a request's samples; those that can never be generated are finished at once."""
-        admitted = admit_prompt(self._checkpoint, request, self._checkpoint.context_length)
+        admitted = self._admission.admit(request)
         for index in request.sample_indices:
-            if isinstance(admitted, str):
+            if admitted.refusal is not None:
                 self._finish_unstarted(ticket, request, index, FinishReason.ERROR, admitted)
             elif self._draining:
                 self._finish_unstarted(ticket, request, index, FinishReason.CANCELLED)
@@ -138,16 +140,22 @@ class GenerateBatcher:
             self._finish_unstarted(sample.ticket, sample.request, sample.sample_index, FinishReason.CANCELLED)
 
     def _finish_unstarted(
-        self, ticket: int, request: Request, index: int, reason: FinishReason, error: str | None = None
+        self,
+        ticket: int,
+        request: Request,
+        index: int,
+        reason: FinishReason,
+        refused: AdmittedPrompt | None = None,
     ) -> None:
         completion = Completion(
             problem_id=request.problem_id,
             sample_index=index,
             text="",
             finish_reason=reason,
+            prompt_tokens=len(refused.tokens) if refused else 0,
             seed=request.seed,
             engine=self._identity,
-            error=error,
+            error=refused.refusal if refused else None,
         )
         self._finished.append(Finished(ticket, completion))
 

@@ -1,12 +1,14 @@
 """Puts the parts of a worker together: checkpoint, attention, runner and batcher, with slots that memory can hold."""
 
 import os
+import time
 from collections.abc import Sequence
 
 import torch
 
+from taco_stream.engine.admission import Note
 from taco_stream.engine.attention import SlotAttention, UnservedModelError
-from taco_stream.engine.batcher import Batcher, Note, is_out_of_memory
+from taco_stream.engine.batcher import Batcher, is_out_of_memory
 from taco_stream.engine.checkpoint import Checkpoint, open_checkpoint
 from taco_stream.engine.fallback import GenerateBatcher
 from taco_stream.engine.kv_cache import LayerShape, bytes_per_position
@@ -14,6 +16,7 @@ from taco_stream.engine.packed_linear import pack_linears
 from taco_stream.engine.protocol import Load, Ready
 from taco_stream.engine.runner import Runner
 from taco_stream.errors import ModelError, UsageError
+from taco_stream.types import Event
 
 LARGEST_CHUNK = {"cpu": 512, "cuda": 4096}
 """Prompt tokens computed in one step: enough to saturate the device, little enough to be small in memory."""
@@ -51,9 +54,10 @@ def start(load: Load, note: Note) -> tuple[Batcher | GenerateBatcher, Ready]:
     except UnservedModelError as reason:
         if load.reproducible:
             raise UsageError(f"the model {load.model} has no reproducible mode: {reason}") from reason
-        note("generate_fallback", f"{load.model} is served by transformers' generate, which is slower: {reason}")
+        message = f"{load.model} is served by transformers' generate, which is slower: {reason}"
+        note(Event(kind="generate_fallback", at=time.time(), message=message))
         identity = f"{identity_of(load, checkpoint)} generate"
-        batcher = GenerateBatcher(checkpoint, rows=load.batch_size or GENERATE_ROWS, identity=identity)
+        batcher = GenerateBatcher(checkpoint, rows=load.batch_size or GENERATE_ROWS, identity=identity, note=note)
     return batcher, Ready(
         device=str(checkpoint.device),
         devices=torch.cuda.device_count() if checkpoint.device.type == "cuda" else 1,

@@ -30,7 +30,6 @@ from taco_stream.engine.protocol import (
 )
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.frames import FrameDecoder, write_frame
-from taco_stream.types import Event
 
 if TYPE_CHECKING:
     from taco_stream.engine.batcher import Batcher
@@ -82,10 +81,7 @@ def _start(load: Load, outgoing: BinaryIO) -> tuple["Batcher | GenerateBatcher",
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from taco_stream.engine.loading import start
 
-    def note(kind: str, message: str) -> None:
-        write_frame(outgoing, Noted(Event(kind=kind, at=time.time(), message=message)))
-
-    return start(load, note)
+    return start(load, lambda event: write_frame(outgoing, Noted(event)))
 
 
 def _serve(batcher: "Batcher | GenerateBatcher", frames: "queue.SimpleQueue[ToWorker]", outgoing: BinaryIO) -> None:

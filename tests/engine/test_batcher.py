@@ -15,7 +15,7 @@ from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.loading import start
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.scheduler import Step
-from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
+from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
 ModelFolder = Callable[[str], Path]
 
@@ -47,10 +47,15 @@ class Bench:
     """A batcher and what it noted."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.notes: list[str] = []
+        self.events: list[Event] = []
         load = Load(**({"model": str(folder), "device": "cpu", "dtype": "float32", "batch_size": 5} | settings))
         self.batcher: Batcher
-        self.batcher, self.ready = start(load, lambda kind, message: self.notes.append(kind))
+        self.batcher, self.ready = start(load, self.events.append)
+
+    @property
+    def notes(self) -> list[str]:
+        """The kinds of the events."""
+        return [event.kind for event in self.events]
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -153,6 +158,7 @@ def test_a_prompt_that_fills_the_context_is_an_error_that_says_so(model_folder: 
     for completion in bench.generate([long]).values():
         assert completion.finish_reason is FinishReason.ERROR
         assert completion.error == "the prompt has 256 tokens, which leaves no room in a context of 256"
+        assert completion.prompt_tokens == 256
 
 
 def test_a_sample_ends_where_the_context_is_full(model_folder: ModelFolder) -> None:
@@ -161,6 +167,22 @@ def test_a_sample_ends_where_the_context_is_full(model_folder: ModelFolder) -> N
     (completion,) = bench.generate([long]).values()
     assert completion.completion_tokens == 6
     assert completion.finish_reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize(("length", "left"), [(216, None), (217, 39), (250, 6), (300, 0)])
+def test_a_prompt_that_leaves_too_little_room_is_noted_once(
+    model_folder: ModelFolder, length: int, left: int | None
+) -> None:
+    """40 new tokens are asked for, in a context of 256; requests come in several pieces."""
+    bench = Bench(model_folder("gpt_neox"))
+    pieces = [
+        Request(problem_id="long", prompt=TextPrompt("a" * length), sample_indices=(index,), sampling=GREEDY)
+        for index in range(2)
+    ]
+    bench.generate(pieces)
+    found = [(event.kind, event.problem_id, event.figures) for event in bench.events]
+    figures = {"prompt_tokens": length, "context_length": 256, "new_tokens_wanted": 40, "new_tokens_left": left}
+    assert found == ([] if left is None else [("prompt_too_long", "long", figures)])
 
 
 def test_an_empty_prompt_is_an_error(model_folder: ModelFolder) -> None:

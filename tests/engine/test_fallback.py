@@ -70,4 +70,14 @@ def test_draining_cancels_what_has_not_started(model_folder: ModelFolder) -> Non
 def test_reproducible_mode_is_refused(model_folder: ModelFolder) -> None:
     load = Load(model=str(model_folder("mamba")), device="cpu", reproducible=True)
     with pytest.raises(UsageError, match="has no reproducible mode"):
-        start(load, lambda kind, message: None)
+        start(load, lambda event: None)
+
+
+def test_a_prompt_that_leaves_too_little_room_is_noted(model_folder: ModelFolder) -> None:
+    bench = FallbackBench(model_folder("mamba"))
+    context = bench.batcher._checkpoint.context_length  # type: ignore[attr-defined]
+    wanted = SamplingParameters(max_new_tokens=context, temperature=0, stop_strings=tuple("abcdefgh =int\n"))
+    bench.generate(requests(wanted, samples=1, count=1))
+    event = bench.events[-1]
+    assert (event.kind, event.problem_id) == ("prompt_too_long", "p0")
+    assert event.figures["new_tokens_left"] == context - event.figures["prompt_tokens"]

@@ -1,0 +1,74 @@
+"""Which prompts a context has room for.
+
+A prompt is never cut. One that leaves fewer new tokens than were asked for gets those that are left, one that leaves
+none is refused; either is noted once for its problem, as an event of the kind `prompt_too_long`.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from taco_stream.engine.checkpoint import Checkpoint, prompt_tokens
+from taco_stream.errors import ModelError
+from taco_stream.types import Event, Request
+
+Note = Callable[[Event], None]
+"""Takes something that belongs into the run's events."""
+
+
+class AdmittedPrompt(NamedTuple):
+    """A prompt's tokens, and how many may follow: what was asked for, or the room that the context leaves.
+
+    `refusal` is a sentence where nothing can be generated.
+    """
+
+    tokens: tuple[int, ...]
+    limit: int
+    refusal: str | None = None
+
+
+class Admission:
+    """Tokenises the prompts of one context of `context_length` tokens."""
+
+    def __init__(self, checkpoint: Checkpoint, context_length: int, note: Note) -> None:
+        self._tokenizer = checkpoint.tokenizer
+        self._context_length = context_length
+        self._note = note
+        self._noted: set[str] = set()
+
+    def admit(self, request: Request) -> AdmittedPrompt:
+        """The request's prompt, or why nothing can be generated from it."""
+        try:
+            tokens = prompt_tokens(self._tokenizer, request.prompt)
+        except ModelError as error:
+            return AdmittedPrompt((), 0, str(error))
+        if not tokens:
+            return AdmittedPrompt((), 0, "the prompt is empty")
+        wanted = request.sampling.max_new_tokens
+        limit = max(0, min(wanted, self._context_length - len(tokens)))
+        if limit < wanted:
+            self._note_once(request, len(tokens), limit)
+        refusal = f"the prompt has {len(tokens)} tokens, which leaves no room in a context of {self._context_length}"
+        return AdmittedPrompt(tokens, limit, None if limit else refusal)
+
+    def _note_once(self, request: Request, prompt_tokens: int, limit: int) -> None:
+        """A request comes in several pieces; the first stands for all."""
+        if request.problem_id in self._noted:
+            return
+        self._noted.add(request.problem_id)
+        wanted = request.sampling.max_new_tokens
+        self._note(
+            Event(
+                kind="prompt_too_long",
+                at=time.time(),
+                problem_id=request.problem_id,
+                message=f"the prompt has {prompt_tokens} tokens, which leaves {limit} of the {wanted} new tokens asked "
+                f"for in a context of {self._context_length}",
+                figures={
+                    "prompt_tokens": prompt_tokens,
+                    "context_length": self._context_length,
+                    "new_tokens_wanted": wanted,
+                    "new_tokens_left": limit,
+                },
+            )
+        )
