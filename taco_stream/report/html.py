@@ -77,7 +77,7 @@ def render(run: RunFiles, summary: Summary, tally: Tally) -> str:
             "Program found by": _shares(summary.extractions),
             "Finish reason": _shares(summary.finish_reasons),
         },
-        notes=notes_on(summary.coverage),
+        notes=notes_on(summary),
         speed=speed_of(summary.throughput),
         stages=_stages(summary),
         lanes=lanes_of(moments),

@@ -17,6 +17,10 @@ GAUGES = ("gauges", "run_finished")
 """The kinds of event whose figures say how far a start has come."""
 
 
+LONG_PROMPT = "prompt_too_long"
+"""The kind of event that names a problem whose prompt leaves fewer new tokens than were asked for."""
+
+
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     """Time and speed over all starts of the run; of a start that was killed, up to its last gauges.
 
@@ -38,11 +42,20 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
         return self.completion_tokens / self.generating_seconds if self.generating_seconds else 0.0
 
 
+class LongPrompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem whose prompt leaves fewer new tokens than were asked for; with none left it was not generated."""
+
+    problem_id: str
+    prompt_tokens: int
+    context_length: int
+    new_tokens_left: int
+
+
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """How far the records cover what was asked: counts, and the first ten names of each kind of gap.
 
     `samples_expected` is what the newest start meant to have in the end, None where none has counted it yet. A problem
-    is incomplete where it has fewer samples than the one with most.
+    is incomplete where it has fewer samples than the one with most. `long_prompts` are all there are, not ten.
     """
 
     problems: int
@@ -53,6 +66,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     duplicated_samples: int
     unscored_samples: int
     unscored_names: tuple[str, ...]
+    long_prompts: tuple[LongPrompt, ...] = ()
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +102,12 @@ def summarise(tally: Tally, events: Iterable[Event], *, mode: ComparisonMode, ks
         statuses=dict(tally.statuses[mode].most_common()),
         extractions=dict(tally.extractions.most_common()),
         finish_reasons=dict(tally.finish_reasons.most_common()),
-        coverage=_coverage(tally, mode, totals.samples_expected),
+        coverage=_coverage(tally, mode, totals),
         throughput=totals.throughput(),
     )
 
 
-def _coverage(tally: Tally, mode: ComparisonMode, samples_expected: int | None) -> Coverage:
+def _coverage(tally: Tally, mode: ComparisonMode, totals: "_EventTotals") -> Coverage:
     counts = tally.problems[mode]
     most = max((count.samples for count in counts.values()), default=0)
     incomplete = [name for name, count in counts.items() if count.samples < most]
@@ -101,12 +115,13 @@ def _coverage(tally: Tally, mode: ComparisonMode, samples_expected: int | None) 
     return Coverage(
         problems=len(counts),
         samples=tally.samples,
-        samples_expected=samples_expected,
+        samples_expected=totals.samples_expected,
         incomplete_problems=len(incomplete),
         incomplete_names=tuple(incomplete[:NAMES_SHOWN]),
         duplicated_samples=tally.duplicates,
         unscored_samples=sum(count.unscored for count in counts.values()),
         unscored_names=tuple(unscored[:NAMES_SHOWN]),
+        long_prompts=tuple(totals.long_prompts.values()),
     )
 
 
@@ -118,6 +133,7 @@ class _EventTotals:
 
     def __init__(self) -> None:
         self.samples_expected: int | None = None
+        self.long_prompts: dict[str, LongPrompt] = {}
         self._ended: Counter[str] = Counter()
         self._current: Mapping[str, float] = {}
         self._peak_memory_bytes = 0.0
@@ -131,6 +147,13 @@ class _EventTotals:
             self._current = event.figures
             self.samples_expected = int(event.figures.get("samples_expected", 0)) or self.samples_expected
             self._peak_memory_bytes = max(self._peak_memory_bytes, event.figures.get("peak_memory_bytes", 0.0))
+        elif event.kind == LONG_PROMPT:
+            self.long_prompts[event.problem_id] = LongPrompt(
+                problem_id=event.problem_id,
+                prompt_tokens=int(event.figures["prompt_tokens"]),
+                context_length=int(event.figures["context_length"]),
+                new_tokens_left=int(event.figures["new_tokens_left"]),
+            )
 
     def throughput(self) -> Throughput:
         """The sums over all starts."""

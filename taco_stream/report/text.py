@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from taco_stream.metrics import Estimate
-from taco_stream.report.summary import Coverage, Summary, Throughput
+from taco_stream.report.summary import NAMES_SHOWN, Coverage, Summary, Throughput
 
 
 def print_report(summary: Summary, console: Console) -> None:
@@ -25,14 +25,18 @@ def print_report(summary: Summary, console: Console) -> None:
     for line in (
         _in_words("extraction", summary.extractions),
         _in_words("finish reason", summary.finish_reasons),
-        *notes_on(summary.coverage),
+        *notes_on(summary),
         *speed_of(summary.throughput),
     ):
         console.print(line, soft_wrap=True, markup=False)
 
 
-def notes_on(coverage: Coverage) -> list[str]:
+def notes_on(summary: Summary) -> list[str]:
     """What a reader of the scores must know of the samples behind them, a sentence each."""
+    return _notes_on_samples(summary.coverage) + _notes_on_ks(summary) + _notes_on_prompts(summary.coverage)
+
+
+def _notes_on_samples(coverage: Coverage) -> list[str]:
     notes = []
     if coverage.samples_expected and coverage.samples < coverage.samples_expected:
         notes.append(f"not complete: {coverage.samples:,} of {coverage.samples_expected:,} samples are judged")
@@ -45,6 +49,34 @@ def notes_on(coverage: Coverage) -> list[str]:
         names = ", ".join(coverage.unscored_names)
         notes.append(f"{coverage.unscored_samples} samples were not scored (evaluator errors, no checker): {names}")
     return notes
+
+
+def _notes_on_ks(summary: Summary) -> list[str]:
+    """Which scores stand on fewer problems than the table says."""
+    most = problems_in(summary.pass_at_k)
+    return [
+        f"pass@{k} is of the {estimate.problems} problems with at least {k} scored samples, of {most}"
+        for k, estimate in summary.pass_at_k.items()
+        if estimate.problems < most
+    ]
+
+
+def _notes_on_prompts(coverage: Coverage) -> list[str]:
+    """Which problems had less room for an answer than was asked for, and which none."""
+    long = coverage.long_prompts
+    if not long:
+        return []
+    names = ", ".join(
+        f"{each.problem_id} (prompt {each.prompt_tokens:,}, left {each.new_tokens_left:,})"
+        for each in long[:NAMES_SHOWN]
+    )
+    contexts = " and ".join(f"{length:,}" for length in sorted({each.context_length for each in long}))
+    refused = sum(each.new_tokens_left == 0 for each in long)
+    parts = [
+        f"{len(long)} problems have prompts that leave fewer new tokens than were asked for in a context of {contexts}"
+    ]
+    parts += [f"{refused} of them none, which were not generated"] if refused else []
+    return [f"{', '.join(parts)}: {names}"]
 
 
 def speed_of(throughput: Throughput) -> list[str]:

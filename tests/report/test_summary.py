@@ -94,3 +94,14 @@ def test_how_many_samples_are_expected_is_what_the_newest_start_counted() -> Non
 def test_the_summary_reads_back_from_json() -> None:
     summary = summary_of([record("a", skills=("Sorting",), difficulty="EASY")], [gauges(elapsed_seconds=1)])
     assert msgspec.json.decode(msgspec.json.encode(summary), type=Summary) == summary
+
+
+def test_every_problem_with_too_long_a_prompt_stands_in_the_summary_once() -> None:
+    """Two devices and two starts note it again."""
+    figures = {"prompt_tokens": 250, "context_length": 256, "new_tokens_wanted": 40, "new_tokens_left": 6}
+    events = [Event(kind="prompt_too_long", at=0.0, problem_id=name, figures=figures) for name in "abab"]
+    found = summary_of([], events).coverage.long_prompts
+    assert [(each.problem_id, each.prompt_tokens, each.new_tokens_left) for each in found] == [
+        ("a", 250, 6),
+        ("b", 250, 6),
+    ]

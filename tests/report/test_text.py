@@ -80,3 +80,27 @@ def test_extraction_and_finish_reasons_are_counted() -> None:
     text = printed([record("a"), record("b")])
     assert "extraction: whole_text 2" in text
     assert "finish reason: stop 2" in text
+
+
+def long_prompt(problem_id: str, prompt_tokens: int, left: int) -> Event:
+    figures = {
+        "prompt_tokens": prompt_tokens,
+        "context_length": 4096,
+        "new_tokens_wanted": 512,
+        "new_tokens_left": left,
+    }
+    return Event(kind="prompt_too_long", at=0.0, problem_id=problem_id, figures=figures)
+
+
+def test_problems_whose_prompts_leave_too_little_room_are_counted_and_ten_named() -> None:
+    events = [long_prompt(f"p{number}", 4000, 96) for number in range(11)] + [long_prompt("q", 5000, 0)]
+    text = printed([record()], [*events, *events])
+    assert "12 problems have prompts that leave fewer new tokens than were asked for in a context of 4,096" in text
+    assert "1 of them none, which were not generated: p0 (prompt 4,000, left 96), p1" in text
+    assert "p9" in text
+    assert "p10" not in text
+
+
+def test_a_score_of_fewer_problems_than_the_others_says_so() -> None:
+    text = printed([record("a", 0), record("a", 1), record("b", 0)], ks=(1, 2))
+    assert "pass@2 is of the 1 problems with at least 2 scored samples, of 2" in text
