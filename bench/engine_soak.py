@@ -2,8 +2,8 @@
 
     python bench/engine_soak.py [--samples 100000] [--rows 64] [--out bench/results/engine_soak.json]
 
-Prompts and lengths differ; some samples end by a stop string, others by their length. The last tenth of the run must not
-hold more than a tenth over what the second tenth held: exit status 1 where it does.
+Prompts and lengths differ; some samples end by a stop string, others by their length. The last tenth of the run must
+not hold more than a tenth over what the second tenth held: exit status 1 where it does.
 """
 
 import argparse
