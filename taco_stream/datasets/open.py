@@ -44,10 +44,10 @@ def open_dataset(
     Without `on_bad_row` the first bad row raises `DatasetError`. So does a selection that leaves nothing, and an id
     asked for that does not exist, before the first problem.
     """
-    tables: Sequence[Table] = (
-        [standard_input()] if spec == STANDARD_INPUT else tables_of(files_of(spec, selection.split))
-    )
+    files = () if spec == STANDARD_INPUT else files_of(spec, selection.split)
+    tables: Sequence[Table] = tables_of(files) if files else [standard_input()]
     adapter = _adapter_for(tables[0])
+    _check_alike(files, adapter)
     classes = read_special_judges(special_judges) if special_judges else {}
     read = _problems(tables, adapter, on_bad_row or _raise)
     judged = (_with_special_judge(problem, classes) for problem in read)
@@ -89,6 +89,16 @@ def _adapter_for(table: Table) -> Adapter:
     )
 
 
+def _check_alike(files: Sequence[Path], adapter: Adapter) -> None:
+    """Raises `DatasetError` where one of the files is not of the first one's kind: found now, not hours into a run."""
+    for table in tables_of(files[1:]):
+        if missing := adapter.recognised_by - table.columns():
+            raise DatasetError(
+                f"{table.name} has no {', '.join(sorted(missing))}, unlike {files[0]} beside it: "
+                "name one file, or put those that belong together into a folder of their own"
+            )
+
+
 def _problems(tables: Iterable[Table], adapter: Adapter, on_bad_row: Callable[[BadRow], None]) -> Iterator[Problem]:
     """Every problem of every table in order; positions count rows over all tables, bad ones included."""
     rows = itertools.chain.from_iterable(table.rows(adapter.reads) for table in tables)
@@ -116,8 +126,17 @@ def _raise(bad_row: BadRow) -> None:
 
 
 def _with_special_judge(problem: Problem, classes: Mapping[int, SpecialJudge]) -> Problem:
-    special_judge = classes.get(problem.position)
+    special_judge = classes.get(_published_index(problem))
     return problem if special_judge is None else msgspec.structs.replace(problem, special_judge=special_judge)
+
+
+def _published_index(problem: Problem) -> int:
+    """The row of TACO's test split: the number in the id (`17`, `taco/17`), which a part of the split keeps.
+
+    Without one it is the position.
+    """
+    number = problem.problem_id.rpartition("/")[2]
+    return int(number) if number.isascii() and number.isdecimal() else problem.position
 
 
 def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
@@ -155,4 +174,6 @@ def _never_empty(problems: Iterator[Problem], spec: str) -> Iterator[Problem]:
         is_empty = False
         yield problem
     if is_empty:
-        raise DatasetError(f"the selection leaves no problem of {spec}")
+        raise DatasetError(
+            f"the selection leaves no problem of {spec}: taco-stream dataset counts the names that it can select by"
+        )

@@ -85,6 +85,8 @@ def _ids_in(path: Path) -> tuple[str, ...]:
     """The ids of a file, one a line; blank lines and lines that begin with # do not count."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the file of ids {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise UsageError(f"the file of ids {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the file of ids {path} is not UTF-8 text") from error
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))

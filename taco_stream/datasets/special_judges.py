@@ -18,7 +18,7 @@ class _Line(msgspec.Struct):
 
 
 def read_special_judges(path: Path) -> Mapping[int, SpecialJudge]:
-    """The class of each problem by its position in the test split. Raises `DatasetError` that names file and line."""
+    """The class of each problem by its row in the test split. Raises `DatasetError` that names file and line."""
     classes: dict[int, SpecialJudge] = {}
     try:
         lines = path.read_bytes().splitlines()

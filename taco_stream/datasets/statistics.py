@@ -88,8 +88,8 @@ def statistics_text(found: DatasetStatistics, longest_list: int = 12) -> str:
         shown = [f"{name or 'none'} {count:,}" for name, count in list(names.items())[:longest_list]]
         more = [f"and {len(names) - longest_list} more"] if len(names) > longest_list else []
         lines += [f"{title:<15}{', '.join(shown + more)}"] if names else []
-    lines += ["", f"for instance {found.sample.problem_id}:", "", found.sample.question.strip()]
-    return "\n".join(lines)
+    shown = [found.sample.question.strip(), found.sample.starter_code.rstrip()]
+    return "\n\n".join(["\n".join(lines), f"for instance {found.sample.problem_id}:", *filter(None, shown)])
 
 
 def _names_of(problem: Problem) -> dict[str, Sequence[str]]:

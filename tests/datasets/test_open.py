@@ -1,5 +1,6 @@
 """Opening a dataset: what is refused when, and how a dataset is told from another."""
 
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,13 @@ def test_a_repeated_id_is_a_bad_row(write_lines: WriteLines) -> None:
     bad_rows: list[BadRow] = []
     assert len(list(open_dataset(str(path), on_bad_row=bad_rows.append))) == 1
     assert "id 1 has been used" in bad_rows[0].reason
+
+
+def test_a_folder_with_a_file_of_another_kind_is_refused_by_the_call(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(taco_row(0)) + "\n")
+    (tmp_path / "b.jsonl").write_text(json.dumps({"task_id": 1, "program": "print(1)"}) + "\n")
+    with pytest.raises(DatasetError, match=r"b\.jsonl has no input_output, question, unlike .*a\.jsonl"):
+        open_dataset(str(tmp_path))
 
 
 def test_an_open_dataset_holds_one_problem_and_no_file_after_it_is_dropped(write_lines: WriteLines) -> None:

@@ -57,3 +57,9 @@ def test_a_line_of_another_form_is_named(published: Path, line: str) -> None:
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nowhere\.jsonl cannot be read"):
         read_special_judges(tmp_path / "nowhere.jsonl")
+
+
+def test_a_part_of_the_split_is_known_by_the_numbers_in_its_ids(write_lines: WriteLines, published: Path) -> None:
+    path = write_lines(taco_row(2, task_id="taco/2"), taco_row(1, id=1))
+    classes = [problem.special_judge for problem in open_dataset(str(path), special_judges=published)]
+    assert classes == [SpecialJudge.LETTER_CASE, SpecialJudge.FLOAT_TOLERANCE]

@@ -50,3 +50,8 @@ def test_text_names_every_count_and_a_sample(found: DatasetStatistics) -> None:
 
 def test_long_lists_are_cut(found: DatasetStatistics) -> None:
     assert "difficulty     EASY 2, and 1 more" in statistics_text(found, longest_list=1)
+
+
+def test_text_shows_the_starter_code_of_the_sample() -> None:
+    text = statistics_text(dataset_statistics([ADAPTER.problem_of(taco_row(0, starter_code="def f(x):\n"), 0)]))
+    assert text.endswith("for instance 0:\n\nQuestion 0?\n\ndef f(x):")
