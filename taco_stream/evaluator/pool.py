@@ -1,8 +1,7 @@
 """The evaluator: a pool of spawned workers that give verdicts on programs.
 
-Who runs: one `python -m taco_stream.evaluator.worker` per core, each with a zygote of its own, spoken to in frames over
-its standard input and output. A caller of `judge` waits for a free worker; any number may wait. A worker is told a
-problem's tests once and is given programs of the problem whose tests it already has where there is a choice.
+Who runs: one worker (`worker_process`) per core, each with a zygote of its own. A caller of `judge` waits for a free
+worker; any number may wait. A worker is given programs of a problem whose tests it already has where there is a choice.
 
 Promised: exactly one verdict for each call. A worker that dies, or answers nothing within the time that its tests can
 take, is killed and replaced, and the program is tried once more; the second failure is the verdict
@@ -13,14 +12,9 @@ the context ends every process, within bounded time.
 Runs under asyncio and trio.
 """
 
-import contextlib
-import functools
-import math
 import os
 import platform
-import sys
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,59 +23,17 @@ from typing import Self
 
 import anyio
 import msgspec
-from anyio.abc import ObjectSendStream, Process
+from anyio.abc import ObjectSendStream
 
 from taco_stream.errors import EvaluatorError
-from taco_stream.evaluator.checkers.several_answers import checker_text
-from taco_stream.evaluator.execution import memory_file
-from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Limits, Ready, Sweep, Tests, ToWorker
+from taco_stream.evaluator.protocol import Judged
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
-from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
+from taco_stream.evaluator.settings import EvaluatorSettings, checker_of, limits_of, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
-from taco_stream.frames import FrameDecoder, FrameError, encode_frame
-from taco_stream.types import ComparisonMode, Event, Problem, SpecialJudge, Status, Verdict
+from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.types import ComparisonMode, Event, Problem, Status, Verdict
 
-START_SECONDS = 30.0
-STOP_SECONDS = 5.0
-ANSWER_MARGIN_SECONDS = 60.0
-LEAST_MEMORY_BYTES = 32 << 20
-PROBLEMS_KEPT = 8
-"""Problems whose tests a worker keeps: a run works through few problems at a time, and tests can be megabytes."""
-
-LARGE_TESTS_LENGTH = 1 << 18
-"""Tests of more characters go to a worker in a memory file that a thread writes, so that the event loop goes on."""
-
-
-class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How programs are run and which verdict counts.
-
-    The CPU limit of a test is the problem's own (`time_limit_seconds` where it states none) times `time_limit_factor`;
-    its wall limit `wall_multiple` times that and a second more. Limits stated for compiled languages are tight for
-    CPython, hence a factor over 1.
-
-    `failures_first` refuses failing programs sooner, at a price that `failure_order` tells. `checkers_folder` is the
-    registry that `checkers.several_answers` describes. `cache_folder` keeps verdicts between runs.
-    """
-
-    workers: int = 0
-    mode: ComparisonMode = ComparisonMode.STRICT
-    time_limit_factor: float = 2.0
-    time_limit_seconds: float = 4.0
-    memory_limit_bytes: int = 4 << 30
-    output_limit_bytes: int = 64 << 20
-    wall_multiple: float = 3.0
-    full_results: bool = False
-    failures_first: bool = False
-    unsafe_no_sandbox: bool = False
-    checkers_folder: str | None = None
-    cache_folder: str | None = None
-
-    @property
-    def sweep(self) -> Sweep:
-        """Which tests of a program are run."""
-        if self.full_results:
-            return Sweep.FULL
-        return Sweep.FAILURES_FIRST if self.failures_first else Sweep.FIRST_FAILURE
+__all__ = ["Evaluator", "EvaluatorSettings", "EvaluatorStatistics"]
 
 
 class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +50,6 @@ class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     busy_seconds: float = 0.0
 
 
-class WorkerError(Exception):
-    """A worker died, or did not answer in time."""
-
-
 class Evaluator:
     """Judges programs; an asynchronous context manager."""
 
@@ -113,8 +61,8 @@ class Evaluator:
     ) -> None:
         self._settings = settings
         self._events = events
-        self._free: list[_Worker] = []
-        self._workers: list[_Worker] = []
+        self._free: list[WorkerProcess] = []
+        self._workers: list[WorkerProcess] = []
         self._places = anyio.Semaphore(settings.workers or _cores())
         self._one_alone = anyio.Lock()
         self._cache = VerdictCache(None if settings.cache_folder is None else Path(settings.cache_folder))
@@ -141,12 +89,8 @@ class Evaluator:
     async def __aenter__(self) -> Self:
         """Starts the workers. Raises `EvaluatorError` where one does not come up, or the sandbox is below the floor."""
         _check_platform()
-        if self._settings.memory_limit_bytes < LEAST_MEMORY_BYTES:
-            raise EvaluatorError(
-                f"memory_limit_bytes cannot be below {LEAST_MEMORY_BYTES}: an interpreter takes as much"
-            )
         for _ in range(self._settings.workers or _cores()):
-            worker = _Worker(self._settings)
+            worker = WorkerProcess(self._settings)
             self._workers.append(worker)
             self._free.append(worker)
         try:
@@ -156,9 +100,9 @@ class Evaluator:
         except* (WorkerError, OSError) as group:
             await self._stop()
             raise EvaluatorError(f"an evaluator worker did not start: {group.exceptions[0]}") from group
-        if refusal := _refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
+        if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
             await self._stop()
-            raise EvaluatorError(refusal)
+            raise EvaluatorError(reason)
         return self
 
     async def __aexit__(
@@ -250,7 +194,7 @@ class Evaluator:
             self._infrastructure_errors += 1
         return judged.verdicts
 
-    async def _judge_with(self, worker: "_Worker", problem: Problem, program: str) -> Judged | None:
+    async def _judge_with(self, worker: WorkerProcess, problem: Problem, program: str) -> Judged | None:
         """The worker's answer; None, with the worker replaced, where it failed."""
         try:
             judged = await worker.judge(problem, program)
@@ -266,7 +210,7 @@ class Evaluator:
         return judged
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator["_Worker"]:
+    async def _alone(self) -> AsyncIterator[WorkerProcess]:
         """Waits until every worker is free and keeps the others idle, so that load cannot stop the clock again."""
         async with self._one_alone:
             for _ in self._workers:
@@ -279,7 +223,7 @@ class Evaluator:
                     self._places.release()
 
     @asynccontextmanager
-    async def _worker_for(self, problem_id: str) -> AsyncIterator["_Worker"]:
+    async def _worker_for(self, problem_id: str) -> AsyncIterator[WorkerProcess]:
         self._waiting += 1
         try:
             await self._places.acquire()
@@ -293,7 +237,7 @@ class Evaluator:
             self._places.release()
 
     @asynccontextmanager
-    async def _in_step(self, worker: "_Worker") -> AsyncIterator["_Worker"]:
+    async def _in_step(self, worker: WorkerProcess) -> AsyncIterator[WorkerProcess]:
         """Takes a free worker. One that is left in the middle of an answer is stopped; it starts again when needed."""
         self._free.remove(worker)
         started_at = time.monotonic()
@@ -318,157 +262,6 @@ class Evaluator:
             await self._events.send(Event(kind=kind, at=time.time(), message=message))
 
 
-class _Worker:
-    """One worker process and what it has been told."""
-
-    def __init__(self, settings: EvaluatorSettings) -> None:
-        self._settings = settings
-        self._process: Process | None = None
-        self._decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
-        self._keys: OrderedDict[str, int] = OrderedDict()
-        self._next = 0
-        self.sandbox_tier = ""
-
-    def knows(self, problem_id: str) -> bool:
-        """Whether the worker has the problem's tests."""
-        return problem_id in self._keys
-
-    async def start(self) -> None:
-        """Spawns the process and waits until it is ready."""
-        self._process = await anyio.open_process(
-            [sys.executable, "-m", "taco_stream.evaluator.worker", self._settings.sweep],
-            stderr=None,
-            start_new_session=True,
-        )
-        self._decoder = FrameDecoder(FromWorker)
-        self._keys.clear()
-        ready = await self._receive(START_SECONDS)
-        if not isinstance(ready, Ready):
-            raise WorkerError("the worker's first word is not that it is ready")
-        self.sandbox_tier = ready.sandbox_tier
-
-    async def stop(self) -> None:
-        """Ends the process: asks, waits, kills."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        await process.stdin.aclose()
-        with anyio.move_on_after(STOP_SECONDS):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            with anyio.move_on_after(STOP_SECONDS):
-                await process.wait()
-        await process.aclose()
-
-    async def restart(self) -> None:
-        """Replaces the process. Raises `EvaluatorError` where that fails."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await self.stop()
-        try:
-            await self.start()
-        except (WorkerError, OSError) as error:
-            raise EvaluatorError(f"an evaluator worker does not start again: {error}") from error
-
-    async def judge(self, problem: Problem, program: str) -> Judged:
-        """Sends the tests, where the worker lacks them, and the program; waits for the answer."""
-        if self._process is None:
-            await self.start()
-        limits = limits_of(problem, self._settings)
-        async with self._tests_of(problem, limits) as key:
-            self._next += 1
-            await self._send(Judge(ticket=self._next, key=key, program=program))
-            answer = await self._receive(limits.wall_seconds * most_tests(problem.tests) + ANSWER_MARGIN_SECONDS)
-        if not isinstance(answer, Judged) or answer.ticket != self._next:
-            raise WorkerError("the worker answered something else than was asked")
-        return answer
-
-    @asynccontextmanager
-    async def _tests_of(self, problem: Problem, limits: Limits) -> AsyncIterator[int]:
-        """Sends the tests where the worker lacks them; a memory file they go in stays open within."""
-        key = self._keys.get(problem.problem_id)
-        if key is not None:
-            self._keys.move_to_end(problem.problem_id)
-            yield key
-            return
-        self._next += 1
-        key = self._keys[problem.problem_id] = self._next
-        while len(self._keys) > PROBLEMS_KEPT:
-            await self._send(Forget(key=self._keys.popitem(last=False)[1]))
-        message = Tests(
-            key=key,
-            problem_id=problem.problem_id,
-            tests=problem.tests,
-            limits=limits,
-            special_judge=problem.special_judge,
-            checker=checker_of(problem, self._settings),
-        )
-        if len(problem.tests) <= LARGE_TESTS_LENGTH:
-            await self._send(message)
-            yield key
-            return
-        file = await anyio.to_thread.run_sync(lambda: memory_file(problem.tests.encode("utf-8", "surrogatepass")))
-        try:
-            path = f"/proc/{os.getpid()}/fd/{file}"
-            await self._send(msgspec.structs.replace(message, tests="", tests_path=path))
-            yield key
-        finally:
-            os.close(file)
-
-    async def _send(self, message: ToWorker) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        try:
-            await self._process.stdin.send(encode_frame(message))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise WorkerError("the worker has ended") from error
-
-    async def _receive(self, seconds: float) -> FromWorker:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        try:
-            with anyio.fail_after(seconds):
-                while True:
-                    for message in self._decoder.feed(await self._process.stdout.receive()):
-                        return message
-        except TimeoutError as error:
-            raise WorkerError(f"the worker does not answer within {seconds:.0f} s") from error
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise WorkerError("the worker has ended") from error
-        except FrameError as error:
-            raise WorkerError(f"the worker sent what is no answer: {error}") from error
-
-
-def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:
-    """What one test of the problem may use."""
-    cpu_seconds = (problem.time_limit_seconds or settings.time_limit_seconds) * settings.time_limit_factor
-    return Limits(
-        cpu_seconds=cpu_seconds,
-        wall_seconds=math.ceil(cpu_seconds * settings.wall_multiple + 1),
-        memory_bytes=max(problem.memory_limit_bytes or 0, settings.memory_limit_bytes),
-        output_bytes=settings.output_limit_bytes,
-    )
-
-
-def checker_of(problem: Problem, settings: EvaluatorSettings) -> str | None:
-    """The text of the problem's checker, where the registry has one. Raises `EvaluatorError` where it is unreadable."""
-    if settings.checkers_folder is None or problem.special_judge is not SpecialJudge.SEVERAL_ANSWERS:
-        return None
-    try:
-        return checker_text(Path(settings.checkers_folder), problem.problem_id)
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluatorError(f"the checker of problem {problem.problem_id} cannot be read: {error}") from error
-
-
-@functools.lru_cache(maxsize=PROBLEMS_KEPT)
-def most_tests(tests: str) -> int:
-    """No fewer than the tests in this JSON text; it may be megabytes long, and is asked for with every program."""
-    return max(1, tests.count(","))
-
-
 def _check_platform() -> None:
     """Raises `EvaluatorError` where the system lacks what every test needs: files in memory, handles of processes."""
     missing = [name for name in ("memfd_create", "pidfd_open") if not hasattr(os, name)]
@@ -477,20 +270,6 @@ def _check_platform() -> None:
             f"programs cannot be judged on {platform.system()} {platform.release()}, which has no "
             f"{' and no '.join(missing)}: use Linux 5.3 or later, in a virtual machine or container if need be"
         )
-
-
-def _refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
-    """Why programs must not be judged under this plan, and what to do about it; empty where they may."""
-    if plan.lacks and not settings.unsafe_no_sandbox:
-        return (
-            f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` "
-            "says what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
-        )
-    granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)
-    cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
-    if reason := shortfall(granted, cpu_seconds, user_is_ours=plan.has_own_user):
-        return f"{reason}; raise it (`ulimit -H`, `sudo prlimit --pid $$`), or lower what a test gets"
-    return ""
 
 
 def _cores() -> int:

@@ -47,7 +47,7 @@ def test_the_strongest_available_plan_is_the_default(monkeypatch: pytest.MonkeyP
 @pytest.mark.anyio
 async def test_below_the_floor_the_evaluator_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FORCED_TIER, "rlimits")
-    with pytest.raises(EvaluatorError, match=r"lacks seccomp and Landlock or namespaces; --unsafe-no-sandbox"):
+    with pytest.raises(EvaluatorError, match=r"lacks seccomp and Landlock or namespaces; .*--unsafe-no-sandbox"):
         async with Evaluator(EvaluatorSettings(workers=1)):
             pass
 

@@ -1,0 +1,171 @@
+"""One evaluator worker as its parent sees it: a process that is started, asked, and replaced.
+
+The process is `python -m taco_stream.evaluator.worker`, spoken to in frames over its standard input and output, one
+question at a time. It keeps the tests of the last few problems, each under a key, so that they are sent once and not
+with every program; large ones go by a memory file, and never through the event loop.
+
+Promised: an answer, or `WorkerError` within bounded time; the process is then of no more use, and `restart` replaces
+it.
+"""
+
+import contextlib
+import functools
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from anyio.abc import Process
+
+from taco_stream.errors import EvaluatorError
+from taco_stream.evaluator.execution import memory_file
+from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Limits, Ready, Tests, ToWorker
+from taco_stream.evaluator.settings import EvaluatorSettings, checker_of, limits_of
+from taco_stream.frames import FrameDecoder, FrameError, encode_frame
+from taco_stream.types import Problem
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+ANSWER_MARGIN_SECONDS = 60.0
+PROBLEMS_KEPT = 8
+"""Problems whose tests a worker keeps: a run works through few problems at a time, and tests can be megabytes."""
+
+LARGE_TESTS_LENGTH = 1 << 18
+"""Tests of more characters go to a worker in a memory file that a thread writes, so that the event loop goes on."""
+
+
+class WorkerError(Exception):
+    """A worker died, or did not answer in time."""
+
+
+class WorkerProcess:
+    """One worker process, started again where it has ended, and what it has been told."""
+
+    def __init__(self, settings: EvaluatorSettings) -> None:
+        self._settings = settings
+        self._process: Process | None = None
+        self._decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
+        self._keys: OrderedDict[str, int] = OrderedDict()
+        self._next = 0
+        self.sandbox_tier = ""
+
+    def knows(self, problem_id: str) -> bool:
+        """Whether the worker has the problem's tests."""
+        return problem_id in self._keys
+
+    async def start(self) -> None:
+        """Spawns the process and waits until it is ready."""
+        self._process = await anyio.open_process(
+            [sys.executable, "-m", "taco_stream.evaluator.worker", self._settings.sweep],
+            stderr=None,
+            start_new_session=True,
+        )
+        self._decoder = FrameDecoder(FromWorker)
+        self._keys.clear()
+        ready = await self._receive(START_SECONDS)
+        if not isinstance(ready, Ready):
+            raise WorkerError("the worker's first word is not that it is ready")
+        self.sandbox_tier = ready.sandbox_tier
+
+    async def stop(self) -> None:
+        """Ends the process: asks, waits, kills."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        await process.stdin.aclose()
+        with anyio.move_on_after(STOP_SECONDS):
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            with anyio.move_on_after(STOP_SECONDS):
+                await process.wait()
+        await process.aclose()
+
+    async def restart(self) -> None:
+        """Replaces the process. Raises `EvaluatorError` where that fails."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self.stop()
+        try:
+            await self.start()
+        except (WorkerError, OSError) as error:
+            raise EvaluatorError(f"an evaluator worker does not start again: {error}") from error
+
+    async def judge(self, problem: Problem, program: str) -> Judged:
+        """Sends the tests, where the worker lacks them, and the program; waits for the answer."""
+        if self._process is None:
+            await self.start()
+        limits = limits_of(problem, self._settings)
+        async with self._tests_of(problem, limits) as key:
+            self._next += 1
+            await self._send(Judge(ticket=self._next, key=key, program=program))
+            answer = await self._receive(limits.wall_seconds * most_tests(problem.tests) + ANSWER_MARGIN_SECONDS)
+        if not isinstance(answer, Judged) or answer.ticket != self._next:
+            raise WorkerError("the worker answered something else than was asked")
+        return answer
+
+    @asynccontextmanager
+    async def _tests_of(self, problem: Problem, limits: Limits) -> AsyncIterator[int]:
+        """Sends the tests where the worker lacks them; a memory file they go in stays open within."""
+        key = self._keys.get(problem.problem_id)
+        if key is not None:
+            self._keys.move_to_end(problem.problem_id)
+            yield key
+            return
+        self._next += 1
+        key = self._keys[problem.problem_id] = self._next
+        while len(self._keys) > PROBLEMS_KEPT:
+            await self._send(Forget(key=self._keys.popitem(last=False)[1]))
+        message = Tests(
+            key=key,
+            problem_id=problem.problem_id,
+            tests=problem.tests,
+            limits=limits,
+            special_judge=problem.special_judge,
+            checker=checker_of(problem, self._settings),
+        )
+        if len(problem.tests) <= LARGE_TESTS_LENGTH:
+            await self._send(message)
+            yield key
+            return
+        file = await anyio.to_thread.run_sync(lambda: memory_file(problem.tests.encode("utf-8", "surrogatepass")))
+        try:
+            path = f"/proc/{os.getpid()}/fd/{file}"
+            await self._send(msgspec.structs.replace(message, tests="", tests_path=path))
+            yield key
+        finally:
+            os.close(file)
+
+    async def _send(self, message: ToWorker) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            await self._process.stdin.send(encode_frame(message))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise WorkerError("the worker has ended") from error
+
+    async def _receive(self, seconds: float) -> FromWorker:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            with anyio.fail_after(seconds):
+                while True:
+                    for message in self._decoder.feed(await self._process.stdout.receive()):
+                        return message
+        except TimeoutError as error:
+            raise WorkerError(f"the worker does not answer within {seconds:.0f} s") from error
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise WorkerError("the worker has ended") from error
+        except FrameError as error:
+            raise WorkerError(f"the worker sent what is no answer: {error}") from error
+
+
+@functools.lru_cache(maxsize=PROBLEMS_KEPT)
+def most_tests(tests: str) -> int:
+    """No fewer than the tests in this JSON text; it may be megabytes long, and is asked for with every program."""
+    return max(1, tests.count(","))
