@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,38 @@ def test_our_own_completion_with_a_field_of_another_type_is_refused(write: Write
     refused(write(value), "line 1", "boredom")
 
 
+def test_completions_come_from_standard_input() -> None:
+    code = (
+        "from pathlib import Path; from taco_stream.store.imports import read_completions;"
+        "print(*((each.problem_id, each.text) for each in read_completions(Path('-'))))"
+    )
+    lines = b'\n{"task_id": 1, "solution": "a"}\n{"task_id": 2, "solution": "b"}\n'
+    for content in (lines, gzip.compress(lines), b'[{"task_id": 1, "solution": "a"}, {"task_id": 2, "solution": "b"}]'):
+        done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, check=True)
+        assert done.stdout == b"('1', 'a') ('2', 'b')\n"
+
+
+def test_lines_are_counted_from_the_first_also_where_it_is_blank(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_text('\n \n{"id": 1, "text": "a"}\nno\n')
+    refused(path, "line 4")
+
+
+def test_a_field_that_was_named_and_is_not_there_is_named(write: Write) -> None:
+    path = write({"problem": 1, "answer": "a"})
+    with pytest.raises(UsageError, match="id: problem, text: not named, and none of the usual"):
+        samples(path, names=FieldNames(problem_id="problem"))
+
+
+def test_a_line_without_solution_and_completion_names_both(write: Write) -> None:
+    refused(write({"task_id": 1, "solution": "a"}, {"task_id": 2}), "line 2", "solution and completion")
+
+
+def test_completions_of_another_dataset_altogether_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"they are of a, b, c … \(4 problems\), the dataset has x, y \(--dataset"):
+        match_ids(dict.fromkeys("abcd", 1), ["x", "y"])
+
+
 def test_matching_ids_say_nothing_where_all_fits() -> None:
     assert match_ids({"a": 2, "b": 2}, ["a", "b"]) == ()
 
@@ -220,7 +254,7 @@ def test_matching_ids_say_nothing_where_all_fits() -> None:
 def test_gaps_are_told_with_counts_and_the_first_ten_names() -> None:
     held = {f"s{number}": 1 for number in range(12)} | {"a": 3, "b": 1}
     strangers, missing, short, repeated = match_ids(held, ["a", "b", "c"], repeated=2)
-    assert strangers == "12 ids of completions are of no problem in the dataset: " + ", ".join(
+    assert strangers == "12 problems of the completions are none of those asked for: " + ", ".join(
         f"s{number}" for number in range(10)
     )
     assert missing == "1 problems have no completion: c"

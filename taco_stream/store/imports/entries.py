@@ -6,12 +6,17 @@ surrogates become a question mark here, because nothing that holds one can be wr
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from taco_stream.errors import UsageError
 from taco_stream.sample_set import MAX_SAMPLES
+
+STANDARD_INPUT = Path("-")
 
 CHUNK_CHARACTERS = 1 << 20
 """How much of an array is read at a time; an entry may be larger."""
@@ -54,31 +59,40 @@ class Entry(NamedTuple):
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """The objects of a file in order. Raises `UsageError` that names the file and the line or entry."""
+    """The objects of a file in order, or of standard input where the path is `-`: nothing is read twice.
+
+    Raises `UsageError` that names the file and the line or entry.
+    """
+    name = "standard input" if path == STANDARD_INPUT else str(path)
     try:
-        with _open(path) as file:
-            start = file.read(1)
+        with _opened(path) as file:
+            line, start = 1, file.read(1)
             while start.isspace():
+                line += start == "\n"
                 start = file.read(1)
-            file.seek(0)
-            yield from _array_entries(file, path) if start == "[" else _line_entries(file, path)
+            if start == "[":
+                yield from _array_entries(file, name)
+            else:
+                yield from _line_entries(chain([start + file.readline()], file), name, line)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
+        raise UsageError(f"{name} is not UTF-8 text") from error
     except (OSError, EOFError) as error:  # a broken gzip file is one of these
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _open(path: Path) -> TextIO:
-    with path.open("rb") as file:
-        is_gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8-sig") if is_gzipped else path.open(encoding="utf-8-sig")
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    with open(0, "rb", closefd=False) if path == STANDARD_INPUT else path.open("rb") as binary:
+        content = gzip.GzipFile(fileobj=binary) if binary.peek(2)[:2] == b"\x1f\x8b" else binary
+        with TextIOWrapper(content, encoding="utf-8-sig") as text:
+            yield text
 
 
-def _line_entries(file: TextIO, path: Path) -> Iterator[Entry]:
-    for number, line in enumerate(file, start=1):
+def _line_entries(lines: Iterable[str], name: str, first: int) -> Iterator[Entry]:
+    for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
-        place = f"{path}, line {number}"
+        place = f"{name}, line {number}"
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -86,13 +100,13 @@ def _line_entries(file: TextIO, path: Path) -> Iterator[Entry]:
         yield _entry(value, place)
 
 
-def _array_entries(file: TextIO, path: Path) -> Iterator[Entry]:
-    """Parses a JSON array entry by entry, so that a file of any size needs the memory of one."""
+def _array_entries(file: TextIO, name: str) -> Iterator[Entry]:
+    """Parses what follows an array's bracket entry by entry, so that a file of any size needs the memory of one."""
     decoder = json.JSONDecoder()
-    text = file.read(CHUNK_CHARACTERS).lstrip()
-    position, number = 1, 1  # behind the bracket
+    text = file.read(CHUNK_CHARACTERS)
+    position, number = 0, 1
     while True:
-        place = f"{path}, entry {number}"
+        place = f"{name}, entry {number}"
         while position < len(text) and (text[position].isspace() or text[position] == ","):
             position += 1
         if text[position : position + 1] == "]":

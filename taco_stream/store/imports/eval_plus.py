@@ -7,6 +7,7 @@ prompt is put before it where the caller knows the prompt.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from taco_stream.errors import UsageError
 from taco_stream.store.imports.entries import Entry
 from taco_stream.store.imports.numbering import Numbering
 from taco_stream.types import Completion
@@ -23,5 +24,7 @@ def read(entries: Iterator[Entry], numbering: Numbering, prompts: Mapping[str, s
         problem_id = entry.problem_id("task_id")
         if "solution" in entry.value:
             yield numbering.completion(problem_id, entry.text("solution"))
+        elif "completion" not in entry.value:
+            raise UsageError(f"{entry.place}: solution and completion are both missing")
         else:
             yield numbering.completion(problem_id, prompts.get(problem_id, "") + entry.text("completion"))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from taco_stream.errors import UsageError
+
 NAMES_SHOWN = 10
 
 
@@ -9,13 +11,19 @@ def match_ids(held: Mapping[str, int], asked: Iterable[str], repeated: int = 0) 
     """What does not fit: a sentence for each kind of gap, with its count and the first ten names.
 
     `held` counts the samples of each problem in the file, `asked` are the ids of the dataset, `repeated` counts samples
-    that the file has twice. A problem has too few samples where it has fewer than the one with most.
+    that the file has twice. A problem has too few samples where it has fewer than the one with most. Raises
+    `UsageError` where nothing fits at all.
     """
     problems = dict.fromkeys(asked)
+    if held.keys().isdisjoint(problems):
+        raise UsageError(
+            f"none of the completions is of a problem asked for: they are of {_first(held)}, "
+            f"the dataset has {_first(problems)} (--dataset names another)"
+        )
     most = max((count for name, count in held.items() if name in problems), default=0)
     too_few = {name: count for name, count in held.items() if name in problems and count < most}
     gaps = {
-        "ids of completions are of no problem in the dataset": [name for name in held if name not in problems],
+        "problems of the completions are none of those asked for": [name for name in held if name not in problems],
         "problems have no completion": [name for name in problems if not held.get(name)],
         f"problems have fewer than {most} samples": [f"{name} ({count})" for name, count in too_few.items()],
     }
@@ -23,3 +31,9 @@ def match_ids(held: Mapping[str, int], asked: Iterable[str], repeated: int = 0) 
     if repeated:
         sentences.append(f"{repeated} completions repeat a sample; the first of each counts")
     return tuple(sentences)
+
+
+def _first(names: Iterable[str], shown: int = 3) -> str:
+    """The first few names; where there are more, it says how many."""
+    every = list(names)
+    return ", ".join(every[:shown]) + (f" … ({len(every)} problems)" if len(every) > shown else "")

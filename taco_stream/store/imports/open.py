@@ -51,8 +51,15 @@ def _read(
             return eval_plus.read(entries, numbering, prompts)
     found = named_fields.complete(names or FieldNames(), first.value)
     if found is None:
+        wanted = "" if names is None else f" ({_described(names)})"
         raise UsageError(
             f"{first.place} has the fields {', '.join(first.value) or 'none'}, which no known format of completions "
-            f"has: name those that hold the problem's id and the text (--id-field, --text-field)"
+            f"has: name those that hold the problem's id and the text{wanted} with --id-field and --text-field"
         )
     return named_fields.read(entries, numbering, found)
+
+
+def _described(names: FieldNames) -> str:
+    """What was asked for, for the user who named one field and not the other, or one that is not there."""
+    fields = {"id": names.problem_id, "text": names.text}
+    return ", ".join(f"{what}: {name or 'not named, and none of the usual'}" for what, name in fields.items())
