@@ -35,6 +35,15 @@ JUDGING = (
 )  # fmt: skip
 """The settings that `evaluate` knows: those of `run` that do not concern generation."""
 
+ONLY_JUDGING = (
+    "id_field", "text_field", "strict_ids", "mode", "workers", "time_limit_factor", "memory_limit",
+    "full_results", "unsafe_no_sandbox", "verdict_cache", "completions_buffer", "k",
+)  # fmt: skip
+"""The settings that `generate` does not know."""
+
+GENERATING = tuple(name for name in RunSettings.__struct_fields__ if name not in ONLY_JUDGING)
+"""The settings that `generate` knows: those of `run` without those that only judging needs."""
+
 app = typer.Typer(
     name="taco-stream",
     help="Evaluate code language models on TACO: generate and judge at once, crash-safe, on one workstation.",
@@ -129,16 +138,33 @@ def options(
 def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
     """Generate and judge. Without arguments: the embedded demo. The same command again goes on where a run stopped."""
     from taco_stream.session import start
+
+    raise typer.Exit(start(_resolved(flags, config), run_directory))
+
+
+@app.command()
+@settings_flags(GENERATING)
+def generate(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
+    """Only generate, with throughput. The same flags to `run`, or `evaluate` of what was written, judge it later."""
+    from taco_stream.session import start
+
+    raise typer.Exit(start(_resolved(flags, config), run_directory, is_judged=False))
+
+
+def _resolved(flags: Flags, config: Path | None) -> RunSettings:
+    """The settings of a run; those of the embedded demo where none names a model, a dataset or an engine."""
     from taco_stream.sources import DEMO_PRESET
 
     names_no_source = flags["model"] is None and flags["dataset"] is None and flags["engine"] is None
-    raise typer.Exit(start(resolve(flags, config or (DEMO_PRESET if names_no_source else None)), run_directory))
+    return resolve(flags, config or (DEMO_PRESET if names_no_source else None))
 
 
 @app.command()
 @settings_flags(JUDGING)
 def evaluate(
-    completions: Annotated[Path, typer.Argument(help="Completions to judge: completions.jsonl, generations.json, …")],
+    completions: Annotated[
+        Path, typer.Argument(help="Completions to judge: a run, completions.jsonl, generations.json, …")
+    ],
     run_directory: RunDirectoryArgument = None,
     config: ConfigOption = None,
     *,

@@ -21,6 +21,9 @@ How it ends:
   raised.
 * *The evaluator or the disk fails*: everything is cancelled and the error raised; the writer writes what it can.
 
+Without a judge the fourth stage only lets completions go: they are on disk without a verdict, as after a kill between
+the two lines, and a later start with a judge takes them up from there.
+
 Not covered: a completion that was decoding when the process is killed is generated again by the next start.
 """
 
@@ -110,7 +113,8 @@ class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     `samples_resumed` were complete on disk before this start. `generating_seconds`, `judging_seconds` and
     `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50 ms;
-    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds.
+    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds. `evaluator`
+    is None where nothing is judged.
     """
 
     elapsed_seconds: float
@@ -126,7 +130,7 @@ class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     overlapped_seconds: float
     peak_memory_bytes: int
     engine: EngineStatistics
-    evaluator: EvaluatorStatistics
+    evaluator: EvaluatorStatistics | None
 
 
 class OpenProblems:
@@ -155,14 +159,14 @@ class OpenProblems:
 
 
 class Pipeline:
-    """One start of a run: `await run()` once, `statistics()` at any time."""
+    """One start of a run: `await run()` once, `statistics()` at any time. Without a `judge` it only generates."""
 
     def __init__(
         self,
         plan: Plan,
         *,
         engine: Engine,
-        judge: Judge,
+        judge: Judge | None,
         journal: Journal,
         events: MemoryObjectReceiveStream[Event] | None = None,
         open_problems: OpenProblems | None = None,
@@ -185,6 +189,11 @@ class Pipeline:
         self._peak_memory_bytes = 0
 
     @property
+    def is_judging(self) -> bool:
+        """Whether completions are judged, or only generated."""
+        return self._judge is not None
+
+    @property
     def interrupted(self) -> bool:
         """Whether the run was asked to stop before it was complete."""
         return self._draining
@@ -205,11 +214,11 @@ class Pipeline:
             overlapped_seconds=self._overlapped_seconds,
             peak_memory_bytes=self._peak_memory_bytes,
             engine=self._engine.statistics(),
-            evaluator=self._judge.statistics(),
+            evaluator=self._judge.statistics() if self._judge else None,
         )
 
     async def run(self, *, watch_signals: bool = True) -> None:
-        """Generates and judges whatever the run still lacks.
+        """Generates and judges whatever the run still lacks; without a judge, only generates.
 
         Returns when everything is on disk, or, with `interrupted` true, when everything that was finished is. Raises
         the `TacoStreamError` that ended the run early, after writing what could be written.
@@ -229,7 +238,7 @@ class Pipeline:
             raise self._failure
 
     def drain(self) -> None:
-        """Stops feeding; what is decoding is finished, judged and written."""
+        """Stops feeding; what is decoding is finished, judged (where there is a judge) and written."""
         self._draining = True
         self._feeding.cancel()
         self._engine.drain()
@@ -251,7 +260,10 @@ class Pipeline:
                         producers.start_soon(self._feed, requests, to_judge.clone())
                         producers.start_soon(self._generate, asked, generated)
                         producers.start_soon(self._journal_completions, finished, entries.clone(), to_judge)
-                        producers.start_soon(self._evaluate, self._waiting, entries.clone())
+                        if self._judge is None:
+                            producers.start_soon(self._leave_unjudged, self._waiting)
+                        else:
+                            producers.start_soon(self._evaluate, self._waiting, entries.clone(), self._judge)
                     gauge.cancel_scope.cancel()
                 await self._forward_events(entries)
 
@@ -273,7 +285,7 @@ class Pipeline:
                 raise DatasetError(f"the dataset holds two problems with the id {problem.problem_id!r}")
             seen.add(problem.problem_id)
             wanted = set(self._plan.sample_indices(problem))
-            unjudged = [each for each in self._journal.unjudged(problem.problem_id) if each.sample_index in wanted]
+            unjudged = self._unjudged(problem.problem_id, wanted) if self._judge else []
             missing = tuple(
                 index
                 for index in sorted(wanted)
@@ -295,6 +307,9 @@ class Pipeline:
                         seed=self._plan.seed,
                     )
                 )
+
+    def _unjudged(self, problem_id: str, wanted: set[int]) -> list[Completion]:
+        return [each for each in self._journal.unjudged(problem_id) if each.sample_index in wanted]
 
     async def _generate(self, asked: ObjectReceiveStream[Request], generated: ObjectSendStream[Completion]) -> None:
         try:
@@ -318,17 +333,26 @@ class Pipeline:
                 self._generated += 1
                 await to_judge.send(completion)
 
-    async def _evaluate(self, waiting: ObjectReceiveStream[Completion], entries: ObjectSendStream[Entry]) -> None:
+    async def _leave_unjudged(self, waiting: ObjectReceiveStream[Completion]) -> None:
+        async with waiting:
+            async for completion in waiting:
+                self._open_problems.leave(completion.problem_id)
+
+    async def _evaluate(
+        self, waiting: ObjectReceiveStream[Completion], entries: ObjectSendStream[Entry], judge: Judge
+    ) -> None:
         # Two per worker: while one is judged the next is already there.
-        width = 2 * max(1, self._judge.statistics().workers)
+        width = 2 * max(1, judge.statistics().workers)
         async with waiting, entries, anyio.create_task_group() as judges:
             for _ in range(width):
-                judges.start_soon(self._judge_each, waiting, entries)
+                judges.start_soon(self._judge_each, waiting, entries, judge)
 
-    async def _judge_each(self, waiting: ObjectReceiveStream[Completion], entries: ObjectSendStream[Entry]) -> None:
+    async def _judge_each(
+        self, waiting: ObjectReceiveStream[Completion], entries: ObjectSendStream[Entry], judge: Judge
+    ) -> None:
         async for completion in waiting:
             problem = self._open_problems[completion.problem_id]
-            judged = await judge_completion(completion, problem, extract=self._plan.extract, judge=self._judge)
+            judged = await judge_completion(completion, problem, extract=self._plan.extract, judge=judge)
             await entries.send(judged)
             self._open_problems.leave(completion.problem_id)
             self._judged += 1
@@ -366,7 +390,8 @@ class Pipeline:
         while True:
             await anyio.sleep(OVERLAP_TICK_SECONDS)
             now = time.monotonic()
-            generating, judging = self._engine.statistics().rows_busy > 0, self._judge.statistics().busy > 0
+            generating = self._engine.statistics().rows_busy > 0
+            judging = self._judge is not None and self._judge.statistics().busy > 0
             self._generating_seconds += generating * (now - last_tick)
             self._judging_seconds += judging * (now - last_tick)
             self._overlapped_seconds += (generating and judging) * (now - last_tick)
@@ -427,7 +452,7 @@ async def record(inbound: MemoryObjectReceiveStream[Entry], journal: Journal) ->
 
 def gauges(statistics: PipelineStatistics) -> Event:
     """The statistics as a line of events.jsonl."""
-    engine, evaluator = statistics.engine, statistics.evaluator
+    engine, evaluator = statistics.engine, statistics.evaluator or EvaluatorStatistics()
     return Event(
         kind="gauges",
         at=time.time(),

@@ -66,19 +66,24 @@ def panel(snapshot: Snapshot) -> RenderableType:
     statistics, engine, evaluator = snapshot.statistics, snapshot.statistics.engine, snapshot.statistics.evaluator
     resumed, expected = statistics.samples_resumed, statistics.samples_expected
     bars = Table.grid(padding=(0, 1))
-    for name, done in (("generated", statistics.generated), ("judged", statistics.judged)):
+    stages = [("generated", statistics.generated)] + ([("judged", statistics.judged)] if evaluator else [])
+    for name, done in stages:
         bar = ProgressBar(total=expected or None, completed=resumed + done, width=32, pulse=expected is None)
         bars.add_row(name, bar, f"{resumed + done:,} of {expected:,}" if expected else f"{resumed + done:,}")
-    figures = Table.grid(padding=(0, 3))
-    figures.add_row(
-        f"pass@1 {_percent(snapshot.pass_at_1)}",
+    figures = [
         f"{_tokens_per_second(statistics):,.0f} tokens/s",
         f"rows {engine.rows_busy}/{engine.rows_total}",
-        f"workers {evaluator.busy}/{evaluator.workers}",
-        f"to judge {statistics.completions_waiting:,}",
         _time_left(statistics),
-    )
-    parts: list[RenderableType] = [bars, figures]
+    ]
+    if evaluator:
+        figures.insert(0, f"pass@1 {_percent(snapshot.pass_at_1)}")
+        figures[-1:-1] = [
+            f"workers {evaluator.busy}/{evaluator.workers}",
+            f"to judge {statistics.completions_waiting:,}",
+        ]
+    line = Table.grid(padding=(0, 3))
+    line.add_row(*figures)
+    parts: list[RenderableType] = [bars, line]
     if statistics.infrastructure_errors:
         parts.append(Text(f"{statistics.infrastructure_errors} infrastructure errors (not scored)", style="yellow"))
     if statistics.draining:
@@ -91,19 +96,20 @@ def plain_line(snapshot: Snapshot) -> str:
     statistics, engine, evaluator = snapshot.statistics, snapshot.statistics.engine, snapshot.statistics.evaluator
     resumed = statistics.samples_resumed
     expected = f"/{statistics.samples_expected:,}" if statistics.samples_expected else ""
-    return "  ".join(
-        [
-            str(timedelta(seconds=round(statistics.elapsed_seconds))),
-            f"generated {resumed + statistics.generated:,}{expected}",
-            f"judged {resumed + statistics.judged:,}{expected}",
-            f"pass@1 {_percent(snapshot.pass_at_1)}",
-            f"{_tokens_per_second(statistics):,.0f} tokens/s",
-            f"rows {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(statistics))})",
+    figures = [
+        str(timedelta(seconds=round(statistics.elapsed_seconds))),
+        f"generated {resumed + statistics.generated:,}{expected}",
+        f"{_tokens_per_second(statistics):,.0f} tokens/s",
+        f"rows {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(statistics))})",
+        _time_left(statistics),
+    ]
+    if evaluator:
+        figures[2:2] = [f"judged {resumed + statistics.judged:,}{expected}", f"pass@1 {_percent(snapshot.pass_at_1)}"]
+        figures[-1:-1] = [
             f"to judge {statistics.completions_waiting:,}",
             f"workers {evaluator.busy}/{evaluator.workers}",
-            _time_left(statistics),
         ]
-    )
+    return "  ".join(figures)
 
 
 def occupancy(statistics: PipelineStatistics) -> float | None:
@@ -113,11 +119,12 @@ def occupancy(statistics: PipelineStatistics) -> float | None:
 
 
 def time_left_seconds(statistics: PipelineStatistics) -> float | None:
-    """Seconds to go at the mean pace of this start; None while that cannot be told."""
-    if statistics.samples_expected is None or not statistics.judged:
+    """Seconds to go at the mean pace of this start's last stage; None while that cannot be told."""
+    done = statistics.judged if statistics.evaluator else statistics.generated
+    if statistics.samples_expected is None or not done:
         return None
-    left = statistics.samples_expected - statistics.samples_resumed - statistics.judged
-    return left * statistics.elapsed_seconds / statistics.judged
+    left = statistics.samples_expected - statistics.samples_resumed - done
+    return left * statistics.elapsed_seconds / done
 
 
 def _time_left(statistics: PipelineStatistics) -> str:

@@ -3,6 +3,9 @@
 The order is that of what can go wrong soonest and cheapest: settings, dataset, completions to replay, evaluator, run
 directory, and only then the engine, which may take minutes to load a model. A start that fails before anything was
 generated leaves no run directory behind that was not there before.
+
+A start that judges nothing is the same start without an evaluator: no sandbox is needed, nothing is summed up, and a
+later start that judges finds completions without a verdict.
 """
 
 import hashlib
@@ -23,19 +26,23 @@ from taco_stream.pipeline import Entry, OpenProblems, Pipeline, Plan, gauges
 from taco_stream.progress import Snapshot, show, stderr_console
 from taco_stream.prompting import Prompting
 from taco_stream.report.html import write_html
-from taco_stream.report.text import print_report
+from taco_stream.report.summary import Summary
+from taco_stream.report.text import generation_speed_of, notes_on_prompts, print_report
 from taco_stream.review import sum_up, tally_of
 from taco_stream.settings import RunSettings, as_json, changes_results
 from taco_stream.sources import Source, check_ids, problem_source, prompting_from, source_of, with_readable_dataset
 from taco_stream.store.manifest import Manifest, git_commit, hardware, versions
-from taco_stream.store.run import REPORT, RunDirectory, open_run
+from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.types import Completion, Event, Problem, Record, SampleKey, SamplingParameters, Status
 
 
-def start(settings: RunSettings, path: Path | None) -> int:
-    """Runs until the run is complete or interrupted; the exit code. Raises the `TacoStreamError` it failed with."""
+def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -> int:
+    """Runs until the run is complete or interrupted; the exit code. Raises the `TacoStreamError` it failed with.
+
+    Where it is not to be judged, completions are written and left without a verdict.
+    """
     directory = path or Path("runs") / default_name(settings)
-    return anyio.run(run, settings, directory, stderr_console(), backend_options={"use_uvloop": True})
+    return anyio.run(run, settings, directory, is_judged, stderr_console(), backend_options={"use_uvloop": True})
 
 
 def default_name(settings: RunSettings) -> str:
@@ -46,7 +53,7 @@ def default_name(settings: RunSettings) -> str:
     return "-".join([*dict.fromkeys(words), digest[:8]])
 
 
-async def run(settings: RunSettings, path: Path, console: Console) -> int:
+async def run(settings: RunSettings, path: Path, is_judged: bool, console: Console) -> int:
     """Runs the settings in `path`; 0 complete, 3 complete with infrastructure errors, 130 interrupted."""
     prompting = prompting_from(settings)
     open_problems = OpenProblems()
@@ -57,8 +64,10 @@ async def run(settings: RunSettings, path: Path, console: Console) -> int:
         problems = problem_source(readable, console)
         source = source_of(settings, prompting, problems, open_problems=open_problems, happened=happened, opened=opened)
         check_ids(source, problems, settings, console)
-        evaluator = await opened.enter_async_context(Evaluator(evaluator_settings(settings), events=happened))
-        manifest = manifest_of(settings, readable.dataset, evaluator.sandbox_tier)
+        evaluator = None
+        if is_judged:
+            evaluator = await opened.enter_async_context(Evaluator(evaluator_settings(settings), events=happened))
+        manifest = manifest_of(settings, readable.dataset, evaluator.sandbox_tier if evaluator else "")
         directory = await opened.enter_async_context(open_run(path, manifest))
         announce(directory, evaluator, console)
         engine = await opened.enter_async_context(source.engine)
@@ -115,15 +124,32 @@ async def carry_out(pipeline: Pipeline, counted: CountedRun, settings: RunSettin
     if not isinstance(failure, StoreError):
         await counted.append([finished_event(pipeline)])
         summary = sum_up(counted.tally, counted.directory, settings)
-        counted.directory.write_summary(summary)
-        write_html(counted.directory, summary, counted.tally, counted.directory.path / REPORT)
-        print_report(summary, Console(file=sys.stdout, highlight=False))
+        if pipeline.is_judging:
+            tell_results(counted, summary)
+        else:
+            tell_speed(counted, summary, console)
     if failure is not None:
         raise failure
     console.print(closing(pipeline, counted), soft_wrap=True)
     if pipeline.interrupted:
         return 130
+    if not pipeline.is_judging:
+        return 0
     return 3 if counted.tally.statuses[settings.mode][Status.INFRASTRUCTURE_ERROR] else 0
+
+
+def tell_results(counted: CountedRun, summary: Summary) -> None:
+    """Writes the summary and the page, and prints the report."""
+    counted.directory.write_summary(summary)
+    write_html(counted.directory, summary, counted.tally, counted.directory.path / REPORT)
+    print_report(summary, Console(file=sys.stdout, highlight=False))
+
+
+def tell_speed(counted: CountedRun, summary: Summary, console: Console) -> None:
+    """Prints where completions without a verdict are, and tells how fast they came."""
+    for line in (*notes_on_prompts(summary.coverage), *generation_speed_of(summary.throughput)):
+        console.print(line, soft_wrap=True, markup=False)
+    print(counted.directory.path / COMPLETIONS)
 
 
 def evaluator_settings(settings: RunSettings) -> EvaluatorSettings:
@@ -176,10 +202,11 @@ def manifest_of(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manif
     )
 
 
-def announce(directory: RunDirectory, evaluator: Evaluator, console: Console) -> None:
-    """Says where the run is, how safely programs run, and what an earlier start left."""
+def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Console) -> None:
+    """Says where the run is, how safely programs run (where any do), and what an earlier start left."""
     console.print(f"{'resuming' if directory.is_resumed else 'new run'} {directory.path}", soft_wrap=True)
-    console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
+    if evaluator is not None:
+        console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
     for repair in directory.repairs:
         console.print(repair, style="yellow", soft_wrap=True)
     if directory.is_resumed:
@@ -201,6 +228,8 @@ def closing(pipeline: Pipeline, counted: CountedRun) -> str:
     """The last line for the person: where the results are, or how to go on."""
     if pipeline.interrupted:
         return f"interrupted; {counted.directory.safe}. The same command goes on from there."
+    if not pipeline.is_judging:
+        return f"complete: {counted.directory.safe}; `taco-stream run` with the same settings judges them"
     return f"complete: {counted.tally.samples:,} samples judged, in {counted.directory.path}"
 
 

@@ -26,6 +26,7 @@ from taco_stream.pipeline import OpenProblems
 from taco_stream.prompting import Prompting, prompting_of
 from taco_stream.settings import RunSettings
 from taco_stream.store.imports import FieldNames, match_ids, read_completions
+from taco_stream.store.run import COMPLETIONS
 from taco_stream.types import Completion, Event, Problem
 
 DEMO = Path(__file__).parent / "demo"
@@ -158,7 +159,9 @@ def _extraction(prompting: Prompting) -> Callable[[Completion, Problem], Extract
 def replayed_completions(
     path: Path, settings: RunSettings, problems: Callable[[], Iterator[Problem]]
 ) -> Iterator[Completion]:
-    """The completions of a file. Those that only continue HumanEval's prompts are put behind them."""
+    """The completions of a file or a run. Those that only continue HumanEval's prompts are put behind them."""
+    if (path / COMPLETIONS).is_file():
+        path /= COMPLETIONS
     named = settings.id_field or settings.text_field
     return read_completions(
         path,

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -102,6 +103,64 @@ def test_results_are_on_disk_while_later_samples_are_still_generated(tmp_path: P
     generated = (run / "completions.jsonl").read_bytes().count(b"\n")
     assert process.wait(timeout=60) == 0
     assert generated < 2 * samples == (run / "completions.jsonl").read_bytes().count(b"\n")
+
+
+def test_generate_alone_leaves_completions_that_the_same_run_judges(tmp_path: Path, dataset: Path) -> None:
+    script = tmp_path / "script.toml"
+    script.write_text("seconds = 0.3\n")  # several times what lies between two looks at the rows
+    arguments = (tmp_path / "run", "--engine", f"scripted:{script}", "--dataset", dataset, "--samples", 3)
+    generated = taco_stream("generate", *arguments)
+    assert generated.returncode == 0, generated.stderr
+    assert generated.stdout == f"{tmp_path / 'run' / 'completions.jsonl'}\n"
+    assert re.search(r"\d tokens/s while generating; occupancy \d+ %", generated.stderr)
+    assert "judged" not in generated.stderr
+    before = (tmp_path / "run" / "completions.jsonl").read_bytes()
+    assert (before.count(b"\n"), records(tmp_path / "run")) == (6, [])
+    judged = taco_stream("run", *arguments)
+    assert judged.returncode == 0, judged.stderr
+    assert len(records(tmp_path / "run")) == 6
+    assert (tmp_path / "run" / "completions.jsonl").read_bytes() == before
+
+
+def test_what_was_only_generated_is_judged_by_evaluate_from_its_file_or_its_folder(
+    tmp_path: Path, dataset: Path
+) -> None:
+    taco_stream("generate", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
+    for number, named in enumerate((tmp_path / "run", tmp_path / "run" / "completions.jsonl")):
+        done = taco_stream("evaluate", named, tmp_path / str(number), "--dataset", dataset)
+        assert done.returncode == 0, done.stderr
+        statuses = sorted(record["verdicts"]["strict"]["status"] for record in records(tmp_path / str(number)))
+        assert statuses == ["passed", "passed", "wrong_answer", "wrong_answer"]
+
+
+def test_an_interrupted_generate_goes_on_where_it_stopped(tmp_path: Path, dataset: Path) -> None:
+    script = tmp_path / "script.toml"
+    script.write_text("seconds = 0.2\nrows = 1\n")
+    run = tmp_path / "run"
+    arguments = ("generate", run, "--engine", f"scripted:{script}", "--dataset", dataset, "--samples", 20)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "taco_stream", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not ((run / "completions.jsonl").exists() and (run / "completions.jsonl").read_bytes()):
+        assert process.poll() is None
+        time.sleep(0.005)  # the line is the event
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    before = (run / "completions.jsonl").read_bytes()
+    assert before.endswith(b"\n")
+    script.write_text("rows = 1\n")
+    assert taco_stream(*arguments).returncode == 0
+    after = (run / "completions.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert after.count(b"\n") == 40 > before.count(b"\n")
+
+
+def test_generate_knows_no_flag_that_only_judging_needs(tmp_path: Path) -> None:
+    done = taco_stream("generate", tmp_path / "r", "--workers", 2)
+    assert done.returncode == 2
+    assert "--workers" in done.stderr
 
 
 def test_a_dataset_comes_from_standard_input(tmp_path: Path, dataset: Path) -> None:

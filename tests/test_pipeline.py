@@ -12,7 +12,7 @@ from anyio.abc import TaskStatus
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, StoreError, TacoStreamError
 from taco_stream.evaluator.pool import EvaluatorStatistics
-from taco_stream.pipeline import Entry, Pipeline, Plan
+from taco_stream.pipeline import Entry, OpenProblems, Pipeline, Plan
 from taco_stream.types import (
     ComparisonMode,
     Completion,
@@ -153,6 +153,34 @@ async def test_completions_without_a_verdict_are_judged_not_generated() -> None:
     assert engine.statistics().samples_finished == 10
     assert Counter(journal.keys(Completion)) == expected_keys()
     assert Counter(journal.keys(Record)) == expected_keys()
+
+
+async def test_without_a_judge_completions_are_written_and_left_for_a_later_start() -> None:
+    journal = MemoryJournal()
+    generating = Pipeline(plan(), engine=ScriptedEngine(), judge=None, journal=journal)
+    await generating.run()
+    assert Counter(journal.keys(Completion)) == expected_keys()
+    assert not journal.keys(Record)
+    assert generating.statistics().evaluator is None
+    engine = ScriptedEngine()
+    await Pipeline(plan(), engine=engine, judge=ToldJudge(), journal=journal).run()
+    assert engine.statistics().samples_finished == 0
+    assert Counter(journal.keys(Record)) == expected_keys()
+
+
+async def test_without_a_judge_what_is_generated_already_counts_as_complete() -> None:
+    journal = MemoryJournal([completed(0, 0), completed(2, 3)])
+    pipeline = Pipeline(plan(), engine=ScriptedEngine(), judge=None, journal=journal)
+    await pipeline.run()
+    assert pipeline.statistics().samples_resumed == 2
+    assert Counter(journal.keys(Completion)) == expected_keys()
+
+
+async def test_without_a_judge_no_problem_stays_open() -> None:
+    open_problems = OpenProblems()
+    journal = MemoryJournal()
+    await Pipeline(plan(), engine=ScriptedEngine(), judge=None, journal=journal, open_problems=open_problems).run()
+    assert len(open_problems) == 0
 
 
 async def test_a_completion_without_a_program_is_not_judged() -> None:

@@ -56,6 +56,14 @@ def test_what_is_not_known_yet_is_not_made_up() -> None:
     assert "–" in plain_line(Snapshot(statistics=unknown, pass_at_1=None))
 
 
+def test_a_run_that_only_generates_shows_nothing_of_judging() -> None:
+    snapshot = Snapshot(statistics=statistics(evaluator=None, judged=0), pass_at_1=None)
+    for shown in (plain_line(snapshot), drawn(snapshot)):
+        assert "500 tokens/s" in shown
+        assert "0:00:17 left" in shown  # 50 of 80 are to go, 30 took 10 seconds
+        assert not any(word in shown for word in ("judge", "pass@1", "workers"))
+
+
 def test_the_panel_says_that_the_run_is_stopping() -> None:
     assert "Ctrl-C again" not in drawn(Snapshot(statistics=statistics(), pass_at_1=0.5))
     assert "Ctrl-C again" in drawn(Snapshot(statistics=statistics(draining=True), pass_at_1=0.5))

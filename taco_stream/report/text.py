@@ -33,7 +33,7 @@ def print_report(summary: Summary, console: Console) -> None:
 
 def notes_on(summary: Summary) -> list[str]:
     """What a reader of the scores must know of the samples behind them, a sentence each."""
-    return _notes_on_samples(summary.coverage) + _notes_on_ks(summary) + _notes_on_prompts(summary.coverage)
+    return _notes_on_samples(summary.coverage) + _notes_on_ks(summary) + notes_on_prompts(summary.coverage)
 
 
 def _notes_on_samples(coverage: Coverage) -> list[str]:
@@ -61,7 +61,7 @@ def _notes_on_ks(summary: Summary) -> list[str]:
     ]
 
 
-def _notes_on_prompts(coverage: Coverage) -> list[str]:
+def notes_on_prompts(coverage: Coverage) -> list[str]:
     """Which problems had less room for an answer than was asked for, and which none."""
     long = coverage.long_prompts
     if not long:
@@ -83,16 +83,26 @@ def speed_of(throughput: Throughput) -> list[str]:
     """How long the run took and what of that overlapped, as one sentence; nothing where no time is known."""
     if not throughput.wall_seconds:
         return []
-    parts = [f"{timedelta(seconds=round(throughput.wall_seconds))} in all"]
-    if throughput.completion_tokens and throughput.generating_seconds:
-        parts.append(f"{throughput.tokens_per_second:,.0f} tokens/s while generating")
-    if throughput.occupancy is not None:
-        parts.append(f"occupancy {100 * throughput.occupancy:.0f} %")
+    parts = _generation_speed(throughput)
     parts.append(f"generating {throughput.generating_seconds:.1f} s, judging {throughput.judging_seconds:.1f} s")
     parts.append(f"both at once {throughput.overlapped_seconds:.1f} s")
     if throughput.peak_memory_bytes:
         parts.append(f"peak memory {throughput.peak_memory_bytes / 2**20:,.0f} MiB")
     return ["; ".join(parts)]
+
+
+def generation_speed_of(throughput: Throughput) -> list[str]:
+    """The same of a run that only generated."""
+    return ["; ".join(_generation_speed(throughput))] if throughput.wall_seconds else []
+
+
+def _generation_speed(throughput: Throughput) -> list[str]:
+    parts = [f"{timedelta(seconds=round(throughput.wall_seconds))} in all"]
+    if throughput.completion_tokens and throughput.generating_seconds:
+        parts.append(f"{throughput.tokens_per_second:,.0f} tokens/s while generating")
+    if throughput.occupancy is not None:
+        parts.append(f"occupancy {100 * throughput.occupancy:.0f} %")
+    return parts
 
 
 def percent(estimate: Estimate | None) -> str:
