@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -122,7 +123,7 @@ class LocalEngine:
 
     def __init__(
         self,
-        model: str,
+        model: str | Path,
         *,
         devices: str = "auto",
         dtype: str = "auto",
@@ -134,7 +135,7 @@ class LocalEngine:
         events: ObjectSendStream[Event] | None = None,
     ) -> None:
         self._load = Load(
-            model=model,
+            model=str(model),
             dtype=dtype,
             batch_size=batch_size,
             context_length=context_length,
