@@ -223,14 +223,14 @@ def dataset(
 
 
 @app.command()
-@settings_flags(("dataset", "split", *PROMPTING))
+@settings_flags(("dataset", "split", "skip_bad_rows", "model", *PROMPTING))
 def prompt(
     problem: Annotated[str, typer.Argument(help="A problem's id.")],
     config: ConfigOption = None,
     *,
     flags: Flags,
 ) -> None:
-    """Print a problem's prompt as a run with the same flags would send it."""
+    """Print a problem's prompt as a run with the same flags would send it; --model renders its chat template."""
     from taco_stream.review import print_prompt
 
     print_prompt(problem, resolve(flags, config))

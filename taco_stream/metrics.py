@@ -20,7 +20,7 @@ import msgspec
 
 from taco_stream.errors import UsageError
 from taco_stream.sample_set import SampleSet
-from taco_stream.types import ComparisonMode, Record, Status
+from taco_stream.types import ComparisonMode, ExtractionMethod, Record, Status
 
 DEFAULT_KS = (1, 10, 100)
 NORMAL_95 = 1.959964
@@ -89,7 +89,10 @@ def settled_ks(asked: Sequence[int], samples: int) -> tuple[int, ...]:
 
 
 class Tally:
-    """Counts records as they come, under every comparison mode; a sample that comes twice counts once, the first."""
+    """Counts records as they come, under every comparison mode; a sample that comes twice counts once, the first.
+
+    `fenced_programs` counts chat answers that were taken for programs as they stand, and so do not compile.
+    """
 
     def __init__(self) -> None:
         self.problems: dict[ComparisonMode, dict[str, ProblemCount]] = {mode: {} for mode in ComparisonMode}
@@ -98,6 +101,7 @@ class Tally:
         self.finish_reasons: Counter[str] = Counter()
         self.completion_tokens = 0
         self.duplicates = 0
+        self.fenced_programs = 0
         self._seen = SampleSet()
 
     def add(self, record: Record) -> None:
@@ -107,6 +111,7 @@ class Tally:
             return
         self.extractions[record.extraction] += 1
         self.finish_reasons[record.finish_reason] += 1
+        self.fenced_programs += _is_fenced(record)
         self.completion_tokens += record.completion_tokens
         for mode, verdict in record.verdicts.items():
             self.statuses[mode][verdict.status] += 1
@@ -143,6 +148,17 @@ class Tally:
                 for name in sorted({skill for count in counts for skill in count.skills})
             },
         )
+
+
+def _is_fenced(record: Record) -> bool:
+    """Whether a text that was taken for a program as a whole is a chat answer: no program holds a Markdown fence."""
+    verdict = record.verdicts.get(ComparisonMode.STRICT)
+    return (
+        record.extraction is ExtractionMethod.WHOLE_TEXT
+        and verdict is not None
+        and verdict.status is Status.COMPILE_ERROR
+        and "```" in (record.program or "")
+    )
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:

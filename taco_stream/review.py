@@ -9,7 +9,8 @@ import msgspec
 from rich.console import Console
 
 from taco_stream.datasets.statistics import dataset_statistics, statistics_text
-from taco_stream.metrics import Tally, settled_ks
+from taco_stream.engine.rendering import rendered_by
+from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
 from taco_stream.progress import stderr_console
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary, summarise
@@ -19,6 +20,9 @@ from taco_stream.sources import problem_source, prompting_from, with_readable_da
 from taco_stream.store.exports import ExportFormat, export
 from taco_stream.store.run import RunFiles
 from taco_stream.types import ComparisonMode, Prompt, TextPrompt
+
+NO_MODEL = RunSettings().model
+"""What stands for no model named: the embedded one, which knows no conversation."""
 
 
 def tally_of(files: RunFiles) -> Tally:
@@ -57,23 +61,47 @@ def print_summary(
 def export_run(
     path: Path, target: Path, kind: ExportFormat, *, mode: ComparisonMode | None, ks: tuple[int, ...]
 ) -> tuple[Path, ...]:
-    """Writes the run at `path` into `target` in the format asked for; the files written."""
+    """Writes the run at `path` into `target` in the format asked for; the files written.
+
+    Raises `UsageError` where a `k` asked for is over the samples of a problem. A dataset that came on standard input
+    has to come there again.
+    """
     files, settings = _read_run(path, mode, ks)
+    if ks:
+        settled_ks(ks, _fewest_samples(tally_of(files), settings.mode))
     prompting = prompting_from(settings)
-    problems = problem_source(settings, stderr_console())
+    with ExitStack() as opened:
+        problems = problem_source(with_readable_dataset(settings, opened), stderr_console())
 
-    def prompts() -> Iterator[tuple[str, str]]:
-        for problem in problems():
-            yield problem.problem_id, prompt_text(prompting.build(problem))
+        def prompts() -> Iterator[tuple[str, str]]:
+            for problem in problems():
+                yield problem.problem_id, prompt_text(prompting.build(problem))
 
-    return export(files, kind, target, prompts=prompts, mode=settings.mode, ks=settings.k or (1, 10, 100))
+        return export(files, kind, target, prompts=prompts, mode=settings.mode, ks=settings.k or DEFAULT_KS)
+
+
+def _fewest_samples(tally: Tally, mode: ComparisonMode) -> int:
+    return min((count.scored for count in tally.problems[mode].values()), default=0)
 
 
 def print_prompt(problem_id: str, settings: RunSettings) -> None:
-    """Prints the prompt of one problem as a run with these settings would send it."""
-    wanted = msgspec.structs.replace(settings, ids=(problem_id,))
-    problem = next(problem_source(wanted, stderr_console())())
-    sys.stdout.write(prompt_text(prompting_from(settings).build(problem)))
+    """Prints the prompt of one problem as a run with these settings would send it.
+
+    A conversation is shown with its roles, and where a model is named as that model's tokenizer writes it; the number
+    of tokens then goes to standard error.
+    """
+    console = stderr_console()
+    with ExitStack() as opened:
+        wanted = msgspec.structs.replace(with_readable_dataset(settings, opened), ids=(problem_id,))
+        problem = next(problem_source(wanted, console)())
+    prompt = prompting_from(settings).build(problem)
+    if settings.model == NO_MODEL:
+        text = shown_text(prompt)
+    else:
+        text, tokens = rendered_by(settings.model, prompt)
+        console.print(f"{tokens:,} tokens", style="dim")
+    is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
+    sys.stdout.write(text + ("\n" if is_cut_short else ""))
 
 
 def print_dataset(settings: RunSettings) -> None:
@@ -88,6 +116,13 @@ def prompt_text(prompt: Prompt) -> str:
     if isinstance(prompt, TextPrompt):
         return prompt.text
     return "\n\n".join(message.content for message in prompt.messages)
+
+
+def shown_text(prompt: Prompt) -> str:
+    """A prompt as a person reads it: a conversation with the role before each turn."""
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)
 
 
 def _read_run(path: Path, mode: ComparisonMode | None, ks: tuple[int, ...]) -> tuple[RunFiles, RunSettings]:

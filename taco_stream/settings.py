@@ -10,6 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -29,12 +30,21 @@ def _field(description: str, *, changes_results: bool = False, **limits: Any) ->
     return Meta(description=description, extra=CHANGES_RESULTS if changes_results else None, **limits)
 
 
+class Switch(StrEnum):
+    """A setting that may be on, off, or left as it is."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a run can be told. Defaults are TACO's own where it has one."""
 
     # What to generate with
     model: Annotated[str, _field("Model folder, hub id, or 'demo'.", changes_results=True)] = "demo"
-    dataset: Annotated[str, _field("Problems: a file, a folder, or 'demo'.", changes_results=True)] = "demo"
+    dataset: Annotated[
+        str, _field("Problems: a file, a folder, - for standard input, a hub id, or 'demo'.", changes_results=True)
+    ] = "demo"
     engine: Annotated[
         str, _field("local, replay (reference solutions), replay:FILE, or scripted.", changes_results=True)
     ] = "local"
@@ -42,7 +52,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Annotated[str, _field("base (TACO's own), chat, or a jinja2 template file.", changes_results=True)] = "base"
     system: Annotated[str | None, _field("System message of chat prompts.", changes_results=True)] = None
     thinking: Annotated[
-        bool | None, _field("Ask a chat template that knows it for reasoning or none.", changes_results=True)
+        Switch | None, _field("Ask a chat template that knows it for reasoning, or for none.", changes_results=True)
     ] = None
     few_shot: Annotated[str | None, _field("File of worked examples put before each prompt.", changes_results=True)] = (
         None

@@ -24,7 +24,7 @@ from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.metrics import settled_ks
 from taco_stream.pipeline import OpenProblems
 from taco_stream.prompting import Prompting, prompting_of
-from taco_stream.settings import RunSettings
+from taco_stream.settings import RunSettings, Switch
 from taco_stream.store.imports import FieldNames, match_ids, read_completions
 from taco_stream.store.run import COMPLETIONS
 from taco_stream.types import Completion, Event, Problem
@@ -49,7 +49,10 @@ class Source(NamedTuple):
 def prompting_from(settings: RunSettings) -> Prompting:
     """How the settings ask for programs."""
     return prompting_of(
-        settings.prompt, system=settings.system, thinking=settings.thinking, few_shot=_path(settings.few_shot)
+        settings.prompt,
+        system=settings.system,
+        thinking=None if settings.thinking is None else settings.thinking is Switch.ON,
+        few_shot=_path(settings.few_shot),
     )
 
 

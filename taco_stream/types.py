@@ -241,8 +241,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something about the run itself, a line of `events.jsonl`.
 
     `kind` is a short name (`run_started`, `worker_restarted`, `slots_halved`, `gauges`, …), `at` seconds since the
-    epoch, `message` one sentence for a person, `figures` whatever numbers belong to it, `problem_id` the problem that it
-    concerns, empty where it concerns the run.
+    epoch, `message` one sentence for a person, `figures` whatever numbers belong to it, `problem_id` the problem that
+    it concerns, empty where it concerns the run.
     """
 
     kind: str

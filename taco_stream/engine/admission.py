@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from taco_stream.engine.checkpoint import Checkpoint, prompt_tokens
+from taco_stream.engine.checkpoint import Checkpoint
+from taco_stream.engine.rendering import prompt_tokens
 from taco_stream.errors import ModelError
 from taco_stream.types import Event, Request
 

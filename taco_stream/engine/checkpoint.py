@@ -10,7 +10,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from taco_stream.engine.protocol import Load
 from taco_stream.errors import ModelError, UsageError
-from taco_stream.types import ChatPrompt, Prompt
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -65,26 +64,6 @@ def choose_device(name: str) -> torch.device:
     if device.type != "cpu":
         raise UsageError(f"the device {name} is not supported: give auto, cpu, or a list such as cuda:0,cuda:1")
     return device
-
-
-def prompt_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
-    """Tokenises a prompt: text as it stands, a conversation through the tokenizer's chat template.
-
-    A template that writes the begin-of-sequence token itself gets no second one. Raises `ModelError` where the
-    tokenizer has no chat template.
-    """
-    if not isinstance(prompt, ChatPrompt):
-        return tuple(tokenizer(prompt.text)["input_ids"])
-    if not tokenizer.chat_template:
-        raise ModelError("the tokenizer has no chat template: use a base prompt")
-    messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-    options = {} if prompt.thinking is None else {"enable_thinking": prompt.thinking}
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
-    tokens = tokenizer(text)["input_ids"]
-    begin = tokenizer.bos_token_id
-    while begin is not None and tokens[:2] == [begin, begin]:
-        tokens = tokens[1:]
-    return tuple(tokens)
 
 
 def _check_folder(model: str) -> None:

@@ -56,6 +56,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     `samples_expected` is what the newest start meant to have in the end, None where none has counted it yet. A problem
     is incomplete where it has fewer samples than the one with most. `long_prompts` are all there are, not ten.
+    `fenced_programs` counts chat answers that were taken for programs as they stand.
     """
 
     problems: int
@@ -67,6 +68,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     unscored_samples: int
     unscored_names: tuple[str, ...]
     long_prompts: tuple[LongPrompt, ...] = ()
+    fenced_programs: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,7 @@ def _coverage(tally: Tally, mode: ComparisonMode, totals: "_EventTotals") -> Cov
         unscored_samples=sum(count.unscored for count in counts.values()),
         unscored_names=tuple(unscored[:NAMES_SHOWN]),
         long_prompts=tuple(totals.long_prompts.values()),
+        fenced_programs=tally.fenced_programs,
     )
 
 

@@ -48,6 +48,11 @@ def _notes_on_samples(coverage: Coverage) -> list[str]:
     if coverage.unscored_samples:
         names = ", ".join(coverage.unscored_names)
         notes.append(f"{coverage.unscored_samples} samples were not scored (evaluator errors, no checker): {names}")
+    if coverage.fenced_programs:
+        notes.append(
+            f"{coverage.fenced_programs} programs that do not compile hold Markdown fences: "
+            "--prompt chat finds the program in such answers"
+        )
     return notes
 
 

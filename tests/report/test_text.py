@@ -104,3 +104,13 @@ def test_problems_whose_prompts_leave_too_little_room_are_counted_and_ten_named(
 def test_a_score_of_fewer_problems_than_the_others_says_so() -> None:
     text = printed([record("a", 0), record("a", 1), record("b", 0)], ks=(1, 2))
     assert "pass@2 is of the 1 problems with at least 2 scored samples, of 2" in text
+
+
+def test_chat_answers_taken_for_programs_are_told_of() -> None:
+    fenced = "Here it is:\n```python\nprint(1)\n```\n"
+    records = [
+        record("a", 0, Status.COMPILE_ERROR, program=fenced),
+        record("a", 1, Status.COMPILE_ERROR, program="print("),
+        record("a", 2, Status.PASSED, program='print("```")'),
+    ]
+    assert "1 programs that do not compile hold Markdown fences: --prompt chat" in printed(records)

@@ -1,0 +1,49 @@
+"""A prompt as a model reads it: the text that its tokenizer makes of it, without loading the model."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from taco_stream.errors import ModelError
+from taco_stream.types import ChatPrompt, Prompt
+
+
+class RenderedPrompt(NamedTuple):
+    """The text, and how many tokens it is."""
+
+    text: str
+    tokens: int
+
+
+def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
+    """The prompt of a model folder or hub id. Raises `ModelError` where its tokenizer cannot be loaded or used."""
+    from transformers import AutoTokenizer
+
+    if model.startswith((".", "/", "~")) and not Path(model).expanduser().is_dir():
+        raise ModelError(f"there is no model folder {model}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"the tokenizer of {model} cannot be loaded: {first_line}") from error
+    return RenderedPrompt(rendered_text(tokenizer, prompt), len(prompt_tokens(tokenizer, prompt)))
+
+
+def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
+    """A text as it stands, a conversation through the tokenizer's chat template. Raises `ModelError` without one."""
+    if not isinstance(prompt, ChatPrompt):
+        return prompt.text
+    if not tokenizer.chat_template:
+        raise ModelError("the tokenizer has no chat template: use a base prompt")
+    messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+    options = {} if prompt.thinking is None else {"enable_thinking": prompt.thinking}
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    return text
+
+
+def prompt_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
+    """Tokenises a prompt. A chat template that writes the begin-of-sequence token itself gets no second one."""
+    tokens = tokenizer(rendered_text(tokenizer, prompt))["input_ids"]
+    begin = tokenizer.bos_token_id
+    while isinstance(prompt, ChatPrompt) and begin is not None and tokens[:2] == [begin, begin]:
+        tokens = tokens[1:]
+    return tuple(tokens)
