@@ -144,9 +144,9 @@ class Batcher:
         """
         scheduler = self._scheduler
         if not self.runner.reads_late:
-            return self._pace.tokens(decoding=self._gauges.was_decoding)
+            return self._pace.tokens(self._gauges.rows_decoding / scheduler.slots)
         is_worth_it = scheduler.slots - scheduler.busy >= scheduler.slots // 16 or scheduler.is_prefilling
-        return self._pace.largest if is_worth_it or not self._gauges.was_decoding else 0
+        return self._pace.largest if is_worth_it or not self._gauges.rows_decoding else 0
 
     def _launch(self, step: Step, now: float) -> None:
         for sample in (*(chunk.sample for chunk in step.chunks), *(row.sample for row in step.beginning)):
@@ -264,7 +264,7 @@ class _Gauges:
     """The sums behind `EngineStatistics`."""
 
     def __init__(self) -> None:
-        self.was_decoding = False
+        self.rows_decoding = 0
         self.samples_finished = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
@@ -275,7 +275,7 @@ class _Gauges:
     def observe(self, step: Step, seconds: float, slots: int) -> None:
         """Books a step."""
         rows = len(step.decoding) + len(step.beginning)
-        self.was_decoding = rows > 0
+        self.rows_decoding = rows
         self._busy_seconds += seconds
         self._row_seconds += seconds * rows
         self._available += seconds * slots

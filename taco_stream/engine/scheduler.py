@@ -326,11 +326,14 @@ class Scheduler:
 class PrefillPace:
     """How many prompt tokens a step may compute so that those who decode hardly notice.
 
-    A step with a chunk should take at most `STRETCH` times one without. Both costs are smoothed from measured steps, so
-    the pace finds itself on any device and for any model; `halve` is for memory that a chunk did not fit into.
+    Where all slots decode, a step with a chunk should take `STRETCH` times one without; where few do, a longer step
+    costs little and fills the others sooner, so the rest of it grows as the share that decodes shrinks. Both costs are
+    taken from measured steps, so the pace finds itself on any device and for any model. A cost that grows, as a token's
+    does with the prompt behind it, is believed at once, one that shrinks only bit by bit: smoothed both ways, one step
+    in ten took over twice as long as without. `halve` is for memory that a chunk did not fit into.
     """
 
-    STRETCH = 1.6
+    STRETCH = 1.5
     SMOOTHING = 0.2
 
     def __init__(self, largest: int, smallest: int) -> None:
@@ -339,13 +342,13 @@ class PrefillPace:
         self._decode_seconds = 0.0
         self._token_seconds = 0.0
 
-    def tokens(self, decoding: bool) -> int:
-        """The budget of the next step; all of it where nobody decodes."""
-        if not decoding or not self._decode_seconds:
+    def tokens(self, decoding_share: float) -> int:
+        """The budget of the next step, of whose slots this share decodes; all of it where none does."""
+        if not decoding_share or not self._decode_seconds:
             return self.largest
         if not self._token_seconds:
             return self._smallest
-        affordable = (self.STRETCH - 1) * self._decode_seconds / self._token_seconds
+        affordable = (self.STRETCH - 1) / decoding_share * self._decode_seconds / self._token_seconds
         return max(self._smallest, min(self.largest, int(affordable)))
 
     def observe(self, step: Step, seconds: float) -> None:
@@ -355,7 +358,8 @@ class PrefillPace:
             self._decode_seconds += self._weight(self._decode_seconds) * (seconds - self._decode_seconds)
         elif tokens:
             own = max(seconds - (self._decode_seconds if step.decoding else 0.0), 0.1 * seconds) / tokens
-            self._token_seconds += self._weight(self._token_seconds) * (own - self._token_seconds)
+            weight = 1.0 if own > self._token_seconds else self.SMOOTHING
+            self._token_seconds += weight * (own - self._token_seconds)
 
     def halve(self) -> bool:
         """Halves the largest chunk; False where it is the smallest already."""
