@@ -21,7 +21,7 @@ from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.failure_order import MOST_DEFERRED, SLICE_SECONDS
 from taco_stream.evaluator.problem_tests import ProblemTests, Test
 from taco_stream.evaluator.protocol import Limits, Sweep
-from taco_stream.evaluator.zygote import untagged
+from taco_stream.evaluator.tagged_values import untagged
 from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
 
 STDERR_TAIL_BYTES = 2000

@@ -8,7 +8,7 @@ import msgspec
 
 from taco_stream.evaluator.failure_order import FailureOrder
 from taco_stream.evaluator.protocol import Limits, Tests
-from taco_stream.evaluator.zygote import tagged
+from taco_stream.evaluator.tagged_values import tagged
 from taco_stream.types import SpecialJudge
 
 OUTPUT_ALLOWANCE_BYTES, OUTPUT_MULTIPLE = 4 << 20, 16

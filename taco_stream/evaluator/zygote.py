@@ -47,6 +47,7 @@ if __name__ == "__main__":
 from taco_stream.evaluator.sandbox import confine  # noqa: E402 (an isolated interpreter finds it only now)
 from taco_stream.evaluator.sandbox.plan import SandboxPlan  # noqa: E402
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, free_compiler, limit_compiler, limit_test  # noqa: E402
+from taco_stream.evaluator.tagged_values import tagged, untagged  # noqa: E402
 
 HEADER = """
 import sys, time, itertools, collections, math, fractions, random, heapq
@@ -199,6 +200,11 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
     os.closerange(0, CONTROL)
     control.send(json.dumps([code if isinstance(code, str) else None for code in compiled]).encode())
+    serve_tests(control, compiled, module, plan)
+
+
+def serve_tests(control: _socket.socket, compiled: list[Any], module: types.ModuleType, plan: SandboxPlan) -> None:
+    """Runs the tests of this program process, whose module its program will find itself to be."""
     steps = confine.steps_into_test(plan)
     can_make_processes = confine.can_make_processes(plan)
     gc.freeze()
@@ -329,50 +335,6 @@ def take_output_file() -> None:
     """Takes what the program wrote to `output.txt` for its output."""
     with open("output.txt", encoding="utf-8", errors="replace") as file:
         sys.stdout.write(file.read())
-
-
-def tagged(value: Any, depth: int = 0) -> Any:
-    """A value as JSON that keeps Python's types apart; what is no plain value is named by its type alone."""
-    if depth > 200:
-        raise RecursionError("the returned value is nested too deeply")
-    kind = type(value)
-    if value is None or kind in (bool, str):
-        return value
-    if kind is int:
-        return {"i": str(value)}
-    if kind is float:
-        return {"f": value.hex()}
-    if kind in (list, tuple, set, frozenset):
-        return {kind.__name__: [tagged(each, depth + 1) for each in value]}
-    if kind is dict:
-        return {"dict": [[tagged(key, depth + 1), tagged(each, depth + 1)] for key, each in value.items()]}
-    for base in (int, float, str, list, tuple, set, frozenset, dict):
-        if isinstance(value, base):
-            return tagged(base(value), depth + 1)  # type: ignore[arg-type]
-    return {"other": kind.__name__}
-
-
-def untagged(value: Any) -> Any:
-    """The plain value that `tagged` wrote. Raises `ValueError` for what is none."""
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "i":
-        return int(content)
-    if kind == "f":
-        return float.fromhex(content)
-    if kind == "dict":
-        return {hashable(untagged(key)): untagged(each) for key, each in content}
-    if kind in ("list", "tuple"):
-        return {"list": list, "tuple": tuple}[kind](map(untagged, content))
-    if kind in ("set", "frozenset"):
-        return {hashable(untagged(each)) for each in content}
-    raise ValueError(f"a value of type {content} is no plain value")
-
-
-def hashable(value: Any) -> Any:
-    """A key or element of a set as it can stand there: a forged list counts as a tuple."""
-    return tuple(map(hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 def finish(code: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from taco_stream.evaluator.zygote import tagged
+from taco_stream.evaluator.tagged_values import tagged
 
 
 class CheckerError(Exception):
