@@ -1,6 +1,7 @@
 """The prompts are the original's, and chat prompts say what is wanted."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +131,16 @@ def test_template_is_rendered_with_the_problem(template: Callable[[str], str]) -
     prompting = prompting_of(kind)
     assert prompting.build(problem(fn_name="add")) == TextPrompt("0|Add.|add|True|\n")
     assert prompting == (prompting.build, BASE_STOP_STRINGS, False)
+
+
+def test_a_template_knows_every_variable_that_is_documented(tmp_path: Path) -> None:
+    document = Path(__file__).parent.parent / "docs" / "design" / "datasets.md"
+    table = document.read_text(encoding="utf-8").partition("| variable | is |")[2].partition("\n\n")[0]
+    names = re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `")))
+    assert "instruction" in names
+    path = tmp_path / "all.j2"
+    path.write_text("".join(f"{{{{ {name} }}}}" for name in names))
+    assert isinstance(prompting_of(str(path)).build(problem()), TextPrompt)
 
 
 def test_template_names_its_form_and_stop_strings(template: Callable[[str], str]) -> None:
