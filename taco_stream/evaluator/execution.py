@@ -9,11 +9,13 @@ input as from a file.
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,7 +24,9 @@ import msgspec
 
 from taco_stream.evaluator.checkers.official import NAMES_NUMPY
 from taco_stream.evaluator.protocol import Limits
-from taco_stream.evaluator.sandbox.plan import SandboxPlan
+from taco_stream.evaluator.sandbox.cgroups import LeafGroup
+from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
+from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
 from taco_stream.evaluator.zygote import PACKED_END, PACKED_TEST, StartedProgram
 
 ANSWER_SECONDS = 10.0
@@ -92,15 +96,25 @@ class Zygotes:
 
 
 class Zygote:
-    """The zygote process and the socket to it; with numpy imported where asked."""
+    """The zygote process, the socket to it and its control group; with numpy imported where asked.
+
+    `generation` counts the processes that took the place of one that had run out of memory.
+    """
 
     def __init__(self, plan: SandboxPlan, *, with_numpy: bool = False) -> None:
         self.plan = plan
+        self.generation = 0
         self._with_numpy = with_numpy
         self._start()
 
     def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
         """Starts a program process. Raises `ZygoteError` where the zygote is gone."""
+        return RunningProgram(self, forms, limits)
+
+    def connection(self, forms: Sequence[str], limits: Limits) -> socket.socket:
+        """The socket to a new program process. Raises `ZygoteError` where the zygote is gone."""
+        if self._group is not None:
+            self._group.allow(ProgramLimits(limits.memory_bytes, limits.output_bytes))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptor = memory_file(msgspec.json.encode(StartedProgram(forms, limits.memory_bytes, limits.output_bytes)))
         try:
@@ -111,7 +125,20 @@ class Zygote:
         finally:
             os.close(descriptor)
             theirs.close()
-        return RunningProgram(ours)
+        return ours
+
+    def restart_if_out_of_memory(self) -> int:
+        """The memory in bytes that all below the zygote had, where using it up has ended them; else 0.
+
+        Another zygote takes their place.
+        """
+        if self._group is None or not self._group.has_run_out_of_memory():
+            return 0
+        memory_bytes = self._group.memory_bytes
+        self.close()
+        self._start()
+        self.generation += 1
+        return memory_bytes
 
     def close(self) -> None:
         """Ends the zygote and everything below it."""
@@ -121,6 +148,8 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._group is not None:
+            self._group.close()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -128,6 +157,7 @@ class Zygote:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # With namespaces the scratch folder is inside, and gone with them.
         self._scratch = "" if self.plan.has_namespaces else tempfile.mkdtemp(prefix="taco-stream-scratch-")
+        self._group = LeafGroup() if Layer.CGROUP in self.plan.layers else None
         script = Path(__file__).with_name("zygote.py")
         self._process = subprocess.Popen(
             [
@@ -137,6 +167,7 @@ class Zygote:
                 str(theirs.fileno()),
                 self.plan.tier,
                 self._scratch,
+                self._group.folder if self._group is not None else "",
                 "numpy" if self._with_numpy else "lean",
                 sysconfig.get_path("purelib"),
             ],
@@ -155,12 +186,11 @@ class Zygote:
 class RunningProgram:
     """A program process: its forms compiled, ready to run tests. `compile_errors` has a sentence or None per form."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
-        compiled = self._answer(COMPILED_SECONDS)
-        if not compiled:
-            raise CompilerCrashError
-        self.compile_errors: list[str | None] = json.loads(compiled)
+    def __init__(self, zygote: Zygote, forms: Sequence[str], limits: Limits) -> None:
+        self._zygote = zygote
+        self._forms = forms
+        self._limits = limits
+        self.compile_errors = self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -171,12 +201,37 @@ class RunningProgram:
     def run(
         self, given: bytes, limits: Limits, *, form: int = 0, fn_name: str | None = None, file_io: bool = False
     ) -> Execution:
-        """Runs one test; of `limits` those of time count. Raises `ZygoteError` where there is no answer."""
+        """Runs one test; of `limits` those of time count. Raises `ZygoteError` where there is no answer.
+
+        A test that ran its control group out of memory, which ends the zygote too, is one that the kernel has killed.
+        """
+        if self._generation != self._zygote.generation:
+            self._start()
+        started_at = time.monotonic()
+        try:
+            return self._run(given, limits, form, fn_name or "", file_io=file_io)
+        except ZygoteError:
+            if not (memory_bytes := self._zygote.restart_if_out_of_memory()):
+                raise
+        return Execution(signal.SIGKILL, 0.0, time.monotonic() - started_at, memory_bytes, out_of_wall=False)
+
+    def _start(self) -> list[str | None]:
+        """Starts the process and waits until it has compiled: what is wrong with each form."""
+        self._generation = self._zygote.generation
+        self._control = self._zygote.connection(self._forms, self._limits)
+        compiled = self._answer(COMPILED_SECONDS)
+        if not compiled:
+            self._zygote.restart_if_out_of_memory()
+            raise CompilerCrashError
+        errors: list[str | None] = json.loads(compiled)
+        return errors
+
+    def _run(self, given: bytes, limits: Limits, form: int, fn_name: str, *, file_io: bool) -> Execution:
         outputs = 3 if fn_name else 2
         files = [memory_file(given), *(memory_file(b"") for _ in range(outputs))]
         wanted = PACKED_TEST.pack(form, file_io, limits.cpu_seconds, limits.wall_seconds)
         try:
-            socket.send_fds(self._control, [wanted, (fn_name or "").encode()], files)
+            socket.send_fds(self._control, [wanted, fn_name.encode()], files)
             ended = self._answer(limits.wall_seconds + ANSWER_SECONDS)
             if not ended:
                 raise ZygoteError("the program process has ended")

@@ -112,17 +112,17 @@ class WantedTest(NamedTuple):
 def main() -> None:
     """Serves programs until the worker closes its end.
 
-    `argv`: the socket's descriptor, the sandbox's tier, a folder for the tests' files, `lean` or `numpy`, then folders
-    to import from.
+    `argv`: the socket's descriptor, the sandbox's tier, a folder for the tests' files, that of a control group, `lean`
+    or `numpy`, then folders to import from.
     """
     link = _socket.socket(fileno=int(sys.argv[1]))
     plan = SandboxPlan.from_tier(sys.argv[2])
     sys.path.remove(PACKAGE_PARENT)
-    sys.path += sys.argv[5:]
-    vars(builtins).update(prepared_names(with_numpy=sys.argv[4] == "numpy"))
+    sys.path += sys.argv[6:]
+    vars(builtins).update(prepared_names(with_numpy=sys.argv[5] == "numpy"))
     builtins.exit, builtins.quit = (_sitebuiltins.Quitter(name, "") for name in ("exit", "quit"))  # as `site` does
     sys.set_int_max_str_digits(0)
-    confine.enter_zygote(plan, sys.argv[3])
+    confine.enter_zygote(plan, sys.argv[3], sys.argv[4])
     for name in [name for name in sys.modules if name.partition(".")[0] == "taco_stream"]:
         del sys.modules[name]  # programs see the modules that an interpreter has
     gc.collect()

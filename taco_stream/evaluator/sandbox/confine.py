@@ -1,9 +1,10 @@
 """Putting a plan into effect: once over the zygote, a little in each program process, the rest in each test.
 
-`enter_zygote` runs before the zygote serves. The order matters: the new root needs the rights that the user change
-takes away; a change of user clears the tie to the parent and makes the process dumpable again, so both come after it;
-Landlock opens the paths it allows, so the root stands by then; and the long seccomp filter, which forbids all of these,
-is last. What is left for each test is cheap by then: the short filter and, without namespaces, the tie to the parent.
+`enter_zygote` runs before the zygote serves. The order matters: the control group comes first, while its folder can be
+reached and so that all else is counted in it; the new root needs the rights that the user change takes away; a change
+of user clears the tie to the parent and makes the process dumpable again, so both come after it; Landlock opens the
+paths it allows, so the root stands by then; and the long seccomp filter, which forbids all of these, is last. What is
+left for each test is cheap by then: the short filter and, without namespaces, the tie to the parent.
 
 The zygote's working folder is the scratch folder. `wipe_scratch` empties it after a test, which costs one listing where
 nothing was written.
@@ -14,23 +15,23 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from taco_stream.evaluator.sandbox import landlock, namespaces, privileges, rlimits, seccomp
+from taco_stream.evaluator.sandbox import cgroups, landlock, namespaces, privileges, rlimits, seccomp
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
 
-SCRATCH_BYTES = 128 << 20
 
-
-def enter_zygote(plan: SandboxPlan, scratch: str) -> None:
+def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
     """Confines this process, which becomes the zygote; raises `OSError` where the kernel refuses a layer.
 
     `scratch` is an empty folder for the tests' files, and raises `ValueError` where it is not empty: everything in it
     will be deleted. With namespaces it is not used, there is one inside; there the caller's process waits outside and
-    another goes on.
+    another goes on. `leaf` is the control group to be in, and not used where the plan has none.
     """
     if not plan.has_namespaces and os.listdir(scratch):
         # Before anything else is done with it: a wrong folder here once emptied a machine's /tmp.
         raise ValueError(f"the scratch folder {scratch} is not empty")
+    if Layer.CGROUP in plan.layers:
+        cgroups.enter(leaf)
     os.umask(0o022)  # the new root's folders are made by root and must be passable for others
     parent = os.getppid()
     readable = library_folders()
@@ -39,7 +40,7 @@ def enter_zygote(plan: SandboxPlan, scratch: str) -> None:
     if plan.has_namespaces:
         # The one that stays outside must not outlive the worker either: its end is the end of all inside.
         namespaces.enter(user, with_user_namespace=Layer.NAMESPACES in plan.layers, worker=parent)
-        namespaces.build_root(readable, user, SCRATCH_BYTES)
+        namespaces.build_root(readable, user)
         scratch, parent = namespaces.SCRATCH, 0
     else:
         if Layer.USER in plan.layers:

@@ -12,7 +12,8 @@ bytes and in files. The old root is detached: no path leads out.
 
 Root without user namespaces does the same with its own rights. Where neither works, this layer is missing.
 
-Not covered: the kernel's own interface (that is `seccomp`), and how much CPU or memory a test takes (`rlimits`).
+Not covered: the kernel's own interface (that is `seccomp`), and how much CPU or memory a test takes (`rlimits`,
+`cgroups`).
 """
 
 import contextlib
@@ -36,6 +37,7 @@ NEW_ROOT = "/proc"
 """Where the new root is built: a folder that every system has and that nothing to be bound lies below."""
 
 SCRATCH = "/scratch"
+SCRATCH_BYTES = 128 << 20
 SCRATCH_FILES = 256
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
@@ -91,7 +93,7 @@ def write_maps(process: int, user: int) -> int:
     return 0
 
 
-def build_root(readable: Iterable[str], user: int, scratch_bytes: int) -> None:
+def build_root(readable: Iterable[str], user: int) -> None:
     """Makes a new root with `readable` bound into it, and moves there; the working folder is its scratch folder.
 
     Must run in the first process of the namespaces, before it takes on `user`.
@@ -110,7 +112,7 @@ def build_root(readable: Iterable[str], user: int, scratch_bytes: int) -> None:
         os.symlink(f"/proc/self/fd/{target}", f"{NEW_ROOT}/dev/{name}")
     os.symlink("/proc/self/fd", f"{NEW_ROOT}/dev/fd")
     make_folder(SCRATCH)
-    options = f"size={scratch_bytes},nr_inodes={SCRATCH_FILES},mode=700"
+    options = f"size={SCRATCH_BYTES},nr_inodes={SCRATCH_FILES},mode=700"
     kernel.mount("tmpfs", NEW_ROOT + SCRATCH, "tmpfs", NO_SUID | NO_DEVICES | NO_EXECUTION, options)
     os.chown(NEW_ROOT + SCRATCH, user, user)
     move_root()

@@ -16,6 +16,7 @@ class Layer(enum.StrEnum):
     USER = "user"
     LANDLOCK = "landlock"
     SECCOMP = "seccomp"
+    CGROUP = "cgroup"
     RLIMITS = "rlimits"
 
 

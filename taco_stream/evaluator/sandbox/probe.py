@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 
 TRIAL_SECONDS = 20.0
 FORCED_TIER = "TACO_STREAM_SANDBOX"
@@ -23,7 +24,8 @@ FORCED_TIER = "TACO_STREAM_SANDBOX"
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[2])
 
-from taco_stream.evaluator.sandbox.confine import enter_zygote  # noqa: E402 (an isolated interpreter finds it only now)
+from taco_stream.evaluator.sandbox import cgroups  # noqa: E402 (an isolated interpreter finds it only now)
+from taco_stream.evaluator.sandbox.confine import enter_zygote  # noqa: E402
 from taco_stream.evaluator.sandbox.plan import RLIMITS_ONLY, Layer, SandboxPlan  # noqa: E402
 
 
@@ -37,15 +39,19 @@ def probe() -> SandboxPlan:
 
 
 def available_plans() -> list[SandboxPlan]:
-    """The plans that work here, the strongest first; the last is resource limits alone."""
-    working = layers_that_work()
+    """The plans that work here, the strongest first; the last is resource limits alone.
+
+    A control group is tried with the strongest other layers alone, for it confines the same with any.
+    """
+    working = layers_that_work() - {Layer.CGROUP}
     if Layer.NAMESPACES in working:
         working -= {Layer.ROOT_NAMESPACES}
     best = SandboxPlan(working | {Layer.RLIMITS})
     if best.has_namespaces:
         best = best.without(Layer.USER)
     outside = SandboxPlan(working | {Layer.RLIMITS}).without(Layer.NAMESPACES, Layer.ROOT_NAMESPACES)
-    return list(dict.fromkeys((best, best.without(Layer.LANDLOCK), outside, RLIMITS_ONLY)))
+    strongest = [SandboxPlan(best.layers | {Layer.CGROUP})] if Layer.CGROUP in layers_that_work() else []
+    return list(dict.fromkeys((*strongest, best, best.without(Layer.LANDLOCK), outside, RLIMITS_ONLY)))
 
 
 def layers_that_work() -> frozenset[Layer]:
@@ -62,6 +68,7 @@ def refusals() -> dict[Layer, str]:
 @functools.cache
 def trial() -> tuple[str, str]:
     """What the interpreter of its own printed, and what it wrote to standard error; run once per process."""
+    name = cgroups.FOLDER_VARIABLE
     package = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
     with tempfile.TemporaryDirectory(prefix="taco-stream-probe-") as scratch:
         done = subprocess.run(
@@ -70,23 +77,41 @@ def trial() -> tuple[str, str]:
             capture_output=True,
             timeout=TRIAL_SECONDS,
             check=False,
-            env={"PATH": "/usr/bin:/bin"},
+            env={"PATH": "/usr/bin:/bin", **({name: os.environ[name]} if name in os.environ else {})},
         )
     return done.stdout.decode(), done.stderr.decode(errors="replace")
 
 
 def works(layers: Sequence[Layer], scratch: str) -> bool:
     """Whether a fork of this process can enter the layers and still import a module."""
+    if Layer.CGROUP not in layers:
+        return fork_works(layers, scratch, "")
+    try:
+        group = cgroups.LeafGroup()
+    except OSError as error:
+        tell_refusal(layers, error)
+        return False
+    with closing(group):
+        return fork_works(layers, scratch, group.folder)
+
+
+def fork_works(layers: Sequence[Layer], scratch: str, leaf: str) -> bool:
+    """The same, with the control group there."""
     child = os.fork()
     if child == 0:
         try:
-            enter_zygote(SandboxPlan(frozenset(layers)), scratch)
+            enter_zygote(SandboxPlan(frozenset(layers)), scratch, leaf)
             __import__("this_module_is_missing" if "wave" in sys.modules else "wave")
         except BaseException as error:
-            print("+".join(layers), error, sep=": ", file=sys.stderr, flush=True)
+            tell_refusal(layers, error)
             os._exit(1)
         os._exit(0)
     return os.waitpid(child, 0)[1] == 0
+
+
+def tell_refusal(layers: Sequence[Layer], error: BaseException) -> None:
+    """Writes what was said of the layers to standard error."""
+    print("+".join(layers), error, sep=": ", file=sys.stderr, flush=True)
 
 
 def main() -> None:

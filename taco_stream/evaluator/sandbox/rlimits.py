@@ -7,8 +7,9 @@ from outside, right after the fork. It has no grace between soft and hard: `SIGX
 PID namespace ignores it anyway.
 
 Not covered: memory outside the address space (memory files are bounded by the file size and the number of
-descriptors); threads where the user that runs the test runs other things too, for `RLIMIT_NPROC` counts by user and is
-set only where the user is the sandbox's own or has a namespace of its own. The address space bounds threads elsewhere.
+descriptors) and the sum over processes, which are the matter of `cgroups`; threads where the user that runs the test
+runs other things too, for `RLIMIT_NPROC` counts by user and is set only where the user is the sandbox's own or has a
+namespace of its own. The address space bounds threads elsewhere.
 """
 
 import resource

@@ -25,7 +25,7 @@ sys.path.insert(0, sys.argv[1])
 from taco_stream.evaluator.sandbox.confine import enter_zygote
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 import errno, os, socket, ctypes
-enter_zygote(SandboxPlan.from_tier(sys.argv[2]), sys.argv[3])
+enter_zygote(SandboxPlan.from_tier(sys.argv[2]), sys.argv[3], "")
 def outcome(action):
     try:
         return str(action())
@@ -125,7 +125,7 @@ def test_a_scratch_folder_with_files_in_it_is_refused_before_anything_is_done_to
     (tmp_path / "precious").write_text("kept")
     owner = tmp_path.stat().st_uid
     with pytest.raises(ValueError, match="is not empty"):
-        enter_zygote(RLIMITS_ONLY, str(tmp_path))
+        enter_zygote(RLIMITS_ONLY, str(tmp_path), "")
     assert ((tmp_path / "precious").read_text(), tmp_path.stat().st_uid) == ("kept", owner)
 
 
