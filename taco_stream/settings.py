@@ -75,6 +75,10 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     reproducible: Annotated[
         bool, _field("Bitwise the same samples for any arrival order, at some speed.", changes_results=True)
     ] = False
+    ignore_generation_config: Annotated[
+        tuple[str, ...],
+        _field("Field of the model's generation_config.json to do without; repeatable.", changes_results=True),
+    ] = ()
     devices: Annotated[str, _field("auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto"
     batch_size: Annotated[int | None, _field("Rows decoded at once per device; default: what memory holds.", ge=1)] = (
         None

@@ -125,6 +125,7 @@ def _local(settings: RunSettings, happened: ObjectSendStream[Event]) -> LocalEng
         batch_size=settings.batch_size,
         quantize=settings.quantize,
         reproducible=settings.reproducible,
+        ignore_generation_config=settings.ignore_generation_config,
         events=happened,
     )
 

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from taco_stream.engine.generation_config import settle
 from taco_stream.engine.protocol import Load
 from taco_stream.errors import ModelError, UsageError
 
+GENERATION_CONFIG = "generation_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -32,11 +34,13 @@ def open_checkpoint(load: Load) -> Checkpoint:
     _check_folder(load.model)
     try:
         config = AutoConfig.from_pretrained(load.model)
+        generation_config = _generation_config(load, config)
         tokenizer = AutoTokenizer.from_pretrained(load.model)
         model = AutoModelForCausalLM.from_pretrained(
             load.model, dtype=dtype, quantization_config=quantization, low_cpu_mem_usage=True
         )
         model = model.to(device).eval()
+        model.generation_config = generation_config
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model {load.model} cannot be loaded: {_first_line(error)}") from error
     return Checkpoint(
@@ -94,6 +98,21 @@ def _quantization(name: str | None) -> Any:
     except ImportError as error:
         raise UsageError("int8 weights need torchao: pip install 'taco-stream[quantize]'") from error
     return TorchAoConfig(Int8WeightOnlyConfig())
+
+
+def _generation_config(load: Load, config: Any) -> Any:
+    """What the model's files say of generating, checked before its weights are loaded, which may take minutes."""
+    try:
+        generation_config = GenerationConfig.from_pretrained(load.model)
+        name = GENERATION_CONFIG
+    except OSError:
+        if (Path(load.model) / GENERATION_CONFIG).exists():  # it cannot be read
+            raise
+        # Older models have such fields in config.json.
+        generation_config = GenerationConfig.from_model_config(config)
+        name = "config.json"
+    settle(generation_config, f"{load.model}/{name}", load.ignore_generation_config)
+    return generation_config
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

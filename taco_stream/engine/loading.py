@@ -11,6 +11,7 @@ from taco_stream.engine.attention import SlotAttention, UnservedModelError
 from taco_stream.engine.batcher import Batcher, is_out_of_memory
 from taco_stream.engine.checkpoint import Checkpoint, open_checkpoint
 from taco_stream.engine.fallback import GenerateBatcher
+from taco_stream.engine.generation_config import recommendation
 from taco_stream.engine.kv_cache import LayerShape, bytes_per_position
 from taco_stream.engine.packed_linear import pack_linears
 from taco_stream.engine.protocol import Load, Ready
@@ -48,6 +49,8 @@ def start(load: Load, note: Note) -> tuple[Batcher | GenerateBatcher, Ready]:
     if load.threads:
         torch.set_num_threads(load.threads)
     checkpoint = open_checkpoint(load)
+    if recommended := recommendation(checkpoint.model.generation_config, load.model):
+        note(recommended)
     batcher: Batcher | GenerateBatcher
     try:
         batcher = start_slots(load, checkpoint, note)

@@ -115,8 +115,9 @@ class LocalEngine:
     `devices` is `auto`, `cpu`, or a comma-separated list such as `cuda:0,cuda:1`. `batch_size` is the number of slots
     per device, by default what its memory holds; `threads` what each worker computes with on a CPU, by default its
     share of the cores. `quantize` may be `int8`. `reproducible` computes in fixed shapes, so that samples are bitwise
-    the same for any arrival order. Whatever happens to the engine itself (restarts, shrunk
-    batches) is sent to `events`.
+    the same for any arrival order. A model whose generation_config.json asks for what is not done here (a repetition
+    penalty, say) is refused unless `ignore_generation_config` names the field. Whatever happens to the engine itself
+    (restarts, shrunk batches) is sent to `events`.
     """
 
     _intake: anyio.CancelScope  # made on entering, since a scope needs a running event loop
@@ -132,6 +133,7 @@ class LocalEngine:
         quantize: str | None = None,
         reproducible: bool = False,
         threads: int | None = None,
+        ignore_generation_config: tuple[str, ...] = (),
         events: ObjectSendStream[Event] | None = None,
     ) -> None:
         self._load = Load(
@@ -142,6 +144,7 @@ class LocalEngine:
             quantize=quantize,
             reproducible=reproducible,
             threads=threads,
+            ignore_generation_config=ignore_generation_config,
         )
         self._devices = tuple(name.strip() for name in devices.split(",") if name.strip())
         self._events = events

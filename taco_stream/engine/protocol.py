@@ -18,7 +18,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
 
     `batch_size` None means as many slots as memory holds, `context_length` None all that the model allows. Slots are
     `usual_length` positions long at first, and longer once a request needs it.
-    `threads` None what torch chooses.
+    `threads` None what torch chooses. `ignore_generation_config` names fields of generation_config.json to do without.
     """
 
     model: str
@@ -30,6 +30,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     quantize: str | None = None
     reproducible: bool = False
     threads: int | None = None
+    ignore_generation_config: tuple[str, ...] = ()
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
