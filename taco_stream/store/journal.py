@@ -1,9 +1,9 @@
 """An append-only file of JSON lines that survives being killed at any instant.
 
-A line is written whole, ends with a newline and is never changed. So the only damage that a kill can do is a torn last
-line, which `repair` cuts off before anything is appended. A write that fails half way (the disk is full) is cut off at
-once, back to the last byte that was good. What survives a kill is everything appended; what survives a power cut is
-everything appended before the last `sync`.
+A line is written whole, ends with a newline and is not changed while the file is open. So the only damage that a kill
+can do is a torn last line, which `repair` cuts off before anything is appended. A write that fails half way (the disk
+is full) is cut off at once, back to the last byte that was good. What survives a kill is everything appended; what
+survives a power cut is everything appended before the last `sync`.
 
 Reading needs no lock: a line is there when its newline is, and a torn last line is left out.
 
@@ -12,7 +12,7 @@ Not covered: a file that somebody else edits. A broken line before the last is a
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from anyio import to_thread
 
 from taco_stream.errors import StoreError
+from taco_stream.store.atomic import replacing
 
 T = TypeVar("T")
 
@@ -108,6 +109,22 @@ def repair(path: Path) -> str | None:
         file.truncate(end)
         os.fsync(file.fileno())
     return f"{path.name} ended in a broken line of {size - end:,} bytes, which was cut off"
+
+
+def withdraw(path: Path, kind: type[T], is_withdrawn: Callable[[T], bool]) -> int:
+    """Takes lines out of a file that nobody is writing, all or none of them; how many there were.
+
+    Raises `StoreError` at a broken line, or where the file cannot be replaced.
+    """
+    withdrawn = {line.offset for line in read_lines(path, kind) if is_withdrawn(line.value)}
+    if withdrawn:
+        with replacing(path) as fresh, path.open("rb") as file:
+            offset = 0
+            for line in file:
+                if offset not in withdrawn:
+                    fresh.write(line)
+                offset += len(line)
+    return len(withdrawn)
 
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[Line[T]]:

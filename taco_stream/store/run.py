@@ -14,7 +14,8 @@ One task of one process appends, batch by batch: completions first, then records
 completion without a verdict, never the reverse. A batch is never cancelled half way. It reaches the operating system at
 once and the disk itself with the first batch that comes a second or more after the last sync; gauges come every few
 seconds. A start repairs torn last lines, then reads the keys of both files in one pass each; memory holds a bit per
-sample and, for completions without a verdict, an offset, never texts.
+sample and, for completions without a verdict, an offset, never texts. Records whose verdict is an error of the
+evaluator are taken out at a start, so that their samples are judged again.
 
 A key that stands twice (it cannot by itself; somebody joined two files) counts once, the first.
 """
@@ -33,10 +34,10 @@ from anyio import to_thread
 from taco_stream.errors import StoreError
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
 from taco_stream.store.atomic import sync_folder, write_atomically
-from taco_stream.store.journal import Journal, read_at, read_lines, read_values, repair
+from taco_stream.store.journal import Journal, read_at, read_lines, read_values, repair, withdraw
 from taco_stream.store.lock import exclusive
 from taco_stream.store.manifest import Manifest, check_agreement, read_manifest
-from taco_stream.types import Completion, Event, Record, SampleKey
+from taco_stream.types import Completion, Event, Record, SampleKey, Status
 
 SYNC_SECONDS = 1.0
 
@@ -57,6 +58,22 @@ class _Key(msgspec.Struct):
     @property
     def key(self) -> SampleKey:
         return SampleKey(self.problem_id, self.sample_index)
+
+
+class _Outcome(msgspec.Struct):
+    """The part of a verdict that says whether there is one."""
+
+    status: str
+
+
+class _Judgement(msgspec.Struct):
+    """The part of a record that says whether its sample has been judged."""
+
+    verdicts: dict[str, _Outcome]
+
+    @property
+    def failed(self) -> bool:
+        return any(each.status == Status.INFRASTRUCTURE_ERROR for each in self.verdicts.values())
 
 
 class RunFiles:
@@ -107,7 +124,7 @@ class RecordIndex:
 class RunDirectory(RunFiles):
     """A run directory for writing; made by `open_run`, which holds the lock.
 
-    `repairs` are sentences about broken last lines that were cut off, `repeated_samples` counts lines whose sample
+    `repairs` are sentences about lines that were cut off or taken out, `repeated_samples` counts lines whose sample
     stands further up already.
     """
 
@@ -246,6 +263,8 @@ def _prepared(path: Path, manifest: Manifest) -> RunDirectory:
     elif any(entry.name != "lock" for entry in path.iterdir()):
         raise StoreError(f"{path} holds other files and no {MANIFEST}: name an empty or a new directory")
     repairs = [repair(path / name) for name in (COMPLETIONS, RESULTS, EVENTS)]
+    if withdrawn := withdraw(path / RESULTS, _Judgement, lambda judgement: judgement.failed):
+        repairs.append(f"{withdrawn:,} results were errors of the evaluator: these samples are judged again")
     write_atomically(written, _pretty(manifest))
     return RunDirectory(path, is_resumed=is_resumed, repairs=tuple(each for each in repairs if each))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 from sample_values import completion, manifest, record
 
@@ -14,7 +15,7 @@ from taco_stream.errors import RunInUseError, RunMismatchError, StoreError
 from taco_stream.store.journal import Journal
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run import RecordIndex, RunDirectory, RunFiles, open_run
-from taco_stream.types import Completion, Event, Record, SampleKey, Status, Verdict
+from taco_stream.types import ComparisonMode, Completion, Event, Record, SampleKey, Status, Verdict
 
 pytestmark = pytest.mark.anyio
 
@@ -307,3 +308,14 @@ async def test_of_a_record_that_stands_twice_the_first_is_found(tmp_path: Path) 
     await write(tmp_path / "run", [record("a", 0, Status.PASSED), record("a", 0, Status.WRONG_ANSWER)])
     (found,) = RecordIndex(RunFiles(tmp_path / "run")).of("a")
     assert found == record("a", 0, Status.PASSED)
+
+
+async def test_what_the_evaluator_failed_on_is_judged_again_at_the_next_start(tmp_path: Path) -> None:
+    failed = Verdict(status=Status.INFRASTRUCTURE_ERROR)
+    broken = msgspec.structs.replace(record("a", 1), verdicts=dict.fromkeys(ComparisonMode, failed))
+    await write(tmp_path / "run", [completion("a", 0), completion("a", 1), record("a", 0), broken])
+    async with open_run(tmp_path / "run", manifest()) as run:
+        assert list(run.unjudged("a")) == [completion("a", 1)]
+        assert "judged again" in run.repairs[0]
+        await run.append([record("a", 1)])
+    assert list(RunFiles(tmp_path / "run").records()) == [record("a", 0), record("a", 1)]
