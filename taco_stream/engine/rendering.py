@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jinja2 import TemplateError
+
 from taco_stream.errors import ModelError
 from taco_stream.types import ChatPrompt, Prompt
 
@@ -29,21 +31,31 @@ def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
 
 
 def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
-    """A text as it stands, a conversation through the tokenizer's chat template. Raises `ModelError` without one."""
+    """A text as it stands, a conversation through the tokenizer's chat template.
+
+    Raises `ModelError` where there is no template, or where it refuses the conversation (some know no system message).
+    """
     if not isinstance(prompt, ChatPrompt):
         return prompt.text
     if not tokenizer.chat_template:
         raise ModelError("the tokenizer has no chat template: use a base prompt")
     messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
     options = {} if prompt.thinking is None else {"enable_thinking": prompt.thinking}
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    try:
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        raise ModelError(f"the tokenizer's chat template refuses the conversation: {error}") from error
     return text
 
 
 def prompt_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
-    """Tokenises a prompt. A chat template that writes the begin-of-sequence token itself gets no second one."""
-    tokens = tokenizer(rendered_text(tokenizer, prompt))["input_ids"]
+    """Tokenises a prompt: a text with the special tokens that the tokenizer adds, a conversation with its template's.
+
+    The latter is what transformers' `apply_chat_template` does. A begin-of-sequence token stands in it at most once.
+    """
+    is_chat = isinstance(prompt, ChatPrompt)
+    tokens = tokenizer(rendered_text(tokenizer, prompt), add_special_tokens=not is_chat)["input_ids"]
     begin = tokenizer.bos_token_id
-    while isinstance(prompt, ChatPrompt) and begin is not None and tokens[:2] == [begin, begin]:
+    while is_chat and begin is not None and tokens[:2] == [begin, begin]:
         tokens = tokens[1:]
     return tuple(tokens)
