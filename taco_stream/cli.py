@@ -30,8 +30,8 @@ PROMPTING = ("prompt", "system", "thinking", "few_shot")
 """The settings that shape a prompt."""
 
 JUDGING = (
-    "dataset", *SELECTING, "strict_ids", "id_field", "text_field", "prompt", "mode", "workers", "time_limit_factor",
-    "memory_limit", "full_results", "unsafe_no_sandbox", "verdict_cache", "k",
+    "dataset", *SELECTING, "strict_ids", "id_field", "text_field", "prompt", "join_blocks", "mode", "workers",
+    "time_limit_factor", "memory_limit", "full_results", "unsafe_no_sandbox", "verdict_cache", "k",
 )  # fmt: skip
 """The settings that `evaluate` knows: those of `run` that do not concern generation."""
 

@@ -45,12 +45,12 @@ def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool
     """The program of a chat answer, found as the module describes, with newlines as `\\n`.
 
     `entry_point` names the function that the tests call. `join_blocks` takes all blocks of the kind found, in order,
-    instead of the last.
+    instead of the last, whatever they define.
     """
     answer = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
     if answer is None:
         return _NOTHING
-    fenced = _program_blocks(list(_blocks(answer)), entry_point)
+    fenced = _program_blocks(list(_blocks(answer)), None if join_blocks else entry_point)
     if fenced:
         program = "\n\n".join(fenced) if join_blocks else fenced[-1]
         return Extraction(_repaired(program), ExtractionMethod.FENCED_BLOCK)

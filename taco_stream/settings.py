@@ -57,6 +57,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     few_shot: Annotated[str | None, _field("File of worked examples put before each prompt.", changes_results=True)] = (
         None
     )
+    join_blocks: Annotated[
+        bool, _field("Join all code blocks of a chat answer instead of taking the last.", changes_results=True)
+    ] = False
 
     # How to sample
     temperature: Annotated[float, _field("0 is greedy.", changes_results=True, ge=0)] = 0.2

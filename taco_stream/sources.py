@@ -108,10 +108,10 @@ def source_of(
     samples = DEFAULT_SAMPLES if settings.samples is None else settings.samples
     settled_ks(settings.k, samples)
     if name == "local" and not argument:
-        return Source(_local(settings, happened), lambda _: range(samples), _extraction(prompting))
+        return Source(_local(settings, happened), lambda _: range(samples), _extraction(prompting, settings))
     if name == "scripted":
         script = read_script(Path(argument)) if argument else Script()
-        return Source(ScriptedEngine(script), lambda _: range(samples), _extraction(prompting))
+        return Source(ScriptedEngine(script), lambda _: range(samples), _extraction(prompting, settings))
     raise UsageError(
         f"--engine cannot be {settings.engine!r}: it is local, replay, replay:FILE, scripted or scripted:FILE"
     )
@@ -135,7 +135,7 @@ def _of_file(settings: RunSettings, prompting: Prompting, spool: CompletionSpool
     return Source(
         ReplayEngine(spool.lookup, settings.engine),
         lambda problem: spool.sample_indices(problem.problem_id)[: settings.samples],
-        _extraction(prompting._replace(stop_strings=())),
+        _extraction(prompting._replace(stop_strings=()), settings),
         spool,
     )
 
@@ -149,12 +149,12 @@ def _of_reference_solutions(settings: RunSettings, open_problems: OpenProblems) 
     )
 
 
-def _extraction(prompting: Prompting) -> Callable[[Completion, Problem], Extraction]:
+def _extraction(prompting: Prompting, settings: RunSettings) -> Callable[[Completion, Problem], Extraction]:
     """How programs are found in the answers to such prompts."""
 
     def extract(completion: Completion, problem: Problem) -> Extraction:
         if prompting.is_chat:
-            return extract_chat(completion.text, entry_point=problem.fn_name)
+            return extract_chat(completion.text, entry_point=problem.fn_name, join_blocks=settings.join_blocks)
         return extract_base(completion.text, prompting.stop_strings)
 
     return extract

@@ -137,6 +137,12 @@ def test_blocks_are_joined_on_request() -> None:
     assert extract_chat(text, join_blocks=True).program == "a = 1\n\n\nb = 2\n"
 
 
+def test_joined_blocks_need_not_define_the_function_that_is_called() -> None:
+    text = "```python\nlimit = 1\n```\nthen\n```python\ndef f():\n    return limit\n```\n"
+    joined = "limit = 1\n\n\ndef f():\n    return limit\n"
+    assert extract_chat(text, entry_point="f", join_blocks=True).program == joined
+
+
 @pytest.mark.parametrize("text", ["-" * 100_000 + "1", "1+" * 100_000 + "1", "not " * 50_000 + "1", "a = '\0'"])
 def test_text_that_overwhelms_the_parser_is_survived(text: str) -> None:
     assert extract_chat(text).method is NONE
