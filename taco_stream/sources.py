@@ -185,7 +185,7 @@ def check_ids(
         return
     asked = (problem.problem_id for problem in problems())
     held = {name: len(source.spool.sample_indices(name)) for name in sorted(source.spool.problem_ids())}
-    gaps = match_ids(held, asked, source.spool.duplicates)
+    gaps = match_ids(held, asked, source.spool.repeated)
     if gaps and settings.strict_ids:
         raise UsageError("; ".join(gaps))
     for gap in gaps:

@@ -101,17 +101,17 @@ class CompletionSpool:
     """Completions of a file, kept on disk and found by key.
 
     Memory holds a key and an offset per sample, never the texts, so that replaying a file of any size is bounded. Where
-    a key occurs twice the first stands, and `duplicates` counts the others.
+    a key occurs twice the first stands, and `repeated` has the key once for each of the others.
     """
 
     def __init__(self, completions: Iterable[Completion]) -> None:
         self._file = tempfile.TemporaryFile(prefix="taco-stream-replay-")  # noqa: SIM115 (closed on exit)
         self._spans: dict[SampleKey, tuple[int, int]] = {}
         self._samples: dict[str, list[int]] = {}
-        self.duplicates = 0
+        self.repeated: list[SampleKey] = []
         for completion in completions:
             if completion.key in self._spans:
-                self.duplicates += 1
+                self.repeated.append(completion.key)
             else:
                 self._append(completion)
 

@@ -28,6 +28,7 @@ def test_the_first_of_two_completions_of_one_sample_stands() -> None:
         found = spool.lookup(SampleKey("p", 0))
         assert found is not None
         assert found.text == "first"
+        assert spool.repeated == [SampleKey("p", 0)]
 
 
 def test_reference_solutions_are_numbered_from_zero() -> None:

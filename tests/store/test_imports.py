@@ -15,7 +15,7 @@ from sample_values import completion
 from taco_stream.errors import UsageError
 from taco_stream.store.imports import FieldNames, match_ids, read_completions
 from taco_stream.store.imports import entries as entries_module
-from taco_stream.types import Completion, FinishReason
+from taco_stream.types import Completion, FinishReason, SampleKey
 
 Write = Callable[..., Path]
 
@@ -253,10 +253,12 @@ def test_matching_ids_say_nothing_where_all_fits() -> None:
 
 def test_gaps_are_told_with_counts_and_the_first_ten_names() -> None:
     held = {f"s{number}": 1 for number in range(12)} | {"a": 3, "b": 1}
-    strangers, missing, short, repeated = match_ids(held, ["a", "b", "c"], repeated=2)
+    strangers, missing, short, repeated = match_ids(
+        held, ["a", "b", "c"], repeated=[SampleKey("a", 0), SampleKey("a", 2)]
+    )
     assert strangers == "12 problems of the completions are none of those asked for: " + ", ".join(
         f"s{number}" for number in range(10)
     )
     assert missing == "1 problems have no completion: c"
     assert short == "1 problems have fewer than 3 samples: b (1)"
-    assert repeated == "2 completions repeat a sample; the first of each counts"
+    assert repeated == "2 completions repeat a sample, and the first of each counts: a (sample 0), a (sample 2)"

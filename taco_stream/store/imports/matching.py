@@ -1,17 +1,18 @@
 """Which of the completions read fit the problems asked for. Pure: names in, sentences out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from taco_stream.errors import UsageError
+from taco_stream.types import SampleKey
 
 NAMES_SHOWN = 10
 
 
-def match_ids(held: Mapping[str, int], asked: Iterable[str], repeated: int = 0) -> tuple[str, ...]:
+def match_ids(held: Mapping[str, int], asked: Iterable[str], repeated: Sequence[SampleKey] = ()) -> tuple[str, ...]:
     """What does not fit: a sentence for each kind of gap, with its count and the first ten names.
 
-    `held` counts the samples of each problem in the file, `asked` are the ids of the dataset, `repeated` counts samples
-    that the file has twice. A problem has too few samples where it has fewer than the one with most. Raises
+    `held` counts the samples of each problem in the file, `asked` are the ids of the dataset, `repeated` names the
+    samples that the file has again. A problem has too few samples where it has fewer than the one with most. Raises
     `UsageError` where nothing fits at all.
     """
     problems = dict.fromkeys(asked)
@@ -29,7 +30,8 @@ def match_ids(held: Mapping[str, int], asked: Iterable[str], repeated: int = 0) 
     }
     sentences = [f"{len(names)} {what}: {', '.join(names[:NAMES_SHOWN])}" for what, names in gaps.items() if names]
     if repeated:
-        sentences.append(f"{repeated} completions repeat a sample; the first of each counts")
+        names = ", ".join(f"{problem_id} (sample {index})" for problem_id, index in repeated[:NAMES_SHOWN])
+        sentences.append(f"{len(repeated)} completions repeat a sample, and the first of each counts: {names}")
     return tuple(sentences)
 
 
