@@ -31,13 +31,15 @@ PROMPTING = ("prompt", "system", "thinking", "few_shot")
 
 JUDGING = (
     "dataset", *SELECTING, "strict_ids", "id_field", "text_field", "prompt", "join_blocks", "mode", "workers",
-    "time_limit_factor", "memory_limit", "full_results", "unsafe_no_sandbox", "verdict_cache", "k",
+    "time_limit_factor", "memory_limit", "full_results", "failures_first", "checkers_folder", "unsafe_no_sandbox",
+    "verdict_cache", "k",
 )  # fmt: skip
 """The settings that `evaluate` knows: those of `run` that do not concern generation."""
 
 ONLY_JUDGING = (
     "id_field", "text_field", "strict_ids", "mode", "workers", "time_limit_factor", "memory_limit",
-    "full_results", "unsafe_no_sandbox", "verdict_cache", "completions_buffer", "k",
+    "full_results", "failures_first", "checkers_folder", "unsafe_no_sandbox", "verdict_cache", "completions_buffer",
+    "k",
 )  # fmt: skip
 """The settings that `generate` does not know."""
 

@@ -160,6 +160,8 @@ def evaluator_settings(settings: RunSettings) -> EvaluatorSettings:
         "time_limit_factor": settings.time_limit_factor,
         "memory_limit_bytes": settings.memory_limit and settings.memory_limit << 20,
         "full_results": settings.full_results,
+        "failures_first": settings.failures_first,
+        "checkers_folder": settings.checkers_folder,
         "unsafe_no_sandbox": settings.unsafe_no_sandbox,
         "cache_folder": settings.verdict_cache,
     }

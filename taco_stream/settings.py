@@ -120,6 +120,17 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         int | None, _field("Memory per program in MiB where the problem states none.", changes_results=True, ge=32)
     ] = None
     full_results: Annotated[bool, _field("Run every test, also after the first failure.", changes_results=True)] = False
+    failures_first: Annotated[
+        bool,
+        _field(
+            "Run first the tests that failed other programs: sooner done, but which failing test is met may vary.",
+            changes_results=True,
+        ),
+    ] = False
+    checkers_folder: Annotated[
+        str | None,
+        _field("Folder of PROBLEM_ID.py checkers for problems with several right answers.", changes_results=True),
+    ] = None
     unsafe_no_sandbox: Annotated[bool, _field("Judge even where the sandbox is below the floor.")] = False
     verdict_cache: Annotated[str | None, _field("Folder that keeps verdicts of identical programs between runs.")] = (
         None
