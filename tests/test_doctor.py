@@ -19,6 +19,7 @@ from taco_stream.doctor.findings import (
     accelerator_findings,
     core_finding,
     disk_finding,
+    group_finding,
     hub_finding,
     limit_findings,
     memory_findings,
@@ -27,6 +28,7 @@ from taco_stream.doctor.findings import (
     verdict_finding,
 )
 from taco_stream.doctor.readings import (
+    ControlGroup,
     Device,
     Package,
     Place,
@@ -238,10 +240,19 @@ def test_no_limit_and_no_control_group_are_no_limit(tmp_path: Path) -> None:
         assert (group.memory_bytes, group.cores) == (None, None)
 
 
-def test_a_group_whose_processes_we_may_move_is_delegated(tmp_path: Path) -> None:
-    write_tree(tmp_path, {"cgroup.controllers": "", "ours/cgroup.procs": ""})
-    assert read_control_group("0::/ours", tmp_path).is_delegated
-    assert not read_control_group("0::/theirs", tmp_path).is_delegated
+def test_a_group_for_programs_needs_nothing_done() -> None:
+    finding = group_finding(ControlGroup(version=2, path="/a", memory_bytes=None, cores=None), sandbox())
+    assert (finding.level, finding.remedy) == (Level.OK, "")
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(1, "unified_cgroup_hierarchy"), (2, "-p DelegateSubgroup=main")])
+def test_no_group_for_programs_is_no_fault_and_comes_with_what_would_give_one(version: int, remedy: str) -> None:
+    group = ControlGroup(version=version, path="/a", memory_bytes=None, cores=None)
+    seen = sandbox(EVERY_LAYER - {Layer.CGROUP}, refusals={Layer.CGROUP: "/a is not delegated"})
+    finding = group_finding(group, seen)
+    assert finding.level is Level.OK
+    assert finding.text.endswith(": /a is not delegated")
+    assert remedy in finding.remedy
 
 
 # Accelerators

@@ -49,13 +49,14 @@ def findings_here(directory: Path) -> list[Finding]:
     cores = len(os.sched_getaffinity(0))
     limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in LIMITS}
     group = readings.read_control_group(readings.text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
+    sandbox = readings.read_sandbox()
     return [
-        *findings.sandbox_findings(readings.read_sandbox()),
+        *findings.sandbox_findings(sandbox),
         findings.verdict_finding(readings.read_verdict()),
         *findings.limit_findings(limits, cores),
         findings.core_finding(cores, group.cores),
         *findings.memory_findings(*readings.read_memory(), group.memory_bytes, cores),
-        findings.group_finding(group),
+        findings.group_finding(group, sandbox),
         *findings.accelerator_findings(readings.read_torch(), hardware()["accelerators"]),
         findings.disk_finding(readings.read_place("runs", directory), is_needed=True),
         findings.disk_finding(readings.read_place("HF_HOME", Path(constants.HF_HOME)), is_needed=False),

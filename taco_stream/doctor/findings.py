@@ -35,6 +35,12 @@ KERNELS = {
     Layer.SECCOMP: "use a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
 }
 
+DELEGATION = (
+    "systemd-run --user --pty --same-dir -p Delegate=yes -p DelegateSubgroup=main $(command -v taco-stream) run "
+    "(systemd 254; not with --scope, which ignores the subgroup), or name a delegated group in TACO_STREAM_CGROUP"
+)
+SECOND_VERSION = "start the kernel with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub)"
+
 
 class Level(enum.StrEnum):
     """How much a finding matters."""
@@ -153,10 +159,16 @@ def memory_findings(total: int, free: int, limit: int | None, cores: int) -> lis
     return findings or [Finding("memory", Level.OK, f"{_gib(total)}{bound}, {_gib(free)} free")]
 
 
-def group_finding(group: ControlGroup) -> Finding:
-    """Which control group this process is in. A run makes none of its own, so that any will do."""
-    delegated = "delegated" if group.is_delegated else "not delegated"
-    return Finding("control group", Level.OK, f"version {group.version}, {delegated} (a run needs none): {group.path}")
+def group_finding(group: ControlGroup, seen: Sandbox) -> Finding:
+    """Which control group this process is in, and whether programs get some of their own. A run can do without."""
+    text = f"version {group.version}, {group.path}"
+    if Layer.CGROUP in seen.working:
+        return Finding("control group", Level.OK, f"{text}; programs are put into groups of their own")
+    reason = seen.refusals.get(Layer.CGROUP, "the kernel does not allow it")
+    remedy = DELEGATION if group.version == 2 else SECOND_VERSION
+    return Finding(
+        "control group", Level.OK, f"{text}; programs get none of their own (a run needs none): {reason}", remedy
+    )
 
 
 def accelerator_findings(torch: Torch, shown_by_driver: str) -> list[Finding]:

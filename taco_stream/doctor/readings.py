@@ -73,7 +73,6 @@ class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     memory_bytes: int | None
     cores: float | None
-    is_delegated: bool
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -179,7 +178,6 @@ def read_control_group(membership: str, root: Path) -> ControlGroup:
         path=path,
         memory_bytes=min((int(most) for (most,) in memory if most.isdigit() and int(most) < NO_LIMIT), default=None),
         cores=min((int(quota) / int(period) for quota, period in cores if quota.isdigit()), default=None),
-        is_delegated=is_second and os.access(root / path.lstrip("/") / "cgroup.procs", os.W_OK),
     )
 
 

@@ -113,6 +113,7 @@ class Zygote:
 
     def connection(self, forms: Sequence[str], limits: Limits) -> socket.socket:
         """The socket to a new program process. Raises `ZygoteError` where the zygote is gone."""
+        self.restart_if_out_of_memory()  # the last program's doing, and must not be this one's
         if self._group is not None:
             self._group.allow(ProgramLimits(limits.memory_bytes, limits.output_bytes))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -206,21 +207,28 @@ class RunningProgram:
         A test that ran its control group out of memory, which ends the zygote too, is one that the kernel has killed.
         """
         if self._generation != self._zygote.generation:
+            self._control.close()
             self._start()
         started_at = time.monotonic()
         try:
-            return self._run(given, limits, form, fn_name or "", file_io=file_io)
+            execution = self._run(given, limits, form, fn_name or "", file_io=file_io)
         except ZygoteError:
             if not (memory_bytes := self._zygote.restart_if_out_of_memory()):
                 raise
+        else:
+            # A killed test may still be reported by a program process that is about to be killed with it.
+            killed = execution.status == signal.SIGKILL
+            if not killed or not (memory_bytes := self._zygote.restart_if_out_of_memory()):
+                return execution
         return Execution(signal.SIGKILL, 0.0, time.monotonic() - started_at, memory_bytes, out_of_wall=False)
 
     def _start(self) -> list[str | None]:
         """Starts the process and waits until it has compiled: what is wrong with each form."""
-        self._generation = self._zygote.generation
         self._control = self._zygote.connection(self._forms, self._limits)
+        self._generation = self._zygote.generation
         compiled = self._answer(COMPILED_SECONDS)
         if not compiled:
+            self._control.close()
             self._zygote.restart_if_out_of_memory()
             raise CompilerCrashError
         errors: list[str | None] = json.loads(compiled)
