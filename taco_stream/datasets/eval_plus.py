@@ -6,6 +6,7 @@ sandbox. Its one special case, `find_zero`, asks whether the answer is a zero of
 form encodes types by task; its copy on the hub (`evalplus/mbppplus`) holds them as code and is read as MBPP.
 """
 
+import json
 from collections.abc import Mapping
 
 import msgspec
@@ -64,7 +65,17 @@ def _arguments_in(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]
     text = text_of(values, column)
     try:
         return msgspec.json.decode(text, type=list[msgspec.Raw]) if text else []
-    except msgspec.MsgspecError as error:
+    except msgspec.ValidationError as error:
+        raise RowError(f"{column} is no list of argument lists: {error}") from error
+    except msgspec.DecodeError as error:
+        return _lenient_arguments_in(text, column, error)
+
+
+def _lenient_arguments_in(text: str, column: str, error: msgspec.DecodeError) -> list[msgspec.Raw]:
+    """The same where arguments are NaN or Infinity, which Python's json writes and the evaluator reads."""
+    try:
+        return [msgspec.Raw(json.dumps(each).encode()) for each in json.loads(text)]
+    except (ValueError, TypeError, RecursionError):
         raise RowError(f"{column} is no list of argument lists: {error}") from error
 
 

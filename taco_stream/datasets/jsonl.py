@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
@@ -37,8 +38,8 @@ class JsonLines:
         for number, line in itertools.islice(self._lines, _MOST_LINES_LOOKED_AT):
             looked_at.append((number, line))
             try:
-                found = frozenset(_OBJECT.decode(line))
-            except msgspec.MsgspecError:
+                found = frozenset(_values_in(line))
+            except (msgspec.MsgspecError, UnicodeError):
                 continue
             self._lines = itertools.chain(looked_at, self._lines)
             return found
@@ -51,9 +52,8 @@ class JsonLines:
         for number, line in self._lines:
             location = f"{self._name}:{number}"
             try:
-                fields = _OBJECT.decode(line)
-                yield Row(location, {name: _value_of(raw) for name, raw in fields.items() if name in wanted})
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                yield Row(location, _values_in(line, wanted))
+            except (msgspec.MsgspecError, UnicodeError) as error:
                 yield BadRow(location, f"not a JSON object: {error}")
 
 
@@ -73,6 +73,31 @@ def _numbered_lines(name: str, open_stream: Callable[[], BufferedReader]) -> Ite
 def _decompressed(stream: BufferedReader) -> Iterable[bytes]:
     """The lines of the stream, or of what it holds where it begins as gzip does."""
     return gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == b"\x1f\x8b" else stream
+
+
+def _values_in(line: bytes, wanted: frozenset[str] | None = None) -> dict[str, Value]:
+    """The wanted fields of a line's object. Raises what msgspec finds wrong with it."""
+    try:
+        fields = _OBJECT.decode(line)
+    except msgspec.DecodeError as error:
+        return _lenient_values_in(line, error)
+    return {name: _value_of(raw) for name, raw in fields.items() if wanted is None or name in wanted}
+
+
+def _lenient_values_in(line: bytes, error: msgspec.DecodeError) -> dict[str, Value]:
+    """The same for what Python's json writes and JSON forbids: NaN, which as a field is none, and Infinity."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise error from None
+    if not isinstance(found, dict):
+        raise error
+    values: dict[str, Value] = {}
+    for name, value in found.items():
+        text = json.dumps(value, ensure_ascii=False)
+        text.encode("utf-8")  # half a surrogate pair cannot be passed on
+        values[name] = None if text == "NaN" else text if isinstance(value, list | dict) else value
+    return values
 
 
 def _value_of(raw: msgspec.Raw) -> Value:

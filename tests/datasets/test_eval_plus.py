@@ -94,6 +94,11 @@ def test_the_program_cannot_change_the_arguments_of_the_reference(write_lines: W
     assert results_of(problem_in(write_lines), program)[0] is False
 
 
+def test_arguments_may_be_no_number_or_infinite(write_lines: WriteLines) -> None:
+    problem = problem_in(write_lines, plus_input=[[[float("inf"), 3]], [[float("nan")]]])
+    assert results_of(problem, json.loads(problem.solutions)[0]) == [True, True, True, False]
+
+
 def test_find_zero_accepts_any_zero(write_lines: WriteLines) -> None:
     problem = problem_in(
         write_lines,

@@ -40,11 +40,20 @@ def test_byte_order_mark_is_no_part_of_the_first_object() -> None:
     assert values_of(b'\xef\xbb\xbf{"a": 1}\n', "a") == [{"a": 1}]
 
 
-@pytest.mark.parametrize("line", [b"{", b"[1]", b"{'a': 1}", b'{"a": NaN}', b'{"a": "\xff"}', b'{"a": 1} x'])
+@pytest.mark.parametrize(
+    "line", [b"{", b"[1]", b"{'a': 1}", b'{"a": "\xff"}', b'{"a": 1} x', b'{"a": NaN, "b": "\\ud800"}']
+)
 def test_a_malformed_line_is_a_bad_row_in_its_place(line: bytes) -> None:
     rows = list(table_over(b'{"a": 1}\n' + line + b'\n{"a": 3}\n').rows(frozenset("a")))
     assert [type(row) for row in rows] == [Row, BadRow, Row]
     assert rows[1].location == "table:2"
+
+
+def test_what_pythons_writer_adds_to_json_is_read() -> None:
+    """A field that is NaN is none, as pandas means it; inside a test it is a value."""
+    line = b'{"a": NaN, "b": {"x": [NaN, -Infinity, 123456789012345678901234567890]}, "c": Infinity}\n'
+    (values,) = values_of(line, "a", "b", "c")
+    assert values == {"a": None, "b": '{"x": [NaN, -Infinity, 123456789012345678901234567890]}', "c": float("inf")}
 
 
 def test_looking_at_the_columns_consumes_no_row() -> None:
