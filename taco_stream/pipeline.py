@@ -385,7 +385,10 @@ class Pipeline:
                     self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
 
     async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:
-        """Measures overlap and, every few seconds, writes a gauges event and the events of engine and evaluator."""
+        """Measures overlap, writes the events of engine and evaluator, and every few seconds a gauges event.
+
+        An engine waits where its events are not taken: 1,500 at once took 20 s when they were only taken with gauges.
+        """
         last_gauge = last_tick = time.monotonic()
         while True:
             await anyio.sleep(OVERLAP_TICK_SECONDS)
@@ -396,10 +399,10 @@ class Pipeline:
             self._judging_seconds += judging * (now - last_tick)
             self._overlapped_seconds += (generating and judging) * (now - last_tick)
             last_tick = now
+            await self._forward_events(entries)
             if now - last_gauge >= GAUGE_SECONDS:
                 last_gauge = now
                 self._peak_memory_bytes = max(self._peak_memory_bytes, process_tree_bytes())
-                await self._forward_events(entries)
                 await entries.send(gauges(self.statistics()))
 
     async def _forward_events(self, entries: ObjectSendStream[Entry]) -> None:
