@@ -131,9 +131,14 @@ class Zygote:
     def restart_if_out_of_memory(self) -> int:
         """The memory in bytes that all below the zygote had, where using it up has ended them; else 0.
 
-        Another zygote takes their place.
+        Another zygote takes their place. Raises `ZygoteError` where memory that is not theirs has run out.
         """
-        if self._group is None or not self._group.has_run_out_of_memory():
+        if self._group is None:
+            return 0
+        events = self._group.memory_events()
+        if not events.limit_reached:
+            if events.killed:
+                raise ZygoteError("memory ran out outside of the sandbox")
             return 0
         memory_bytes = self._group.memory_bytes
         self.close()

@@ -14,7 +14,7 @@ The kernel's out-of-memory killer takes the whole leaf at once (`memory.oom.grou
 process with the most mapped memory, and a program that fills pipes or files could see to it that this is the zygote,
 which would look like a fault of ours. Now there is nothing to steer: the worker finds the zygote gone and the leaf's
 own limit reached, calls the test out of memory, and starts another zygote. Where memory ran out further up, the leaf's
-own limit was not reached, and no program is blamed.
+own limit was not reached, and no program is blamed: that is a fault of the machine's, after which it is judged again.
 
 Where: the folder that `TACO_STREAM_CGROUP` names, else the group above our own where systemd has marked that one as
 handed over. It must be writable, have the controllers and hold no process itself; they are switched on for its
@@ -30,6 +30,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from taco_stream.evaluator.sandbox.namespaces import SCRATCH_BYTES
 from taco_stream.evaluator.sandbox.rlimits import THREADS, ProgramLimits
@@ -55,6 +56,16 @@ _numbers = itertools.count()
 
 class NotDelegatedError(OSError):
     """There is no group here that we could make others in."""
+
+
+class MemoryEvents(NamedTuple):
+    """Whether a leaf's own limit was reached and nothing could be given back, and whether all in it were killed.
+
+    They are killed without the former where memory ran out further up.
+    """
+
+    limit_reached: bool
+    killed: bool
 
 
 class LeafGroup:
@@ -87,10 +98,10 @@ class LeafGroup:
             write(self.folder, "memory.max", str(needed))
             self.memory_bytes = needed
 
-    def has_run_out_of_memory(self) -> bool:
-        """Whether the leaf's own limit was reached and nothing could be given back, which ends all in it."""
-        events = dict(line.split() for line in read(self.folder, "memory.events").splitlines())
-        return int(events["oom"]) > 0
+    def memory_events(self) -> MemoryEvents:
+        """What has happened in the leaf so far for want of memory."""
+        counts = dict(line.split() for line in read(self.folder, "memory.events").splitlines())
+        return MemoryEvents(limit_reached=int(counts["oom"]) > 0, killed=int(counts["oom_kill"]) > 0)
 
     def close(self) -> None:
         """Kills all that is left in the leaf and removes it; gives up after a while."""
