@@ -6,7 +6,8 @@ Imports `metrics/testing_util.py` from a checkout of FlagOpen/TACO that you name
 runs both judges on every labelled program of the data folder. Each program of the original's runs in a process and a
 folder of its own, since it patches its process and writes temporary files. Differences are printed with both sides'
 statuses; agreement is per program: both accept, or both refuse. The original's time limit is four seconds of wall time
-on a machine that may be busy; programs that either side stops for time are counted apart.
+on a machine that may be busy; programs that either side stops for time are counted apart. It reports a function that it
+stopped as crashed, so what differs is given to it once more, alone: `load` counts what agrees then.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import anyio
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
-from taco_stream.types import ComparisonMode, Problem, Status
+from taco_stream.types import ComparisonMode, Problem, Status, Verdict
 
 ORIGINAL_SECONDS = 120
 
@@ -45,6 +46,7 @@ def main() -> None:
     totals: Counter[str] = Counter()
     for source in arguments.sources.split(","):
         totals += compare(source, arguments)
+    totals["agree"] += totals["load"]
     compared = totals["agree"] + totals["differ"]
     print(f"all: {totals['agree']} of {compared} agree ({100 * totals['agree'] / compared:.2f} %); {dict(totals)}")
     if arguments.out:
@@ -60,6 +62,7 @@ def compare(source: str, arguments: argparse.Namespace) -> Counter[str]:
         rows = rows[:: len(rows) // arguments.limit]
     ours = anyio.run(judge_all, rows, problems)
     counts: Counter[str] = Counter()
+    different: list[tuple[dict, Verdict]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         theirs = pool.map(
             lambda row: original(arguments.official, row["program"], problems[row["task_id"]].tests), rows
@@ -70,13 +73,27 @@ def compare(source: str, arguments: argparse.Namespace) -> Counter[str]:
             outcome = "agree" if accepted == (verdict.status is Status.PASSED) else "differ"
             if outcome == "differ" and timed_out:
                 outcome = "time"
+            if outcome == "differ":
+                different.append((row, verdict))
+                continue
             counts[outcome] += 1
             if outcome != "agree":
-                said = dict(Counter(map(str, results or ["killed"])))
-                print(f"{outcome}: {row['task_id']} ({row['origin'][-60:]}), labelled {row['expected']}")
-                print(f"    ours {verdict.status}, test {verdict.failed_test}, {verdict.detail!r}; original {said}")
+                show(outcome, row, verdict, results)
+    for row, verdict in different:
+        results = original(arguments.official, row["program"], problems[row["task_id"]].tests)
+        accepted = bool(results) and all(result is True for result in results)
+        outcome = "load" if accepted == (verdict.status is Status.PASSED) else "differ"
+        counts[outcome] += 1
+        show(outcome, row, verdict, results)
     print(f"{source}: {dict(counts)}", flush=True)
     return counts
+
+
+def show(outcome: str, row: dict, verdict: Verdict, results: list | None) -> None:
+    """Prints what both sides say of one program."""
+    said = dict(Counter(map(str, results or ["killed"])))
+    print(f"{outcome}: {row['task_id']} ({row['origin'][-60:]}), labelled {row['expected']}")
+    print(f"    ours {verdict.status}, test {verdict.failed_test}, {verdict.detail!r}; original {said}")
 
 
 async def judge_all(rows: list[dict], problems: dict[str, Problem]) -> list:
