@@ -21,7 +21,8 @@ from rich.console import Console
 
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.errors import StoreError, TacoStreamError
-from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
+from taco_stream.evaluator.pool import Evaluator
+from taco_stream.evaluator.settings import evaluator_settings
 from taco_stream.pipeline import Entry, OpenProblems, Pipeline, Plan, gauges
 from taco_stream.progress import Snapshot, show, stderr_console
 from taco_stream.prompting import Prompting
@@ -150,22 +151,6 @@ def tell_speed(counted: CountedRun, summary: Summary, console: Console) -> None:
     for line in (*notes_on_prompts(summary.coverage), *generation_speed_of(summary.throughput)):
         console.print(line, soft_wrap=True, markup=False)
     print(counted.directory.path / COMPLETIONS)
-
-
-def evaluator_settings(settings: RunSettings) -> EvaluatorSettings:
-    """What of the settings concerns the evaluator; what was not given stays its default."""
-    asked = {
-        "mode": settings.mode,
-        "workers": settings.workers,
-        "time_limit_factor": settings.time_limit_factor,
-        "memory_limit_bytes": settings.memory_limit and settings.memory_limit << 20,
-        "full_results": settings.full_results,
-        "failures_first": settings.failures_first,
-        "checkers_folder": settings.checkers_folder,
-        "unsafe_no_sandbox": settings.unsafe_no_sandbox,
-        "cache_folder": settings.verdict_cache,
-    }
-    return msgspec.convert({name: value for name, value in asked.items() if value is not None}, EvaluatorSettings)
 
 
 def plan_of(

@@ -192,8 +192,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `failed_test` is the original index of the first failing test, None where none failed. `test_statuses` has one
     status per test in the original order, and only where full results were asked for. `cpu_seconds` and `wall_seconds`
-    are sums over the tests that ran; `peak_memory_bytes` the largest of them. `detail` is one sentence for a person
-    (`ZeroDivisionError: division by zero (line 7)`); `stderr_tail` the end of what the failing test wrote there.
+    are sums over the tests that ran; `peak_cpu_seconds` and `peak_memory_bytes` are the largest of them. `detail` is
+    one sentence for a person (`ZeroDivisionError: division by zero (line 7)`); `stderr_tail` the end of what the
+    failing test wrote there.
     """
 
     status: Status
@@ -202,6 +203,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tests_total: int = 0
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    peak_cpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
     detail: str = ""
     stderr_tail: str = ""

@@ -194,6 +194,7 @@ class Tally:
             tests_total=len(self._tests.tests),
             cpu_seconds=sum(each.cpu_seconds for each in executions),
             wall_seconds=sum(each.wall_seconds for each in executions),
+            peak_cpu_seconds=max((each.cpu_seconds for each in executions), default=0),
             peak_memory_bytes=max((each.peak_memory_bytes for each in executions), default=0),
             detail=self._broken or last_line(tail),
             stderr_tail=tail,

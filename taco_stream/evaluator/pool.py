@@ -116,11 +116,11 @@ class Evaluator:
         """The verdict on one program under the mode of the settings."""
         return (await self.judge_all_modes(problem, program))[self._settings.mode]
 
-    async def judge_all_modes(self, problem: Problem, program: str) -> Verdicts:
+    async def judge_all_modes(self, problem: Problem, program: str, *, afresh: bool = False) -> Verdicts:
         """The verdicts on one program under every comparison mode.
 
         A program that is being judged, or has been, is not run again: whoever asks for it meanwhile waits for the same
-        verdict.
+        verdict. `afresh` runs it although it has been.
         """
         try:
             program.encode()
@@ -133,7 +133,7 @@ class Evaluator:
         key = cache_key(problem, program, limits, checker, sweep=self._settings.sweep, tier=self.sandbox_tier)
         while (under_way := self._under_way.get(key)) is not None:
             await under_way.wait()
-        verdicts = self._cache.find(key)
+        verdicts = None if afresh else self._cache.find(key)
         if verdicts is None:
             self._under_way[key] = anyio.Event()
             try:

@@ -10,6 +10,7 @@ from taco_stream.evaluator.checkers.several_answers import checker_text
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
+from taco_stream.settings import RunSettings
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge
 
 LEAST_MEMORY_BYTES = 32 << 20
@@ -45,6 +46,22 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.full_results:
             return Sweep.FULL
         return Sweep.FAILURES_FIRST if self.failures_first else Sweep.FIRST_FAILURE
+
+
+def evaluator_settings(settings: RunSettings) -> EvaluatorSettings:
+    """What of a run's settings concerns the evaluator; what was not given stays its default."""
+    asked = {
+        "mode": settings.mode,
+        "workers": settings.workers,
+        "time_limit_factor": settings.time_limit_factor,
+        "memory_limit_bytes": settings.memory_limit and settings.memory_limit << 20,
+        "full_results": settings.full_results,
+        "failures_first": settings.failures_first,
+        "checkers_folder": settings.checkers_folder,
+        "unsafe_no_sandbox": settings.unsafe_no_sandbox,
+        "cache_folder": settings.verdict_cache,
+    }
+    return msgspec.convert({name: value for name, value in asked.items() if value is not None}, EvaluatorSettings)
 
 
 def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:

@@ -48,13 +48,13 @@ class WorkerProcess:
         self._settings = settings
         self._process: Process | None = None
         self._decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
-        self._keys: OrderedDict[str, int] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, Limits], int] = OrderedDict()
         self._next = 0
         self.sandbox_tier = ""
 
     def knows(self, problem_id: str) -> bool:
         """Whether the worker has the problem's tests."""
-        return problem_id in self._keys
+        return any(known == problem_id for known, _ in self._keys)
 
     async def start(self) -> None:
         """Spawns the process and waits until it is ready."""
@@ -112,13 +112,13 @@ class WorkerProcess:
     @asynccontextmanager
     async def _tests_of(self, problem: Problem, limits: Limits) -> AsyncIterator[int]:
         """Sends the tests where the worker lacks them; a memory file they go in stays open within."""
-        key = self._keys.get(problem.problem_id)
+        key = self._keys.get((problem.problem_id, limits))
         if key is not None:
-            self._keys.move_to_end(problem.problem_id)
+            self._keys.move_to_end((problem.problem_id, limits))
             yield key
             return
         self._next += 1
-        key = self._keys[problem.problem_id] = self._next
+        key = self._keys[problem.problem_id, limits] = self._next
         while len(self._keys) > PROBLEMS_KEPT:
             await self._send(Forget(key=self._keys.popitem(last=False)[1]))
         message = Tests(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from taco_stream.errors import EvaluatorError
@@ -250,3 +251,26 @@ async def test_a_memory_limit_that_no_interpreter_fits_in_is_refused(anyio_backe
     with pytest.raises(EvaluatorError, match="memory_limit_bytes"):
         async with Evaluator(EvaluatorSettings(workers=1, memory_limit_bytes=1 << 20)):
             pass
+
+
+async def test_a_problem_under_other_limits_is_judged_under_those(evaluator: Evaluator) -> None:
+    slow = "import time\nwhile time.process_time() < 0.7: pass\n" + RIGHT
+    longer = msgspec.structs.replace(SUM, time_limit_seconds=4.0)
+    statuses = [(await evaluator.judge(problem, slow)).status for problem in (SUM, longer, SUM)]
+    assert statuses == [Status.TIME_LIMIT, Status.PASSED, Status.TIME_LIMIT]
+
+
+async def test_a_program_is_run_again_where_that_is_asked_for(evaluator: Evaluator) -> None:
+    for _ in range(2):
+        await evaluator.judge_all_modes(SUM, RIGHT, afresh=True)
+    statistics = evaluator.statistics()
+    assert (statistics.cache_hits, statistics.tests_run) == (0, 6)
+
+
+async def test_the_slowest_test_is_told(evaluator: Evaluator) -> None:
+    verdict = await evaluator.judge(
+        SUM,
+        "import time\ndata = input()\nwhile data[0] == '3' and time.process_time() < 0.3: pass\nprint(sum(map(int, data.split())))",
+    )
+    assert verdict.status is Status.PASSED
+    assert 0.3 <= verdict.peak_cpu_seconds <= verdict.cpu_seconds
