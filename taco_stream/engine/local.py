@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -156,6 +156,7 @@ class LocalEngine:
         self._samples_finished = 0
         self._failure: EngineError | None = None
         self._background: TaskGroup | None = None
+        self._stream: CompletionStream | None = None
 
     @property
     def identity(self) -> str:
@@ -186,7 +187,9 @@ class LocalEngine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the workers: asks, waits up to `STOP_SECONDS`, kills."""
+        """Ends the workers: asks, waits up to `STOP_SECONDS`, kills. An iteration that was left early ends as well."""
+        if self._stream is not None:
+            await self._stream.aclose()
         if self._background is not None:
             self._background.cancel_scope.cancel()
             await self._background.__aexit__(None, None, None)
@@ -221,14 +224,15 @@ class LocalEngine:
     def generate(self, requests: Iterable[Request] | AsyncIterable[Request]) -> "CompletionStream":
         """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
 
-        Only one such iteration, or `run`, at a time. Leaving it early stops what it started.
+        Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed. An
+        asynchronous generator of requests is closed in the end.
         """
         if self._background is None:
             raise EngineError("the engine is not open: use it inside `async with`")
         outgoing, completions = anyio.create_memory_object_stream[Completion](SAMPLES_PER_CHUNK)
-        stream = CompletionStream(completions)
-        self._background.start_soon(self._run_in_background, requests, outgoing, stream)
-        return stream
+        self._stream = CompletionStream(completions)
+        self._background.start_soon(self._run_in_background, requests, outgoing, self._stream)
+        return self._stream
 
     def drain(self) -> None:
         """Starts no further sample: those decoding are finished, those waiting come back as `cancelled`."""
@@ -461,7 +465,9 @@ class CompletionStream:
 async def _send_all(requests: Iterable[Request] | AsyncIterable[Request], feed: ObjectSendStream[Request]) -> None:
     # A broken stream means that the run has ended early: nobody wants the rest.
     with contextlib.suppress(anyio.BrokenResourceError):
-        async with feed:
+        async with feed, contextlib.AsyncExitStack() as ending:
+            if isinstance(requests, AsyncGenerator):
+                ending.push_async_callback(requests.aclose)
             if isinstance(requests, AsyncIterable):
                 async for request in requests:
                     await feed.send(request)

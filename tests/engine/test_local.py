@@ -1,12 +1,14 @@
 """The local engine with real worker processes."""
 
+import itertools
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from test_batcher import Bench
 
@@ -139,6 +141,27 @@ async def test_a_cancelled_run_frees_the_slots_for_the_next(model_folder: ModelF
         await stream.aclose()
         completions = await generate(started, requests(samples=1, problems=1))
         assert len(completions) == 1
+
+
+async def test_an_iteration_left_early_ends_with_the_engine(model_folder: ModelFolder) -> None:
+    """Nothing of it is left for the garbage collector, which would warn; its requests are closed, too."""
+    closed = False
+
+    async def endless() -> AsyncIterator[Request]:
+        nonlocal closed
+        try:
+            for number in itertools.count():
+                yield msgspec.structs.replace(requests(problems=1)[0], problem_id=str(number))
+        finally:
+            closed = True
+
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(endless())
+        async for _ in stream:
+            break
+    assert closed
+    with pytest.raises(anyio.ClosedResourceError):
+        await anext(stream)
 
 
 async def test_leaving_the_engine_leaves_no_process(model_folder: ModelFolder) -> None:
