@@ -224,8 +224,8 @@ class LocalEngine:
     def generate(self, requests: Iterable[Request] | AsyncIterable[Request]) -> "CompletionStream":
         """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
 
-        Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed. An
-        asynchronous generator of requests is closed in the end.
+        Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed.
+        An asynchronous generator of requests is closed in the end.
         """
         if self._background is None:
             raise EngineError("the engine is not open: use it inside `async with`")
