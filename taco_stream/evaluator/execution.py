@@ -1,9 +1,9 @@
 """Running programs: the worker's side of the zygote.
 
-`Zygotes` are a worker's two, one with numpy imported; `Zygote` owns a process and its socket; `RunningProgram` is one
-program, compiled in a process of its own, that runs one test at a time and answers with what the kernel said. Inputs go
-in and outputs come back in memory files, so neither passes through a pipe that could fill up, and a program reads its
-input as from a file.
+`Zygotes` are a worker's two, one with numpy imported; `Zygote` owns a process, its socket and its control group, and
+replaces the process where a program's test has used up the group's memory; `RunningProgram` is one program, compiled in
+a process of its own, that runs one test at a time and answers with what the kernel said. Inputs go in and outputs come
+back in memory files, so neither passes through a pipe that could fill up, and a program reads its input as from a file.
 """
 
 import json

@@ -17,7 +17,7 @@ own limit reached, calls the test out of memory, and starts another zygote. Wher
 own limit was not reached, and no program is blamed: that is a fault of the machine's, after which it is judged again.
 
 Where: the folder that `TACO_STREAM_CGROUP` names, else the group above our own where systemd has marked that one as
-handed over. It must be writable, have the controllers and hold no process itself; they are switched on for its
+delegated. It must be writable, have the controllers and hold no process itself; they are switched on for its
 children where they are off. No other group is touched, and no process is moved but the zygote, by itself.
 
 Not covered: CPU time, which has a limit per test (`rlimits`). What a zygote with numpy takes beside one without: each
@@ -43,7 +43,7 @@ CONTROLLERS = {"memory", "pids"}
 
 OUTPUTS = 3
 PROCESSES_BYTES = 256 << 20
-"""For the zygote, its program processes and what the kernel keeps: a zygote with numpy takes about 60 MiB."""
+"""For the zygote, its program processes and what the kernel keeps. A zygote with numpy was seen to take 21 MiB."""
 
 MOST_PROCESSES = THREADS + 32
 """A test's threads, the zygote, the process outside its namespaces, program processes, and those that just ended."""
@@ -113,7 +113,7 @@ class LeafGroup:
 
 
 def enter(leaf: str) -> None:
-    """Moves this process, which must have no threads, into a leaf. Raises `OSError`."""
+    """Moves this process into a leaf. Raises `OSError`."""
     write(leaf, "cgroup.procs", "0")
 
 

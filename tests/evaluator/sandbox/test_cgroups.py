@@ -1,4 +1,4 @@
-"""A leaf group is made only where one was handed over, bounds the sum of all in it, and is gone afterwards.
+"""A leaf group is made only where one was delegated, bounds the sum of all in it, and is gone afterwards.
 
 Most of it is shown on a made-up tree of groups. The last tests need a real one, which `taco-stream doctor` tells how to
 get.
@@ -41,7 +41,7 @@ def make_group(folder: Path, files: Mapping[str, str]) -> Path:
 
 @pytest.fixture
 def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A made-up group that was handed over by name."""
+    """A made-up group that was delegated by name."""
     folder = make_group(tmp_path / "ours", DELEGATED)
     monkeypatch.setenv(cgroups.FOLDER_VARIABLE, str(folder))
     return folder
@@ -113,7 +113,7 @@ def test_a_group_of_somebody_else_is_refused(group: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """A made-up unit of systemd's that was handed over, in a tree of groups."""
+    """A made-up unit of systemd's that was delegated, in a tree of groups."""
     make_group(tmp_path, DELEGATED)
     folder = make_group(tmp_path / "user/run.service", DELEGATED)
     try:
