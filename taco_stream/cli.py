@@ -36,6 +36,12 @@ JUDGING = (
 )  # fmt: skip
 """The settings that `evaluate` knows: those of `run` that do not concern generation."""
 
+AUDITING = (
+    *(name for name in SELECTING if name != "skip_bad_rows"), "mode", "workers", "time_limit_factor", "memory_limit",
+    "full_results", "checkers_folder", "unsafe_no_sandbox",
+)  # fmt: skip
+"""The settings that `audit` knows: which problems, and how they are judged."""
+
 ONLY_JUDGING = (
     "id_field", "text_field", "strict_ids", "mode", "workers", "time_limit_factor", "memory_limit",
     "full_results", "failures_first", "checkers_folder", "unsafe_no_sandbox", "verdict_cache", "completions_buffer",
@@ -222,6 +228,22 @@ def dataset(
     from taco_stream.review import print_dataset
 
     print_dataset(resolve({**flags, "dataset": spec}, config))
+
+
+@app.command()
+@settings_flags(AUDITING)
+def audit(
+    spec: Annotated[str, typer.Argument(help="A file, a folder, a hub name such as BAAI/TACO, or 'demo'.")],
+    config: ConfigOption = None,
+    solutions: Annotated[int, typer.Option(min=1, help="Reference solutions judged per problem, evenly picked.")] = 5,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a line of JSON per problem; resumable.")] = None,
+    *,
+    flags: Flags,
+) -> None:
+    """Judge a dataset's reference solutions: which problems are broken, flaky, too slow or need a special judge."""
+    from taco_stream.audit.examination import start
+
+    raise typer.Exit(start(resolve({**flags, "dataset": spec}, config), solutions=solutions, out=out))
 
 
 @app.command()

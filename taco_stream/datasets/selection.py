@@ -81,12 +81,40 @@ def _shard_of(text: str) -> Shard:
     raise UsageError(f"--shard cannot be {text!r}: it is i/n with i from 0 to n-1, such as 0/4")
 
 
+class _Line(msgspec.Struct):
+    """A line of JSON that names a problem, such as `taco-stream audit --out` writes; other fields are skipped."""
+
+    problem_id: str
+    exclude: bool = True
+
+
 def _ids_in(path: Path) -> tuple[str, ...]:
-    """The ids of a file, one a line; blank lines and lines that begin with # do not count."""
+    """The ids of a file, one a line; blank lines and lines that begin with # do not count.
+
+    A line that begins with { is JSON with a `problem_id`, which is an id unless its `exclude` is false; of several
+    such lines on one problem the last counts, and a torn last line is left out.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise UsageError(f"the file of ids {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the file of ids {path} is not UTF-8 text") from error
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    is_excluded: dict[str, bool] = {}
+    for number, text in enumerate(lines, start=1):
+        line = text.strip()
+        if line.startswith("{"):
+            if named := _named_in(line, f"{path}:{number}", may_be_torn=number == len(lines)):
+                is_excluded[named.problem_id] = named.exclude
+        elif line and not line.startswith("#"):
+            is_excluded[line] = True
+    return tuple(name for name, excluded in is_excluded.items() if excluded)
+
+
+def _named_in(line: str, place: str, *, may_be_torn: bool) -> _Line | None:
+    try:
+        return msgspec.json.decode(line, type=_Line)
+    except msgspec.MsgspecError as error:
+        if may_be_torn:
+            return None
+        raise UsageError(f"{place} is no line of JSON with a problem_id: {error}") from error

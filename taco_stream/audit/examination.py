@@ -1,0 +1,303 @@
+"""The command `taco-stream audit`: judges the reference solutions of a dataset and says what is the matter with it.
+
+Who runs: one task reads problems, one more than there are evaluator workers each take a problem through all its
+solutions, one after the other, and append what was found. A problem is in memory only while one of them has it, so a
+dataset may be of any size; what stays of it is its line. Two more tasks watch for signals and show progress, and a
+thread counts the problems.
+
+How it ends: at the end of the dataset; or with the first Ctrl-C or SIGTERM, at once. Problems that were under way then
+are judged again by the next start with the same file. Nothing that was appended is lost.
+
+A row that cannot be read is a finding like any other and does not end the audit.
+"""
+
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import msgspec
+from anyio import from_thread, to_thread
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from taco_stream.audit.findings import (
+    LONGER,
+    Conclusion,
+    Finding,
+    FollowUp,
+    Trial,
+    classify,
+    evenly_picked,
+    follow_up,
+    rates_of,
+)
+from taco_stream.audit.ledger import Audited, Ledger, Rules, open_ledger
+from taco_stream.audit.tables import print_audit
+from taco_stream.datasets.open import open_dataset
+from taco_stream.datasets.rows import BadRow
+from taco_stream.datasets.selection import selection_of
+from taco_stream.engine.replay import solutions_of
+from taco_stream.errors import DatasetError, TacoStreamError
+from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
+from taco_stream.evaluator.problem_tests import TestsError, parsed
+from taco_stream.evaluator.protocol import Limits, Tests
+from taco_stream.evaluator.settings import evaluator_settings, limits_of
+from taco_stream.progress import LIVE_SECONDS, PLAIN_SECONDS, stderr_console
+from taco_stream.settings import RunSettings
+from taco_stream.sources import with_readable_dataset
+from taco_stream.types import Problem
+
+
+def start(settings: RunSettings, *, solutions: int, out: Path | None) -> int:
+    """Audits until done or interrupted and prints the result to standard output; the exit code."""
+    return anyio.run(_start, settings, solutions, out, stderr_console(), backend_options={"use_uvloop": True})
+
+
+async def _start(settings: RunSettings, solutions: int, out: Path | None, console: Console) -> int:
+    async with AsyncExitStack() as opened:
+        readable = with_readable_dataset(settings, opened.enter_context(ExitStack()))
+        asked = evaluator_settings(readable)
+        rules = rules_of(settings, asked, solutions)
+        bad_rows: list[BadRow] = []
+        problems = _problems(readable, bad_rows)
+        ledger = await opened.enter_async_context(open_ledger(out, rules))
+        if ledger.resumed:
+            console.print(f"{ledger.resumed:,} problems are in {out} already", soft_wrap=True, style="dim")
+        evaluator = await opened.enter_async_context(Evaluator(asked))
+        console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
+        audit = Audit(evaluator, asked, rules, ledger, bad_rows)
+        await audit.run(problems, _problems(readable, []), console)
+    print_audit(ledger.audited.values(), settings.mode, Console(file=sys.stdout, highlight=False))
+    if audit.interrupted:
+        goes_on = f"; the same command goes on from {out}" if out else "; --out FILE would have kept what was found"
+        console.print(f"interrupted{goes_on}", soft_wrap=True)
+        return 130
+    return 3 if any(each.infrastructure_errors for each in ledger.audited.values()) else 0
+
+
+def rules_of(settings: RunSettings, asked: EvaluatorSettings, solutions: int) -> Rules:
+    """What the findings of this start depend on."""
+    return Rules(
+        dataset=settings.dataset,
+        split=settings.split,
+        mode=settings.mode,
+        solutions=solutions,
+        time_limit_factor=asked.time_limit_factor,
+        memory_limit_bytes=asked.memory_limit_bytes,
+        full_results=asked.full_results,
+        special_judges=settings.special_judges,
+        checkers_folder=asked.checkers_folder,
+    )
+
+
+def _problems(settings: RunSettings, bad_rows: list[BadRow]) -> Iterator[Problem]:
+    """The selected problems; rows that cannot be read are put on the list."""
+    return open_dataset(
+        settings.dataset,
+        selection=selection_of(settings),
+        special_judges=Path(settings.special_judges) if settings.special_judges else None,
+        on_bad_row=bad_rows.append,
+    )
+
+
+def broken_tests(problem: Problem, limits: Limits) -> str:
+    """Why no worker can run the problem's tests; empty where one can."""
+    message = Tests(
+        key=0,
+        problem_id=problem.problem_id,
+        tests=problem.tests,
+        limits=limits,
+        special_judge=problem.special_judge,
+    )
+    try:
+        parsed(message)
+    except (TestsError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
+class Audit:
+    """One start of an audit: what is under way, and what its view shows."""
+
+    def __init__(
+        self, evaluator: Evaluator, asked: EvaluatorSettings, rules: Rules, ledger: Ledger, bad_rows: list[BadRow]
+    ) -> None:
+        self.interrupted = False
+        self._bad_rows = bad_rows
+        self._evaluator = evaluator
+        self._asked = asked
+        self._rules = rules
+        self._ledger = ledger
+        self._expected: int | None = None
+        self._started_at = time.monotonic()
+
+    async def run(self, problems: Iterator[Problem], again: Iterator[Problem], console: Console) -> None:
+        """Audits the problems until the last or a signal. `again` yields the same problems, to be counted."""
+        failure: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as everything:
+                everything.start_soon(self._watch_signals, everything.cancel_scope)
+                everything.start_soon(self._show, console)
+                everything.start_soon(self._count, again)
+                await self._examine_all(problems)
+                everything.cancel_scope.cancel()
+        except* TacoStreamError as group:
+            failure = group
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        if failure is not None:
+            raise failure
+
+    async def _examine_all(self, problems: Iterator[Problem]) -> None:
+        # No buffer: a problem waits for a task that takes it, so no more of them are in memory than there are tasks.
+        outbound, inbound = anyio.create_memory_object_stream[Problem](0)
+        async with anyio.create_task_group() as examining, inbound:
+            examining.start_soon(self._read, problems, outbound)
+            for _ in range(self._evaluator.statistics().workers + 1):  # the next problem is there when a worker is free
+                examining.start_soon(self._examine_each, inbound.clone())
+
+    async def _read(self, problems: Iterator[Problem], outbound: ObjectSendStream[Problem]) -> None:
+        async with outbound:
+            try:
+                while (problem := await to_thread.run_sync(next, problems, None)) is not None:
+                    await self._note_bad_rows()
+                    if not self._ledger.is_finished(problem.problem_id):
+                        await outbound.send(problem)
+            except DatasetError:
+                if not self._bad_rows:
+                    raise  # else no row can be read, which is what was found
+            await self._note_bad_rows()
+
+    async def _note_bad_rows(self) -> None:
+        while self._bad_rows:
+            row = self._bad_rows.pop()
+            if not self._ledger.is_finished(row.location):
+                finding = Finding.BROKEN
+                await self._ledger.append(
+                    Audited(
+                        problem_id=row.location, finding=finding, exclude=True, rules=self._rules, detail=row.reason
+                    )
+                )
+
+    async def _examine_each(self, inbound: ObjectReceiveStream[Problem]) -> None:
+        async with inbound:
+            async for problem in inbound:
+                await self._ledger.append(await self.examine(problem))
+
+    async def examine(self, problem: Problem) -> Audited:
+        """What the reference solutions of one problem say of it."""
+        try:
+            solutions = solutions_of(problem)
+        except msgspec.MsgspecError as error:
+            return await self._without_solutions(problem, f"the solutions cannot be read: {error}")
+        if not solutions:
+            return await self._without_solutions(problem, "")
+        trials = [
+            Trial(number, await self._evaluator.judge_all_modes(problem, solutions[number]))
+            for number in evenly_picked(len(solutions), self._rules.solutions)
+        ]
+        if not any(trial.is_judged for trial in trials) and (reason := await self._broken(problem)):
+            return self._audited(problem, Conclusion(Finding.BROKEN, reason), solutions=len(solutions))
+        trials = [await self._followed_up(trial, trials, problem, solutions[trial.number]) for trial in trials]
+        conclusion = classify(trials, self._rules.mode, limits_of(problem, self._asked).cpu_seconds)
+        return self._audited(problem, conclusion, trials, solutions=len(solutions))
+
+    async def _without_solutions(self, problem: Problem, detail: str) -> Audited:
+        if reason := await self._broken(problem):
+            return self._audited(problem, Conclusion(Finding.BROKEN, reason))
+        return self._audited(problem, Conclusion(Finding.NO_SOLUTIONS, detail))
+
+    def _audited(
+        self, problem: Problem, conclusion: Conclusion, trials: Sequence[Trial] = (), *, solutions: int = 0
+    ) -> Audited:
+        mode = self._rules.mode
+        slowest = (trial.verdict(mode).peak_cpu_seconds for trial in trials if trial.passes(mode))
+        return Audited(
+            problem_id=problem.problem_id,
+            finding=conclusion.finding,
+            exclude=conclusion.finding.is_excluded,
+            rules=self._rules,
+            detail=conclusion.detail,
+            source=problem.source,
+            solutions=solutions,
+            judged=len(trials),
+            rates=rates_of(trials),
+            infrastructure_errors=sum(not trial.is_judged for trial in trials),
+            peak_cpu_seconds=max(slowest, default=0.0),
+            time_limit_seconds=limits_of(problem, self._asked).cpu_seconds,
+        )
+
+    async def _followed_up(self, trial: Trial, trials: list[Trial], problem: Problem, program: str) -> Trial:
+        match follow_up(trial, trials, self._rules.mode):
+            case FollowUp.AFRESH:
+                return trial._replace(again=await self._evaluator.judge_all_modes(problem, program, afresh=True))
+            case FollowUp.LONGER:
+                seconds = LONGER * (problem.time_limit_seconds or self._asked.time_limit_seconds)
+                patient = msgspec.structs.replace(problem, time_limit_seconds=seconds)
+                return trial._replace(longer=await self._evaluator.judge_all_modes(patient, program))
+            case FollowUp.NONE:
+                return trial
+
+    async def _broken(self, problem: Problem) -> str:
+        """Why the tests cannot be run; empty where they can."""
+        return await to_thread.run_sync(broken_tests, problem, limits_of(problem, self._asked))
+
+    async def _watch_signals(self, everything: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                self.interrupted = True
+                everything.cancel()
+                return
+
+    async def _count(self, problems: Iterator[Problem]) -> None:
+        await to_thread.run_sync(self._count_in_thread, problems, abandon_on_cancel=True)
+
+    def _count_in_thread(self, problems: Iterator[Problem]) -> None:
+        count = 0
+        try:
+            for _ in problems:
+                count += 1
+                from_thread.check_cancelled()
+        except TacoStreamError:
+            return  # whoever reads the problems to audit them meets the same error
+        self._expected = count
+
+    async def _show(self, console: Console) -> None:
+        """Shows how far the audit is until cancelled: in place on a terminal, else a line every ten seconds."""
+        if console.is_terminal:
+            with Live(Text(self.so_far()), console=console, auto_refresh=False) as live:
+                while True:
+                    live.update(Text(self.so_far()), refresh=True)
+                    await anyio.sleep(LIVE_SECONDS)
+        try:
+            while True:
+                await anyio.sleep(PLAIN_SECONDS)
+                console.print(self.so_far(), soft_wrap=True)
+        finally:
+            console.print(self.so_far(), soft_wrap=True)
+
+    def so_far(self) -> str:
+        """How far the audit is, as a line."""
+        audited = self._ledger.audited
+        seconds = time.monotonic() - self._started_at
+        counts = Counter(each.finding for each in audited.values())
+        statistics = self._evaluator.statistics()
+        new = len(audited) - self._ledger.resumed
+        parts = [
+            str(timedelta(seconds=round(seconds))),
+            f"audited {len(audited):,}" + (f"/{self._expected:,}" if self._expected else ""),
+            *(f"{finding} {counts[finding]:,}" for finding in Finding if counts[finding]),
+            f"workers {statistics.busy}/{statistics.workers}",
+        ]
+        if self._expected and new > 0:
+            left = max(0, self._expected - len(audited)) * seconds / new
+            parts.append(f"{timedelta(seconds=round(left))} left")
+        return "  ".join(parts)
