@@ -194,8 +194,12 @@ def _is_luck(first: Verdict, second: Verdict) -> bool:
     """Whether two verdicts on one program differ by more than the time that it took."""
     if {first.status, second.status} & {Status.TIME_LIMIT, Status.INFRASTRUCTURE_ERROR}:
         return False
-    passed = first.status is Status.PASSED, second.status is Status.PASSED
-    return passed[0] != passed[1] or first.failed_test != second.failed_test
+    return first.failed_test != second.failed_test or _tests_passed(first) != _tests_passed(second)
+
+
+def _tests_passed(verdict: Verdict) -> tuple[bool, ...]:
+    """Which tests passed, where all were run; else whether all did."""
+    return tuple(status is Status.PASSED for status in verdict.test_statuses or (verdict.status,))
 
 
 def _needs_special_judge(trial: Trial, mode: ComparisonMode) -> bool:

@@ -43,7 +43,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
     """What was found of one problem, a line of the ledger.
 
-    `problem_id` is the row's place (`problems.jsonl:12`) where the row cannot be read. `exclude` is what
+    `problem_id` is the row's place (`FILE:12`) where the row cannot be read. `exclude` is what
     `run --exclude` goes by. `solutions` counts those the problem has, `judged` those that were audited, `rates` what
     each mode refused of them. `peak_cpu_seconds` is the slowest test of a solution that passes, `time_limit_seconds`
     the CPU time that a test may take.

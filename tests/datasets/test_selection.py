@@ -108,3 +108,28 @@ def test_a_shard_that_is_none_is_refused(shard: str) -> None:
 def test_a_missing_exclude_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the file of ids"):
         selection_of(RunSettings(exclude=str(tmp_path / "nowhere")))
+
+
+def excluded_by(tmp_path: Path, text: str) -> tuple[str, ...]:
+    path = tmp_path / "exclude.jsonl"
+    path.write_text(text, encoding="utf-8")
+    return selection_of(RunSettings(exclude=str(path))).excluded
+
+
+def test_lines_of_json_name_problems_to_leave_out(tmp_path: Path) -> None:
+    lines = '{"problem_id": "a"}\n{"problem_id": "b", "exclude": false}\n{"problem_id": "c", "exclude": true}\nd\n'
+    assert excluded_by(tmp_path, lines) == ("a", "c", "d")
+
+
+def test_the_last_line_on_a_problem_counts(tmp_path: Path) -> None:
+    lines = '{"problem_id": "a", "exclude": true}\n{"problem_id": "a", "exclude": false}\n'
+    assert excluded_by(tmp_path, lines) == ()
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    assert excluded_by(tmp_path, '{"problem_id": "a"}\n{"problem_id": "b", "exc') == ("a",)
+
+
+def test_a_line_of_json_without_a_problem_is_refused_by_its_place(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exclude.jsonl:1 is no line of JSON"):
+        excluded_by(tmp_path, '{"task": "a"}\nb\n')
