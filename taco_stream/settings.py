@@ -94,7 +94,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     tag: Annotated[tuple[str, ...], _field("Only problems with this tag; repeatable.", changes_results=True)] = ()
     source: Annotated[tuple[str, ...], _field("Only problems of this source; repeatable.", changes_results=True)] = ()
     ids: Annotated[tuple[str, ...], _field("Only this problem; repeatable.", changes_results=True)] = ()
-    exclude: Annotated[str | None, _field("File of problem ids to leave out.", changes_results=True)] = None
+    exclude: Annotated[
+        str | None, _field("File of problem ids, or `audit --out` file, to leave out.", changes_results=True)
+    ] = None
     limit: Annotated[int | None, _field("At most this many problems.", changes_results=True, ge=1)] = None
     shuffle: Annotated[int | None, _field("Shuffle the problems with this seed.", changes_results=True)] = None
     shard: Annotated[str | None, _field("i/n: the i-th of n equal parts, from 0.", changes_results=True)] = None

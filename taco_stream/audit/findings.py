@@ -48,7 +48,7 @@ class Finding(StrEnum):
     NOT_SUPPORTED = "not_supported"
     """No solution can run here: none is Python 3, a module is missing, or it asks for what a program does not get."""
     DISAGREEING = "disagreeing"
-    """No solution passes under any mode: the tests are wrong, or the solutions."""
+    """No solution passes under any mode: the tests are wrong, or the solutions, or several answers are right."""
 
     @property
     def is_excluded(self) -> bool:
