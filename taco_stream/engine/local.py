@@ -1,53 +1,40 @@
 """The local engine: transformers models on this machine's devices, one spawned worker process per device.
 
-Who runs: `LocalEngine` in the event loop of the caller (it imports no torch), and one `python -m
-taco_stream.engine.worker` per device, spoken to in the frames of `protocol`. Requests are cut into chunks of one prompt
-and up to 32 samples; a worker is given chunks as long as it has fewer samples than its slots and a little more, so that
-devices take work by demand.
+Who runs: `LocalEngine` in the event loop of the caller (it imports no torch), and one worker (`worker_process`) per
+device, spoken to in the frames of `protocol`. Requests are cut into chunks of one prompt and up to 32 samples; a worker
+is given chunks as long as it has fewer samples than its slots and a little more, so that devices take work by demand.
 
 Promised: a worker that dies is started again and given everything it has not answered; samples come out the same,
 because they depend on (seed, problem, index) alone. A worker that dies `RESTARTS` times without finishing a sample in
 between ends the run with `EngineError`, after everything that was generated has been handed over. A completion counts
 against its worker's demand until the caller has taken it, so a caller who stops taking stops admission while what is
-decoding goes on, and memory stays bounded. Workers run in sessions of their own: Ctrl-C reaches only the parent, which
-decides; a worker whose pipe is closed, by whatever death of the parent, ends by itself.
+decoding goes on, and memory stays bounded. A worker whose pipe is closed, by whatever death of the parent, ends by
+itself.
 
 Not covered: a worker that hangs without dying. Nothing in it waits for anything but the device.
 """
 
-import contextlib
 import os
 import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import anyio
 import msgspec
-from anyio.abc import ObjectReceiveStream, ObjectSendStream, Process, TaskGroup
+from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from taco_stream.engine.base import EngineStatistics
-from taco_stream.engine.protocol import (
-    Cancel,
-    Drain,
-    Finished,
-    FromWorker,
-    Gauges,
-    Generate,
-    Load,
-    Noted,
-    Ready,
-    Refused,
-    ToWorker,
-)
+from taco_stream.engine.completion_stream import CompletionStream, send_all
+from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
+from taco_stream.engine.worker_process import WORKER_DIED, WorkerProcess
 from taco_stream.errors import EngineError, ModelError, UsageError
-from taco_stream.frames import FrameDecoder, FrameError, encode_frame
+from taco_stream.frames import FrameError
 from taco_stream.types import Completion, Event, FinishReason, Request
 
 SAMPLES_PER_CHUNK = 32
@@ -55,9 +42,6 @@ SAMPLES_PER_CHUNK = 32
 
 RESTARTS = 3
 """How often in a row a worker may die without having finished a sample."""
-
-STOP_SECONDS = 5.0
-"""How long a worker may take to end by itself before it is killed."""
 
 
 @dataclass(eq=False)
@@ -76,12 +60,9 @@ class _Chunk:
 
 @dataclass(eq=False)
 class _Worker:
-    """One worker process, its successors after a crash, and what it owes."""
+    """One worker and what it owes."""
 
-    load: Load
-    log: BinaryIO
-    process: Process | None = None
-    decoder: FrameDecoder[FromWorker] = field(default_factory=lambda: FrameDecoder(FromWorker))
+    process: WorkerProcess
     ready: Ready | None = None
     chunks: dict[int, _Chunk] = field(default_factory=dict)
     finished: deque[Completion] = field(default_factory=deque)
@@ -196,11 +177,10 @@ class LocalEngine:
             self._background = None
         with anyio.CancelScope(shield=True):
             for worker in self._workers:
-                if worker.process is not None and worker.process.stdin is not None:
-                    await worker.process.stdin.aclose()
+                await worker.process.dismiss()
             for worker in self._workers:
-                await _end(worker.process)
-                worker.log.close()
+                await worker.process.end()
+                worker.process.close()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
         """Generates every sample of every request. Raises `EngineError` after handing over what was generated."""
@@ -221,7 +201,7 @@ class LocalEngine:
         if self._failure is not None:
             raise self._failure
 
-    def generate(self, requests: Iterable[Request] | AsyncIterable[Request]) -> "CompletionStream":
+    def generate(self, requests: Iterable[Request] | AsyncIterable[Request]) -> CompletionStream:
         """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
 
         Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed.
@@ -249,7 +229,7 @@ class LocalEngine:
 
     def worker_pids(self) -> tuple[int, ...]:
         """The worker processes, one per device."""
-        return tuple(worker.process.pid for worker in self._workers if worker.process is not None)
+        return tuple(worker.process.pid for worker in self._workers if worker.process.pid is not None)
 
     async def _accept(self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[_Chunk]) -> None:
         """Cuts requests into chunks and offers each to whichever worker wants one next."""
@@ -283,7 +263,7 @@ class LocalEngine:
             self._tickets += 1
             async with worker.writing:
                 worker.chunks[self._tickets] = chunk
-                await _write(worker, Generate(self._tickets, chunk.rest(), chunk.arrived_at))
+                await worker.process.send(Generate(self._tickets, chunk.rest(), chunk.arrived_at))
             while worker.owed >= worker.demand and not self._draining:
                 await worker.changed.wait()
         worker.is_fed = True
@@ -303,15 +283,15 @@ class LocalEngine:
         while not self._draining:
             await worker.changed.wait()
         async with worker.writing:
-            await _write(worker, Drain())
+            await worker.process.send(Drain())
 
     async def _read(self, worker: _Worker) -> None:
         """Takes in the worker's frames, and starts a successor whenever it dies."""
         while True:
             try:
-                for frame in worker.decoder.feed(await _receive(worker)):
+                for frame in await worker.process.receive():
                     await self._take_in(worker, frame)
-            except (anyio.EndOfStream, anyio.BrokenResourceError, FrameError):
+            except WORKER_DIED:
                 if not await self._restart(worker):
                     return
 
@@ -343,8 +323,8 @@ class LocalEngine:
     async def _restart(self, worker: _Worker) -> bool:
         """Replaces a dead worker and gives its successor what is unanswered; False where the engine gives up."""
         async with worker.writing:
-            await _end(worker.process)
-            reason = f"the generation worker on {worker.load.device} died: {_last_words(worker)}"
+            await worker.process.end()
+            reason = f"the generation worker on {worker.process.load.device} died: {worker.process.last_words()}"
             worker.restarts_in_vain += 1
             worker.of_predecessors = _add(worker.of_predecessors, _counters(worker.gauges))
             worker.gauges = EngineStatistics()
@@ -356,14 +336,14 @@ class LocalEngine:
             self._restarts += 1
             await self._send_event(Event(kind="worker_restarted", at=time.time(), message=reason))
             try:
-                await _spawn(worker)
+                worker.ready, _ = await worker.process.start()
             except (ModelError, UsageError) as error:
                 self._give_up(worker, EngineError(f"{reason}; it cannot be started again: {error}"))
                 return False
             for ticket, chunk in worker.chunks.items():
-                await _write(worker, Generate(ticket, chunk.rest(), chunk.arrived_at))
+                await worker.process.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
             if self._draining:
-                await _write(worker, Drain())
+                await worker.process.send(Drain())
         return True
 
     def _give_up(self, worker: _Worker, failure: EngineError) -> None:
@@ -379,7 +359,7 @@ class LocalEngine:
             for worker in self._workers:
                 worker.finished.clear()
                 if worker.chunks:
-                    await _write(worker, Cancel(tuple(worker.chunks)))
+                    await worker.process.send(Cancel(tuple(worker.chunks)))
                     worker.chunks.clear()
 
     async def _start_others(self, devices: tuple[str, ...]) -> None:
@@ -401,10 +381,10 @@ class LocalEngine:
     async def _start_worker(self, device: str) -> Ready:
         share = max(1, (os.cpu_count() or 1) // len(self._devices))
         load = msgspec.structs.replace(self._load, device=device, threads=self._load.threads or share)
-        worker = _Worker(load, tempfile.TemporaryFile(prefix="taco-stream-worker-"))  # noqa: SIM115 (closed in __aexit__)
+        worker = _Worker(WorkerProcess(load))
         self._workers.append(worker)
-        self._early_events += await _spawn(worker)
-        assert worker.ready is not None
+        worker.ready, events = await worker.process.start()
+        self._early_events += events
         return worker.ready
 
     async def _send_early_events(self) -> None:
@@ -420,127 +400,18 @@ class LocalEngine:
         self,
         requests: Iterable[Request] | AsyncIterable[Request],
         outgoing: MemoryObjectSendStream[Completion],
-        stream: "CompletionStream",
+        stream: CompletionStream,
     ) -> None:
         with stream.scope:
             feed, incoming = anyio.create_memory_object_stream[Request](0)
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_send_all, requests, feed)
+                    tasks.start_soon(send_all, requests, feed)
                     await self.run(incoming, outgoing.clone())  # the stream's end must find the failure stored
             except* EngineError as failures:
                 stream.failure = failures.exceptions[0]
             finally:
                 await outgoing.aclose()
-
-
-class CompletionStream:
-    """What `LocalEngine.generate` returns: an asynchronous iterator over completions as they finish."""
-
-    def __init__(self, completions: ObjectReceiveStream[Completion]) -> None:
-        self._completions = completions
-        self.scope = anyio.CancelScope()
-        self.failure: BaseException | None = None
-
-    def __aiter__(self) -> Self:
-        """Iterates over itself, once."""
-        return self
-
-    async def __anext__(self) -> Completion:
-        """The next completion. Raises `EngineError` in the place of the end where the engine failed."""
-        try:
-            return await self._completions.receive()
-        except anyio.EndOfStream:
-            await self._completions.aclose()
-            if self.failure is not None:
-                raise self.failure from None
-            raise StopAsyncIteration from None
-
-    async def aclose(self) -> None:
-        """Stops generating; samples not received yet are given up."""
-        self.scope.cancel()
-        await self._completions.aclose()
-
-
-async def _send_all(requests: Iterable[Request] | AsyncIterable[Request], feed: ObjectSendStream[Request]) -> None:
-    # A broken stream means that the run has ended early: nobody wants the rest.
-    with contextlib.suppress(anyio.BrokenResourceError):
-        async with feed, contextlib.AsyncExitStack() as ending:
-            if isinstance(requests, AsyncGenerator):
-                ending.push_async_callback(requests.aclose)
-            if isinstance(requests, AsyncIterable):
-                async for request in requests:
-                    await feed.send(request)
-            else:
-                for request in requests:
-                    await feed.send(request)
-
-
-async def _spawn(worker: _Worker) -> list[Event]:
-    """Starts the process and waits until it is ready; returns what it noted meanwhile.
-
-    Raises `ModelError` or `UsageError` as the worker says, or `ModelError` where it dies while loading.
-    """
-    command = [sys.executable, "-m", "taco_stream.engine.worker"]
-    worker.log.seek(0)
-    worker.log.truncate()
-    worker.decoder = FrameDecoder(FromWorker)
-    worker.process = await anyio.open_process(command, stderr=worker.log, start_new_session=True)
-    await _write(worker, worker.load)
-    noted: list[Event] = []
-    try:
-        while True:
-            for frame in worker.decoder.feed(await _receive(worker)):
-                match frame:
-                    case Ready():
-                        worker.ready = frame
-                        return noted
-                    case Refused(message=message, is_usage=is_usage):
-                        raise UsageError(message) if is_usage else ModelError(message)
-                    case Noted(event):
-                        noted.append(event)
-    except (anyio.EndOfStream, anyio.BrokenResourceError, FrameError) as error:
-        raise ModelError(f"the worker died while loading {worker.load.model}: {_last_words(worker)}") from error
-
-
-async def _receive(worker: _Worker) -> bytes:
-    assert worker.process is not None
-    assert worker.process.stdout is not None
-    return await worker.process.stdout.receive(1 << 20)
-
-
-async def _write(worker: _Worker, frame: ToWorker) -> None:
-    """Sends a frame; a worker that is dead gets nothing, and its reader finds out."""
-    assert worker.process is not None
-    assert worker.process.stdin is not None
-    with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-        await worker.process.stdin.send(encode_frame(frame))
-
-
-async def _end(process: Process | None) -> None:
-    """Closes the worker's pipe, waits a bounded time for it to end, then kills it."""
-    if process is None:
-        return
-    with anyio.CancelScope(shield=True):
-        if process.stdin is not None:
-            with contextlib.suppress(anyio.BrokenResourceError):
-                await process.stdin.aclose()
-        with anyio.move_on_after(STOP_SECONDS):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-        with anyio.move_on_after(STOP_SECONDS):
-            await process.aclose()
-
-
-def _last_words(worker: _Worker) -> str:
-    """How the process ended and the last line it wrote to standard error."""
-    code = worker.process.returncode if worker.process is not None else None
-    worker.log.seek(0, 2)
-    worker.log.seek(max(0, worker.log.tell() - 4096))
-    lines = worker.log.read().decode(errors="replace").strip().splitlines()
-    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return f"{how}, {lines[-1].strip()}" if lines else how
 
 
 def _cancelled(chunk: _Chunk) -> list[Completion]:
