@@ -113,7 +113,7 @@ class GenerateBatcher:
             samples_waiting=len(self._queue),
             samples_finished=old.samples_finished + len(batch),
             prompt_tokens=old.prompt_tokens + len(batch[0].prompt) * len(batch),
-            completion_tokens=old.completion_tokens + sum(len(detector.tokens) for detector in watch.detectors),
+            completion_tokens=old.completion_tokens + sum(detector.token_count for detector in watch.detectors),
             busy_seconds=old.busy_seconds + seconds,
             row_seconds=old.row_seconds + seconds * len(batch),
             row_seconds_available=old.row_seconds_available + seconds * self._rows,
@@ -127,7 +127,7 @@ class GenerateBatcher:
             text=detector.text(),
             finish_reason=watch.reasons[row] or FinishReason.LENGTH,
             prompt_tokens=len(sample.prompt),
-            completion_tokens=len(detector.tokens),
+            completion_tokens=detector.token_count,
             seed=sample.request.seed,
             engine=self._identity,
             queue_seconds=started_at - sample.arrived_at,
@@ -202,7 +202,7 @@ class _Watch:
             self.reasons[row] = FinishReason.STOP
         elif has_stop_string:
             self.reasons[row] = FinishReason.STOP_STRING
-        elif len(self.detectors[row].tokens) >= self._limits[row]:
+        elif self.detectors[row].token_count >= self._limits[row]:
             self.reasons[row] = FinishReason.LENGTH
 
     def _floats(self, values: list[float]) -> Tensor:

@@ -39,11 +39,19 @@ class StopStringDetector:
         self._stop_strings = stop_strings
         self._is_found = False
         self._is_undecided = False
-        self.tokens: list[int] = []
+        self._tokens: list[int] = []
+        self._limit = _limit(tokenizer)
+        self.token_count = 0
 
     def feed(self, token: int) -> bool:
-        """Takes in the next token; whether the text up to and including it is to be cut at a stop string."""
-        self.tokens.append(token)
+        """Takes in the next token; whether the text up to and including it is to be cut at a stop string.
+
+        A token that the tokenizer does not have is counted and adds no text: models pad their vocabularies.
+        """
+        self.token_count += 1
+        if token >= self._limit:
+            return self._is_found
+        self._tokens.append(token)
         if self._watch is not None and (self._watch.sees(token) or self._is_undecided) and not self._is_found:
             self._decide()
         return self._is_found
@@ -62,7 +70,7 @@ class StopStringDetector:
         return self._pattern.search(self._decoded()) if self._pattern else None
 
     def _decoded(self) -> str:
-        text: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)
+        text: str = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
         return text
 
 
@@ -137,12 +145,20 @@ class _TokenBytes(dict[int, bytes]):
 
 
 _KNOWN: "WeakKeyDictionary[Any, _TokenBytes | None]" = WeakKeyDictionary()
+_LIMITS: "WeakKeyDictionary[Any, int]" = WeakKeyDictionary()
 
 
 def special_tokens(tokenizer: Any) -> frozenset[int]:
     """The tokens that `skip_special_tokens` leaves out of a text."""
     added = {token for token, content in tokenizer.added_tokens_decoder.items() if content.special}
     return frozenset(added | set(tokenizer.all_special_ids))
+
+
+def _limit(tokenizer: Any) -> int:
+    """One more than the tokenizer's last token; worked out once, for the dictionary of a vocabulary takes a while."""
+    if tokenizer not in _LIMITS:
+        _LIMITS[tokenizer] = 1 + max(tokenizer.get_vocab().values())
+    return _LIMITS[tokenizer]
 
 
 @lru_cache(maxsize=64)

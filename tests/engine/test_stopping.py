@@ -112,6 +112,16 @@ stop_lists = st.lists(st.sampled_from(STOPS), min_size=1, max_size=4).map(tuple)
 
 
 @every_tokenizer
+def test_a_token_beyond_the_vocabulary_is_counted_and_adds_no_text(make: Callable[[], Any]) -> None:
+    tokenizer = make()
+    detector = StopStringDetector(tokenizer, ("c",))
+    first, *others = tokenizer.encode("abc", add_special_tokens=False)
+    beyond = max(tokenizer.get_vocab().values()) + 1
+    assert feed_until_found(detector, [beyond, first, beyond, *others]) == detector.token_count == len(others) + 3
+    assert detector.text() == truncated(tokenizer.decode([first, *others], skip_special_tokens=True), ("c",))
+
+
+@every_tokenizer
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), text=texts, stop=st.sampled_from(STOPS))
 def test_found_with_the_very_token_that_completes_it(
