@@ -19,6 +19,7 @@ import anyio
 import msgspec
 from rich.console import Console
 
+from taco_stream.cores import generating_cores
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.errors import StoreError, TacoStreamError
 from taco_stream.evaluator.pool import Evaluator
@@ -63,7 +64,15 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
     async with happened, events, AsyncExitStack() as opened:
         readable = with_readable_dataset(settings, opened.enter_context(ExitStack()))
         problems = problem_source(readable, console)
-        source = source_of(settings, prompting, problems, open_problems=open_problems, happened=happened, opened=opened)
+        source = source_of(
+            settings,
+            prompting,
+            problems,
+            open_problems=open_problems,
+            happened=happened,
+            opened=opened,
+            threads=generating_cores(is_judged=is_judged),
+        )
         check_ids(source, problems, settings, console)
         evaluator = None
         if is_judged:

@@ -97,8 +97,12 @@ def source_of(
     open_problems: OpenProblems,
     happened: ObjectSendStream[Event],
     opened: AsyncExitStack,
+    threads: int,
 ) -> Source:
-    """The engine that `--engine` names, and what goes with it. Raises `UsageError` for a name that is none."""
+    """The engine that `--engine` names, and what goes with it; `threads` are what it may compute with on a CPU.
+
+    Raises `UsageError` for a name that is none.
+    """
     name, _, argument = settings.engine.partition(":")
     if name == "replay" and argument:
         spool = opened.enter_context(CompletionSpool(replayed_completions(Path(argument), settings, problems)))
@@ -108,7 +112,7 @@ def source_of(
     samples = DEFAULT_SAMPLES if settings.samples is None else settings.samples
     settled_ks(settings.k, samples)
     if name == "local" and not argument:
-        return Source(_local(settings, happened), lambda _: range(samples), _extraction(prompting, settings))
+        return Source(_local(settings, happened, threads), lambda _: range(samples), _extraction(prompting, settings))
     if name == "scripted":
         script = read_script(Path(argument)) if argument else Script()
         return Source(ScriptedEngine(script), lambda _: range(samples), _extraction(prompting, settings))
@@ -117,7 +121,7 @@ def source_of(
     )
 
 
-def _local(settings: RunSettings, happened: ObjectSendStream[Event]) -> LocalEngine:
+def _local(settings: RunSettings, happened: ObjectSendStream[Event], threads: int) -> LocalEngine:
     return LocalEngine(
         str(DEMO / "model") if settings.model == "demo" else settings.model,
         devices=settings.devices,
@@ -125,6 +129,7 @@ def _local(settings: RunSettings, happened: ObjectSendStream[Event]) -> LocalEng
         batch_size=settings.batch_size,
         quantize=settings.quantize,
         reproducible=settings.reproducible,
+        threads=threads,
         ignore_generation_config=settings.ignore_generation_config,
         events=happened,
     )

@@ -3,7 +3,6 @@
 It reads (`readings`), judges (`findings`) and prints: a table, then each remedy as one line that can be copied.
 """
 
-import os
 import platform
 import resource
 import sys
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from taco_stream.cores import available_cores
 from taco_stream.doctor import findings, readings
 from taco_stream.doctor.findings import Finding, Level
 from taco_stream.store.manifest import hardware
@@ -46,7 +46,7 @@ def findings_here(directory: Path) -> list[Finding]:
         return [Finding("system", Level.PROBLEM, f"programs cannot be judged on {platform.system()}", remedy)]
     from huggingface_hub import constants, get_token
 
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in LIMITS}
     group = readings.read_control_group(readings.text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
     sandbox = readings.read_sandbox()

@@ -14,7 +14,6 @@ itself.
 Not covered: a worker that hangs without dying. Nothing in it waits for anything but the device.
 """
 
-import os
 import sys
 import time
 from collections import deque
@@ -29,6 +28,7 @@ import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
+from taco_stream.cores import available_cores
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.completion_stream import CompletionStream, send_all
 from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
@@ -94,8 +94,8 @@ class LocalEngine:
     """Generates with a transformers model folder or hub id.
 
     `devices` is `auto`, `cpu`, or a comma-separated list such as `cuda:0,cuda:1`. `batch_size` is the number of slots
-    per device, by default what its memory holds; `threads` what each worker computes with on a CPU, by default its
-    share of the cores. `quantize` may be `int8`. `reproducible` computes in fixed shapes, so that samples are bitwise
+    per device, by default what its memory holds; `threads` what the workers together compute with on a CPU, by default
+    one for each core. `quantize` may be `int8`. `reproducible` computes in fixed shapes, so that samples are bitwise
     the same for any arrival order. A model whose generation_config.json asks for what is not done here (a repetition
     penalty, say) is refused unless `ignore_generation_config` names the field. Whatever happens to the engine itself
     (restarts, shrunk batches) is sent to `events`.
@@ -124,10 +124,10 @@ class LocalEngine:
             context_length=context_length,
             quantize=quantize,
             reproducible=reproducible,
-            threads=threads,
             ignore_generation_config=ignore_generation_config,
         )
         self._devices = tuple(name.strip() for name in devices.split(",") if name.strip())
+        self._threads = threads or available_cores()
         self._events = events
         self._early_events: list[Event] = []
         self._workers: list[_Worker] = []
@@ -379,8 +379,8 @@ class LocalEngine:
             raise failures[0]
 
     async def _start_worker(self, device: str) -> Ready:
-        share = max(1, (os.cpu_count() or 1) // len(self._devices))
-        load = msgspec.structs.replace(self._load, device=device, threads=self._load.threads or share)
+        threads = max(1, self._threads // len(self._devices))
+        load = msgspec.structs.replace(self._load, device=device, threads=threads)
         worker = _Worker(WorkerProcess(load))
         self._workers.append(worker)
         worker.ready, events = await worker.process.start()

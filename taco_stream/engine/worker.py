@@ -76,9 +76,9 @@ def _read_frames(incoming: BinaryIO, decoder: FrameDecoder[ToWorker], frames: "q
 
 def _start(load: Load, outgoing: BinaryIO) -> tuple["Batcher | GenerateBatcher", Ready]:
     """Imports torch and transformers, which takes seconds, and loads the model."""
-    # Torch's threads otherwise spin while they wait for each other. Beside a busy evaluator on the same cores that took
-    # more than four times as long (16 rows, 2 threads on 2 cores under load: over 60 s against 14).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How often torch's threads look for each other before they sleep (GNU's OpenMP, which torch brings). Beside a busy
+    # program on one of two cores they must not look for long; asleep, each wait costs the waking (`bench/LOG.md`).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from taco_stream.engine.loading import start
 
     return start(load, lambda event: write_frame(outgoing, Noted(event)))

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from taco_stream import __version__
+from taco_stream.cores import available_cores
 from taco_stream.errors import RunMismatchError, StoreError
 
 MANIFEST_VERSION = 1
@@ -82,7 +83,7 @@ def hardware() -> dict[str, str]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "cores": str(available_cores()),
         "memory_bytes": str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         "accelerators": ", ".join(_accelerators()) or "none",
     }
