@@ -13,22 +13,26 @@ from taco_stream.report.summary import NAMES_SHOWN, Coverage, Summary, Throughpu
 
 
 def print_report(summary: Summary, console: Console) -> None:
-    """Prints scores, splits, statuses, gaps and speed, in that order."""
-    tables = [_scores(summary)]
-    for title, split in (("difficulty", summary.by_difficulty), ("skill", summary.by_skill)):
-        if len(split) > 1:
-            tables.append(_split(title, split))
-    tables.append(_counts("status", summary.statuses))
-    for table in tables:
+    """Prints scores, splits, statuses, gaps and speed, in that order; of a run without a verdict the last two."""
+    for table in _tables(summary) if summary.coverage.samples else []:
         console.print(table)
         console.print()
     for line in (
-        _in_words("extraction", summary.extractions),
-        _in_words("finish reason", summary.finish_reasons),
+        *_in_words("extraction", summary.extractions),
+        *_in_words("finish reason", summary.finish_reasons),
         *notes_on(summary),
         *speed_of(summary.throughput),
     ):
         console.print(line, soft_wrap=True, markup=False)
+
+
+def _tables(summary: Summary) -> list[Table]:
+    splits = (("difficulty", summary.by_difficulty), ("skill", summary.by_skill))
+    return [
+        _scores(summary),
+        *(_split(title, split) for title, split in splits if len(split) > 1),
+        _counts("status", summary.statuses),
+    ]
 
 
 def notes_on(summary: Summary) -> list[str]:
@@ -154,5 +158,5 @@ def _counts(title: str, counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _in_words(title: str, counts: Mapping[str, int]) -> str:
-    return f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+def _in_words(title: str, counts: Mapping[str, int]) -> list[str]:
+    return [f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())] if counts else []

@@ -53,6 +53,10 @@ def test_what_is_missing_is_said() -> None:
     assert "1 samples were not scored (evaluator errors, no checker): b" in text
 
 
+def test_a_run_without_a_verdict_has_no_tables() -> None:
+    assert printed([], [gauges(samples_expected=10)]).splitlines()[0] == "not complete: 0 of 10 samples are judged"
+
+
 def test_a_complete_run_has_no_complaints() -> None:
     text = printed([record("a", 0)], [gauges(samples_expected=1)])
     assert "not complete" not in text
