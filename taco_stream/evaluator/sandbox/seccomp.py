@@ -39,16 +39,18 @@ CLONE_ANY_NAMESPACE = 0x7E020080
 TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what `isatty` and file objects ask."""
 
-FILE_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1031, 1032)
-"""`fcntl`: duplicate, flags, locks, sizes of pipes. Not who is signalled about a file: that could be any process."""
+FILE_COMMANDS = (0, 1, 2, 3, 4, 1030, 1031, 1032)
+"""`fcntl`: duplicate, flags, sizes of pipes. Not who is signalled about a file, which could be any process; and no
+locks, which two programs could set on a library that both read, to tell each other something or to make one wait."""
 
+AF_UNIX = 1
 STREAM_PAIRS = (1, 1 | 0o4000, 1 | 0o2000000, 1 | 0o2004000)
-"""`socketpair`: streams, with or without their two flags. A datagram pair's end can send to any socket's address."""
+"""`socketpair`: local streams, with or without their two flags. A datagram pair's end can send to any address."""
 
 ALLOWED = """
 read write readv writev pread64 pwrite64 preadv pwritev close close_range lseek open openat stat fstat lstat newfstatat
 statx access faccessat faccessat2 getdents64 getdents getcwd chdir fchdir readlink readlinkat unlink unlinkat rename
-renameat renameat2 ftruncate truncate fallocate fsync fdatasync flock dup dup2 dup3 pipe pipe2 umask statfs
+renameat renameat2 ftruncate truncate fallocate fsync fdatasync dup dup2 dup3 pipe pipe2 umask statfs
 fstatfs copy_file_range sendfile fadvise64 mmap munmap mprotect mremap madvise brk msync mincore exit exit_group wait4
 waitid set_tid_address set_robust_list get_robust_list rseq futex sched_yield sched_getaffinity sched_getparam
 sched_getscheduler sched_get_priority_max sched_get_priority_min getcpu membarrier arch_prctl gettid getpid getppid
@@ -71,7 +73,7 @@ pidfd_getfd pidfd_send_signal open_by_handle_at name_to_handle_at
 """What only an attack calls."""
 
 REFUSED = """
-socket connect bind listen accept accept4 mkdir mkdirat symlink symlinkat link linkat mknod mknodat chmod fchmod
+socket connect bind listen accept accept4 flock mkdir mkdirat symlink symlinkat link linkat mknod mknodat chmod fchmod
 fchmodat chown fchown lchown fchownat setxattr rt_sigqueueinfo rt_tgsigqueueinfo tkill setuid setgid setresuid setresgid
 setgroups setpgid setsid setpriority sched_setaffinity sched_setscheduler sched_setparam sched_setattr ioprio_set
 personality utimensat memfd_create fork vfork
@@ -107,7 +109,8 @@ def zygote_filter() -> list[Instruction]:
     instructions += _when(numbers, "prctl", _one_of(0, (PR_SET_NAME, PR_GET_NAME, 1, PR_SET_SECCOMP), errno.EPERM))
     instructions += _when(numbers, "ioctl", _one_of(1, TERMINAL_QUESTIONS, errno.ENOTTY))
     instructions += _when(numbers, "fcntl", _one_of(1, FILE_COMMANDS, errno.EPERM))
-    instructions += _when(numbers, "socketpair", _one_of(1, STREAM_PAIRS, errno.EPERM))
+    streams = _one_of(1, STREAM_PAIRS, errno.EPERM)
+    instructions += _when(numbers, "socketpair", _only_if(0, AF_UNIX, errno.EPERM, streams))
     # Only what the test's own layer needs, and tightening oneself further is harmless.
     for name in ("landlock_create_ruleset", "landlock_restrict_self"):
         instructions += _when(numbers, name, [_return(ALLOW)])
@@ -185,6 +188,11 @@ def _one_of(argument: int, values: Sequence[int], otherwise: int) -> list[Instru
     """Allows the call where the low half of an argument is one of the values, else fails it with an error."""
     tests = [(EQUAL, len(values) - number, 0, value) for number, value in enumerate(values)]
     return [_load_argument(argument), *tests, _return(_error(otherwise)), _return(ALLOW)]
+
+
+def _only_if(argument: int, value: int, otherwise: int, body: list[Instruction]) -> list[Instruction]:
+    """`body` where the low half of an argument is the value, else the call fails with an error."""
+    return [_load_argument(argument), (EQUAL, 1, 0, value), _return(_error(otherwise)), *body]
 
 
 def _unless_bits(argument: int, bits: int, with_any: int, without: int) -> list[Instruction]:

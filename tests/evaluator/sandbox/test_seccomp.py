@@ -53,7 +53,21 @@ def test_what_only_an_attack_calls_ends_the_process(numbers: dict[str, int], nam
     assert answer(seccomp.zygote_filter(), numbers[name]) == KILL_PROCESS
 
 
-@pytest.mark.parametrize("name", ["socket", "connect", "mkdirat", "symlinkat", "setuid", "memfd_create", "tkill"])
+def test_a_pair_of_sockets_is_local_and_of_streams(numbers: dict[str, int]) -> None:
+    local, internet, stream, datagram = 1, 2, 1, 2
+    assert answer(seccomp.zygote_filter(), numbers["socketpair"], local, stream) == ALLOW
+    assert answer(seccomp.zygote_filter(), numbers["socketpair"], local, datagram) == NOT_PERMITTED
+    assert answer(seccomp.zygote_filter(), numbers["socketpair"], internet, stream) == NOT_PERMITTED
+
+
+@pytest.mark.parametrize("command", [5, 6, 7, 8, 36, 37, 38, 1024, 1033])
+def test_fcntl_sets_no_lock_lease_owner_or_seal(numbers: dict[str, int], command: int) -> None:
+    assert answer(seccomp.zygote_filter(), numbers["fcntl"], 0, command) == NOT_PERMITTED
+
+
+@pytest.mark.parametrize(
+    "name", ["socket", "connect", "flock", "mkdirat", "symlinkat", "setuid", "memfd_create", "tkill"]
+)
 def test_what_a_careless_program_tries_is_not_permitted(numbers: dict[str, int], name: str) -> None:
     assert answer(seccomp.zygote_filter(), numbers[name]) == NOT_PERMITTED
 

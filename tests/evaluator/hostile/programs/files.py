@@ -14,6 +14,14 @@ PROGRAMS = (
     attack("change the times of a file outside", "os.utime(world['victim'], (0, 0))"),
     attack("change the attributes of a file outside", "os.setxattr(world['victim'], 'user.hostile', b'1')"),
     attack("lock a file outside", "import fcntl; fcntl.flock(os.open(world['victim'], os.O_RDONLY), fcntl.LOCK_EX)"),
+    attack("lock a library for another program to see", """
+        import fcntl
+        fcntl.flock(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """),
+    attack("lock a part of a library for another program to see", """
+        import fcntl
+        fcntl.lockf(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    """),
     attack("create a file outside", "open(world['folder'] + '/made', 'w')"),
     attack("create a folder outside", "os.mkdir(world['folder'] + '/made-folder')"),
     attack("create a link outside", "os.symlink('/etc/passwd', world['folder'] + '/made-link')"),

@@ -28,6 +28,7 @@ PROGRAMS = (
         "import asyncio; asyncio.run(asyncio.sleep(0)); print('held')",
         PASSED,
     ),
+    attack("a pair of sockets of the cluster's protocol", "import socket; socket.socketpair(30, socket.SOCK_STREAM)"),
     attack("bind an abstract socket", "import socket; socket.socket(socket.AF_UNIX).bind('\\0taco-stream-hostile')"),
     attack("a netlink socket", "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)"),
     attack("a packet socket", "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)"),
