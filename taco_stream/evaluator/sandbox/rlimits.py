@@ -12,6 +12,7 @@ runs other things too, for `RLIMIT_NPROC` counts by user and is set only where t
 namespace of its own. The address space bounds threads elsewhere.
 """
 
+import contextlib
 import resource
 from typing import NamedTuple
 
@@ -58,9 +59,13 @@ def limit_program(limits: ProgramLimits, *, user_is_ours: bool) -> None:
 
 
 def limit_test(process: int, cpu_seconds: float) -> None:
-    """Bounds the CPU time of `process`, a fork of this one, from its start on, for good."""
+    """Bounds the CPU time of `process`, a fork of this one, from its start on, for good.
+
+    One that was quick enough to lower its own hard limit first keeps that: to raise it is not permitted.
+    """
     seconds = int(cpu_seconds) + 1
-    resource.prlimit(process, resource.RLIMIT_CPU, (seconds, seconds))
+    with contextlib.suppress(PermissionError):
+        resource.prlimit(process, resource.RLIMIT_CPU, (seconds, seconds))
 
 
 def limit_compiler(seconds: int, memory_bytes: int) -> None:

@@ -28,6 +28,31 @@ except EvaluatorError as error:
 """
 
 
+QUICK_CHILD = """
+import os, resource
+from taco_stream.evaluator.sandbox.rlimits import limit_test
+
+if os.getuid() == 0:
+    os.setuid(65534)
+answers, lowered = os.pipe()
+child = os.fork()
+if not child:
+    resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+    os.write(lowered, b"!")
+    os.read(answers, 1)
+    os._exit(0)
+os.read(answers, 1)
+limit_test(child, 10)
+print(resource.prlimit(child, resource.RLIMIT_CPU))
+os.kill(child, 9)
+"""
+
+
+def test_a_test_that_lowers_its_own_limit_first_keeps_it() -> None:
+    command = [sys.executable, "-c", QUICK_CHILD]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "(1, 1)\n"
+
+
 def said_under(limit: str, value: int) -> str:
     """What judging a right program says in a session with one low hard limit."""
     command = [sys.executable, "-c", SCRIPT, limit, str(value)]
