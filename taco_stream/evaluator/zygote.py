@@ -344,7 +344,10 @@ def finish(code: int) -> int:
         if len(threading._active) > 1 or threading._threading_atexits:  # else it would touch 40 pages for nothing
             threading._shutdown()
         sys.modules["atexit"]._run_exitfuncs()
-        sys.stdout.flush()
+        try:  # noqa: SIM105 (making a context manager touches pages)
+            sys.stdout.flush()
+        except ValueError:
+            pass  # the program closed what it put in the place of standard output, which still has to be flushed
         # From here on what the program put in place of the streams may no longer find its own globals.
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         sys.modules["__main__"].__dict__.clear()

@@ -11,6 +11,7 @@ PROGRAMS = (
     program("os._exit(0) loses what was not flushed", WRONG, f"import os; {ANSWER}; os._exit(0)"),
     program("sys.exit with a text is an error", ERROR, f"import sys; {ANSWER}; sys.exit('bye')"),
     program("os._exit(3) after the answer is an error", ERROR, f"import os; {ANSWER}; stdout.flush(); os._exit(3)"),
+    program("a closed file in the place of standard output loses no answer", PASSED, f"import os, sys; {ANSWER}; sys.stdout = open(os.devnull, 'w'); sys.stdout.close()"),
     program("abort is an error", ERROR, f"import os; {ANSWER}; stdout.flush(); os.abort()"),
     program("atexit may answer", PASSED, "import atexit\natexit.register(lambda: print(sum(map(int, input().split()))))"),
     program("atexit that ends the process loses the answer", WRONG, f"import atexit, os\natexit.register(os._exit, 0)\n{ANSWER}"),
