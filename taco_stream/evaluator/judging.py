@@ -61,14 +61,15 @@ def judge_program(
     """The verdict under every mode. Unless the sweep is full, testing stops when every mode has met a failing test."""
     modes = {mode: Tally(mode, tests, checker) for mode in ComparisonMode}
     errors = runner.compile_errors
+    own_form = len(errors) > OFFICIAL and errors[OFFICIAL] is None
     if errors[PLAIN] is None:
-        own_form = len(errors) > OFFICIAL and errors[OFFICIAL] is None
         together = [modes[mode] for mode in ComparisonMode if not (own_form and mode is ComparisonMode.OFFICIAL)]
         _run_tests(together, tests, runner, PLAIN, sweep)
         if own_form:
             _run_tests([modes[ComparisonMode.OFFICIAL]], tests, runner, OFFICIAL, sweep)
     if not tests.fn_name:
-        _run_official_again(modes[ComparisonMode.OFFICIAL], program, tests, runner, sweep)
+        form = OFFICIAL if own_form else PLAIN
+        _run_official_again(modes[ComparisonMode.OFFICIAL], program, tests, runner, sweep, form=form)
     verdicts = {}
     for mode, tally in modes.items():
         error = errors[WRAPPED] if mode is ComparisonMode.OFFICIAL and not tests.fn_name else errors[PLAIN]
@@ -106,17 +107,39 @@ def _failures_first(tests: ProblemTests, run: Callable[[int, Limits], Execution]
         yield index, run(index, tests.limits)
 
 
-def _run_official_again(tally: "Tally", program: str, tests: ProblemTests, runner: Runner, sweep: Sweep) -> None:
-    """What the original tries when the plain program exits with an error, in its order: files, then the function."""
+def _run_official_again(
+    tally: "Tally", program: str, tests: ProblemTests, runner: Runner, sweep: Sweep, *, form: int
+) -> None:
+    """What the original tries when a program, executed in `form`, exits with an error: files, then the function."""
     if runner.compile_errors[WRAPPED] is not None or tally.status is Status.PASSED:
         return
     did_not_compile = runner.compile_errors[PLAIN] is not None
     if "input.txt" in program and not did_not_compile and tally.exited_with_error:
         tally.start_again()
-        _run_tests([tally], tests, runner, PLAIN, sweep, file_io=True)
-    if did_not_compile or tally.exits_with_one(tests, runner):
+        _run_tests([tally], tests, runner, form, sweep, file_io=True)
+    if did_not_compile or _only_exits_with_one(tally, tests, runner, sweep, form=form):
         tally.start_again()
         _run_tests([tally], tests, runner, WRAPPED, sweep)
+
+
+def _only_exits_with_one(tally: "Tally", tests: ProblemTests, runner: Runner, sweep: Sweep, *, form: int) -> bool:
+    """Whether every test exits with 1, as far as that matters: those that have not been run are run until one does not.
+
+    Many programs fail for want of a name, at every test and wrapped or not. Where the wrapped one fails the same test,
+    the program has failed either way, and nothing else is run.
+    """
+    if not tally.only_exited_with_one or (sweep is not Sweep.FULL and not _passes_wrapped(tally, tests, runner)):
+        return False
+    executions = (runner.run(tests.tests[index].given, tests.limits, form=form) for index in tally.not_run())
+    return all(os.waitstatus_to_exitcode(execution.status) == 1 for execution in executions)
+
+
+def _passes_wrapped(tally: "Tally", tests: ProblemTests, runner: Runner) -> bool:
+    """Whether the program, wrapped, passes the test that it failed."""
+    assert tally.failed_test is not None
+    trial = Tally(ComparisonMode.OFFICIAL, tests, None)
+    trial.add(tally.failed_test, runner.run(tests.tests[tally.failed_test].given, tests.limits, form=WRAPPED))
+    return trial.status is Status.PASSED
 
 
 class Tally:
@@ -149,16 +172,14 @@ class Tally:
         """Whether the failing test that was met first ended with a non-zero exit code of the program's."""
         return self._failed is not None and os.waitstatus_to_exitcode(self._failed.status) > 0
 
-    def exits_with_one(self, tests: ProblemTests, runner: Runner) -> bool:
-        """Whether every test exits with 1; those that have not been run are run until one does not."""
-        codes = [os.waitstatus_to_exitcode(execution.status) for execution in self._executions.values()]
-        if any(code != 1 for code in codes):
-            return False
-        return all(
-            os.waitstatus_to_exitcode(runner.run(test.given, tests.limits).status) == 1
-            for index, test in enumerate(tests.tests)
-            if index not in self._executions
-        )
+    @property
+    def only_exited_with_one(self) -> bool:
+        """Whether every test so far ended with the exit code 1."""
+        return all(os.waitstatus_to_exitcode(execution.status) == 1 for execution in self._executions.values())
+
+    def not_run(self) -> list[int]:
+        """The tests that were not needed so far."""
+        return [index for index in range(len(self._tests.tests)) if index not in self._executions]
 
     def add(self, index: int, execution: Execution) -> None:
         """Counts one test."""

@@ -33,7 +33,6 @@ import collections
 from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
 from functools import lru_cache
 import math
-import re
 from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
 import fractions
 from typing import List, Tuple
@@ -80,12 +79,11 @@ def same_value(value: Any, expected: Any) -> bool:
     if isinstance(value, tuple):
         value = list(value)
     accepted = bool(value == expected)
-    first = expected[0] if isinstance(expected, list) and expected else None
-    has_first = isinstance(expected, list) and bool(expected)
-    accepted = accepted or (has_first and bool(value == first))
-    if isinstance(value, list) and value and isinstance(value[0], tuple) and has_first:
+    first = expected[:1] if isinstance(expected, list) else []
+    accepted = accepted or (bool(first) and bool(value == first[0]))
+    if isinstance(value, list) and value and isinstance(value[0], tuple) and first:
         try:
-            accepted = accepted or [list(each) for each in value] == first
+            accepted = accepted or [list(each) for each in value] == first[0]
         except TypeError:
             return accepted
     return accepted
