@@ -5,9 +5,10 @@ worker; any number may wait. A worker is given programs of a problem whose tests
 
 Promised: exactly one verdict for each call. A worker that dies, or answers nothing within the time that its tests can
 take, is killed and replaced, and the program is tried once more; the second failure is the verdict
-`infrastructure_error`. A program that the wall clock stopped while it had CPU time left is judged again with every
-other worker idle, so that a loaded machine makes no verdict. Identical programs of a problem are judged once. Leaving
-the context ends every process, within bounded time.
+`infrastructure_error`. A test that the wall clock stopped while it had CPU time left is run again with every other
+worker idle, that test alone, so that neither a loaded machine makes a verdict nor a program that sleeps holds up the
+others for long. Identical programs of a problem are judged once. Leaving the context ends every process, within bounded
+time.
 
 Runs under asyncio and trio.
 """
@@ -16,24 +17,31 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import anyio
 import msgspec
 from anyio.abc import ObjectSendStream
 
+from taco_stream.cores import available_cores
 from taco_stream.errors import EvaluatorError
+from taco_stream.evaluator.judged_problem import JudgedProblem, judged_problem
 from taco_stream.evaluator.protocol import Judged
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
-from taco_stream.evaluator.settings import EvaluatorSettings, checker_of, limits_of, refusal
+from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
 from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
 from taco_stream.types import ComparisonMode, Event, Problem, Status, Verdict
 
 __all__ = ["Evaluator", "EvaluatorSettings", "EvaluatorStatistics"]
+
+
+ATTEMPTS = 3
+"""How often a program is judged of which the clock, on a busy machine, stops a test that it would not stop on an idle
+one."""
 
 
 class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +58,18 @@ class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     busy_seconds: float = 0.0
 
 
+class _JudgingFailed(Exception):  # noqa: N818 (it says that judging failed, and is never seen outside)
+    """A worker, or its zygote, failed on a program; the message says how."""
+
+
+class _Question(NamedTuple):
+    """What a worker is asked: to judge a program, or, with all others idle, one test of it."""
+
+    problem: JudgedProblem
+    program: str
+    only_test: int | None = None
+
+
 class Evaluator:
     """Judges programs; an asynchronous context manager."""
 
@@ -63,7 +83,7 @@ class Evaluator:
         self._events = events
         self._free: list[WorkerProcess] = []
         self._workers: list[WorkerProcess] = []
-        self._places = anyio.Semaphore(settings.workers or _cores())
+        self._places = anyio.Semaphore(settings.workers or available_cores())
         self._one_alone = anyio.Lock()
         self._cache = VerdictCache(None if settings.cache_folder is None else Path(settings.cache_folder))
         self._under_way: dict[bytes, anyio.Event] = {}
@@ -89,20 +109,15 @@ class Evaluator:
     async def __aenter__(self) -> Self:
         """Starts the workers. Raises `EvaluatorError` where one does not come up, or the sandbox is below the floor."""
         _check_platform()
-        for _ in range(self._settings.workers or _cores()):
+        for _ in range(self._settings.workers or available_cores()):
             worker = WorkerProcess(self._settings)
             self._workers.append(worker)
             self._free.append(worker)
         try:
-            async with anyio.create_task_group() as starting:
-                for worker in self._workers:
-                    starting.start_soon(worker.start)
-        except* (WorkerError, OSError) as group:
+            await self._start()
+        except BaseException:
             await self._stop()
-            raise EvaluatorError(f"an evaluator worker did not start: {group.exceptions[0]}") from group
-        if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
-            await self._stop()
-            raise EvaluatorError(reason)
+            raise
         return self
 
     async def __aexit__(
@@ -110,7 +125,6 @@ class Evaluator:
     ) -> None:
         """Ends the workers."""
         await self._stop()
-        self._cache.__exit__(kind, error, trace)
 
     async def judge(self, problem: Problem, program: str) -> Verdict:
         """The verdict on one program under the mode of the settings."""
@@ -128,22 +142,22 @@ class Evaluator:
             detail = f"the text is not Unicode: {error.reason}"
             verdict = Verdict(status=Status.COMPILE_ERROR, detail=detail, sandbox_tier=self.sandbox_tier)
             return dict.fromkeys(ComparisonMode, verdict)
-        limits = limits_of(problem, self._settings)
-        checker = checker_of(problem, self._settings)
-        key = cache_key(problem, program, limits, checker, sweep=self._settings.sweep, tier=self.sandbox_tier)
+        judged = judged_problem(problem, self._settings)
+        key = cache_key(judged, program, sweep=self._settings.sweep, tier=self.sandbox_tier)
         while (under_way := self._under_way.get(key)) is not None:
             await under_way.wait()
         verdicts = None if afresh else self._cache.find(key)
         if verdicts is None:
             self._under_way[key] = anyio.Event()
             try:
-                verdicts = await self._judge_anew(problem, program)
+                verdicts = await self._judge_anew(judged, program)
                 self._cache.keep(key, verdicts)
             finally:
                 self._under_way.pop(key).set()
         else:
             self._cache_hits += 1
         self._judged += 1
+        await self._tell_of_cache()
         return verdicts
 
     async def judge_batch(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
@@ -153,9 +167,12 @@ class Evaluator:
         async def judge(number: int) -> None:
             verdicts[number] = await self.judge(*items[number])
 
-        async with anyio.create_task_group() as tasks:
-            for number in range(len(items)):
-                tasks.start_soon(judge, number)
+        try:
+            async with anyio.create_task_group() as tasks:
+                for number in range(len(items)):
+                    tasks.start_soon(judge, number)
+        except* EvaluatorError as group:
+            raise group.exceptions[0] from None
         return [verdicts[number] for number in range(len(items))]
 
     def statistics(self) -> EvaluatorStatistics:
@@ -172,65 +189,74 @@ class Evaluator:
             busy_seconds=self._busy_seconds,
         )
 
-    async def _judge_anew(self, problem: Problem, program: str) -> Verdicts:
-        """Judges: again where a worker failed, and alone where the clock stopped a program that had CPU time left."""
-        for _ in range(2):
-            async with self._worker_for(problem.problem_id) as worker:
-                judged = await self._judge_with(worker, problem, program)
-            if judged is not None:
-                break
-        else:
-            self._infrastructure_errors += 1
-            broken = Verdict(
-                status=Status.INFRASTRUCTURE_ERROR,
-                detail="the evaluator's worker failed twice on this program",
-                sandbox_tier=self.sandbox_tier,
-            )
-            return dict.fromkeys(ComparisonMode, broken)
-        if judged.ran_out_of_wall:
-            async with self._alone() as worker:
-                judged = await self._judge_with(worker, problem, program) or judged
-        if judged.verdicts[ComparisonMode.STRICT].status is Status.INFRASTRUCTURE_ERROR:
-            self._infrastructure_errors += 1
-        return judged.verdicts
+    async def _judge_anew(self, problem: JudgedProblem, program: str) -> Verdicts:
+        """Judges; where the clock stopped a test that had CPU time left, finds out whether an idle machine's does too.
 
-    async def _judge_with(self, worker: WorkerProcess, problem: Problem, program: str) -> Judged | None:
-        """The worker's answer; None, with the worker replaced, where it failed."""
+        Where it does not, the machine is busy and the program is judged once more.
+        """
+        reason = "the machine is too busy: the clock stopped a test that it does not stop when nothing else runs"
         try:
-            judged = await worker.judge(problem, program)
+            for _ in range(ATTEMPTS):
+                judged = await self._asked_twice(_Question(problem, program))
+                if judged.stopped_test is None:
+                    return self._counted(judged.verdicts)
+                alone = await self._asked_twice(_Question(problem, program, judged.stopped_test))
+                if alone.stopped_test is not None:
+                    return self._counted(judged.verdicts)
+        except _JudgingFailed as failure:
+            reason = f"the evaluator failed twice on this program: {failure}"
+        broken = Verdict(status=Status.INFRASTRUCTURE_ERROR, detail=reason, sandbox_tier=self.sandbox_tier)
+        return self._counted(dict.fromkeys(ComparisonMode, broken))
+
+    async def _asked_twice(self, question: "_Question") -> Judged:
+        """A worker's answer, at the second attempt if need be. Raises `_JudgingFailed` where that fails too."""
+        try:
+            return await self._asked(question)
+        except _JudgingFailed:
+            return await self._asked(question)
+
+    async def _asked(self, question: "_Question") -> Judged:
+        """One worker's answer. Raises `_JudgingFailed`, with the worker replaced, where there is none."""
+        alone = question.only_test is not None
+        async with self._alone() if alone else self._worker_for(question.problem) as worker:
+            return await self._answer(worker, question)
+
+    async def _answer(self, worker: WorkerProcess, question: "_Question") -> Judged:
+        try:
+            judged = await worker.judge(*question)
         except WorkerError as error:
             self._restarts += 1
-            await self._tell("evaluator_restarted", f"problem {problem.problem_id}: {error}")
+            await self._tell("evaluator_restarted", f"problem {question.problem.problem_id}: {error}")
             await worker.restart()
-            return None
+            raise _JudgingFailed(str(error)) from error
         self._tests_run += judged.tests_run
-        if judged.zygote_failed:
-            await self._tell("zygote_restarted", f"problem {problem.problem_id}: its zygote failed")
-            return None
+        if judged.zygote_failure:
+            await self._tell("zygote_restarted", f"problem {question.problem.problem_id}: {judged.zygote_failure}")
+            raise _JudgingFailed(judged.zygote_failure)
         return judged
+
+    def _counted(self, verdicts: Verdicts) -> Verdicts:
+        self._infrastructure_errors += verdicts[self._settings.mode].status is Status.INFRASTRUCTURE_ERROR
+        return verdicts
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[WorkerProcess]:
         """Waits until every worker is free and keeps the others idle, so that load cannot stop the clock again."""
-        async with self._one_alone:
+        async with self._one_alone, AsyncExitStack() as places:
             for _ in self._workers:
-                await self._places.acquire()
-            try:
-                async with self._in_step(self._free[0]) as worker:
-                    yield worker
-            finally:
-                for _ in self._workers:
-                    self._places.release()
+                await places.enter_async_context(self._places)
+            async with self._in_step(self._free[0]) as worker:
+                yield worker
 
     @asynccontextmanager
-    async def _worker_for(self, problem_id: str) -> AsyncIterator[WorkerProcess]:
+    async def _worker_for(self, problem: JudgedProblem) -> AsyncIterator[WorkerProcess]:
         self._waiting += 1
         try:
             await self._places.acquire()
         finally:
             self._waiting -= 1
         try:
-            worker = next((each for each in self._free if each.knows(problem_id)), self._free[0])
+            worker = next((each for each in self._free if each.knows(problem)), self._free[0])
             async with self._in_step(worker):
                 yield worker
         finally:
@@ -238,24 +264,43 @@ class Evaluator:
 
     @asynccontextmanager
     async def _in_step(self, worker: WorkerProcess) -> AsyncIterator[WorkerProcess]:
-        """Takes a free worker. One that is left in the middle of an answer is stopped; it starts again when needed."""
+        """Takes a free worker. One that is left in the middle of an answer is killed; it starts again when needed."""
         self._free.remove(worker)
         started_at = time.monotonic()
         try:
             yield worker
+        except _JudgingFailed:
+            raise
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await worker.stop()
+                await worker.kill()
             raise
         finally:
             self._busy_seconds += time.monotonic() - started_at
             self._free.append(worker)
+
+    async def _start(self) -> None:
+        try:
+            async with anyio.create_task_group() as starting:
+                for worker in self._workers:
+                    starting.start_soon(worker.start)
+        except* WorkerError as group:
+            raise EvaluatorError(f"an evaluator worker did not start: {group.exceptions[0]}") from group
+        if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
+            raise EvaluatorError(reason)
 
     async def _stop(self) -> None:
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as stopping:
                 for worker in self._workers:
                     stopping.start_soon(worker.stop)
+        self._cache.close()
+
+    async def _tell_of_cache(self) -> None:
+        """Says once that the verdict cache is no longer used."""
+        trouble, self._cache.trouble = self._cache.trouble, ""
+        if trouble:
+            await self._tell("verdict_cache_closed", trouble)
 
     async def _tell(self, kind: str, message: str) -> None:
         if self._events is not None:
@@ -270,7 +315,3 @@ def _check_platform() -> None:
             f"programs cannot be judged on {platform.system()} {platform.release()}, which has no "
             f"{' and no '.join(missing)}: use Linux 5.3 or later, in a virtual machine or container if need be"
         )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

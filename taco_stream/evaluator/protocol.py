@@ -1,7 +1,7 @@
 """What the parent and an evaluator worker say to each other, as frames (`taco_stream.frames`).
 
 The parent sends a problem's tests once, under a key, and then any number of programs for that key, one at a time. The
-worker answers each program with one `Judged` or `Unjudgeable`. Closing the worker's standard input ends it.
+worker answers each program with one `Judged`. Closing the worker's standard input ends it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from taco_stream.types import ComparisonMode, SpecialJudge, Verdict
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one test of one program may use. `wall_seconds` is the larger of a multiple of the CPU time and a floor."""
+    """What one test of one program may use."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -46,11 +46,12 @@ class Tests(msgspec.Struct, frozen=True, kw_only=True, tag="tests"):
 
 
 class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
-    """Asks for the verdict on one program."""
+    """Asks for the verdict on one program; where `only_test` is given, on that one test of the problem's."""
 
     ticket: int
     key: int
     program: str
+    only_test: int | None = None
 
 
 class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
@@ -68,15 +69,15 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
     """The verdicts on one program, one for each comparison mode.
 
-    `ran_out_of_wall` where a test was stopped by the clock with CPU time left, `zygote_failed` where there is no
-    verdict because the zygote had to be replaced.
+    `stopped_test` is the first that was stopped by the clock with CPU time left. `zygote_failure` says why there is no
+    verdict: the zygote had to be replaced.
     """
 
     ticket: int
     verdicts: Mapping[ComparisonMode, Verdict]
     tests_run: int
-    ran_out_of_wall: bool = False
-    zygote_failed: bool = False
+    stopped_test: int | None = None
+    zygote_failure: str = ""
 
 
 ToWorker = Tests | Judge | Forget

@@ -1,54 +1,55 @@
 """Verdicts of programs that have been judged before: in memory for one run, and in a file between runs where asked.
 
-The key is a digest of everything that a verdict depends on: the program's text, the problem's tests, its special-judge
-class and checker, the limits, which tests are run in which order, the Python version and the sandbox tier. All
-comparison modes are kept. Verdicts that depend on the machine or on luck never are: time limits, memory limits and
-infrastructure errors.
+The key is a digest of everything that a verdict depends on: the program's text, the problem as it is judged, which
+tests are run in which order, the versions of this package and of Python, and the sandbox tier. All comparison modes are
+kept. Infrastructure errors never are. What depends on the machine (time and memory limits, violations of the sandbox)
+is kept in memory, so that identical samples have one verdict, and never in the file.
 
 The file is an SQLite database, `verdicts.sqlite` in the folder named; several processes may use it at once. It is a
-cache: losing it, or the newest part of it, costs time and nothing else, so it is not synced.
+cache: losing it, or the newest part of it, costs time and nothing else. So it is not synced, and where it cannot be
+used any longer (a full disk, say) it is closed, `trouble` says why, and the run goes on without.
 """
 
-import functools
 import hashlib
 import platform
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
+from taco_stream import __version__
 from taco_stream.errors import UsageError
-from taco_stream.evaluator.protocol import Limits, Sweep
-from taco_stream.types import ComparisonMode, Problem, Status, Verdict
+from taco_stream.evaluator.judged_problem import JudgedProblem
+from taco_stream.evaluator.protocol import Sweep
+from taco_stream.types import ComparisonMode, Status, Verdict
 
 KEPT_IN_MEMORY = 4096
 """Verdicts kept in memory: the samples of the few problems that are in flight, a few hundred bytes each."""
 
-UNCERTAIN = frozenset({Status.TIME_LIMIT, Status.MEMORY_LIMIT, Status.INFRASTRUCTURE_ERROR, Status.SANDBOX_VIOLATION})
+LOCKED_SECONDS = 1.0
+"""How long another process may hold the file, with this one's event loop waiting."""
+
+OF_THIS_MACHINE = frozenset({Status.TIME_LIMIT, Status.MEMORY_LIMIT, Status.SANDBOX_VIOLATION})
 
 Verdicts = Mapping[ComparisonMode, Verdict]
 
 
 class VerdictCache:
-    """Finds and keeps verdicts; a context manager that closes the file."""
+    """Finds and keeps verdicts. `trouble` is why the file had to be closed, empty while it serves or none was asked."""
 
     def __init__(self, folder: Path | None = None) -> None:
+        self.trouble = ""
         self._recent: OrderedDict[bytes, Verdicts] = OrderedDict()
         self._decoder = msgspec.msgpack.Decoder(dict[ComparisonMode, Verdict])
         self._database = None if folder is None else _opened(folder)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         if self._database is not None:
             self._database.close()
+            self._database = None
 
     def find(self, key: bytes) -> Verdicts | None:
         """The verdicts kept under `key`, None where there are none."""
@@ -57,41 +58,45 @@ class VerdictCache:
             return recent
         if self._database is None:
             return None
-        row = self._database.execute("select verdicts from verdicts where key = ?", (key,)).fetchone()
-        return None if row is None else self._decoder.decode(row[0])
+        try:
+            row = self._database.execute("select verdicts from verdicts where key = ?", (key,)).fetchone()
+            return None if row is None else self._decoder.decode(row[0])
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            self._do_without(error)
+            return None
 
     def keep(self, key: bytes, verdicts: Verdicts) -> None:
-        """Keeps verdicts, unless one of them is uncertain."""
-        if any(verdict.status in UNCERTAIN for verdict in verdicts.values()):
+        """Keeps verdicts, unless one of them is the evaluator's own failure."""
+        statuses = {verdict.status for verdict in verdicts.values()}
+        if Status.INFRASTRUCTURE_ERROR in statuses:
             return
         self._recent[key] = verdicts
         while len(self._recent) > KEPT_IN_MEMORY:
             self._recent.popitem(last=False)
-        if self._database is not None:
+        if self._database is None or statuses & OF_THIS_MACHINE:
+            return
+        try:
             body = msgspec.msgpack.encode(verdicts)
             self._database.execute("insert or replace into verdicts values (?, ?)", (key, body))
+        except sqlite3.Error as error:
+            self._do_without(error)
+
+    def _do_without(self, error: Exception) -> None:
+        self.trouble = f"the verdict cache is not used any longer: {error}"
+        self.close()
 
 
-def cache_key(
-    problem: Problem, program: str, limits: Limits, checker: str | None = None, *, sweep: Sweep, tier: str
-) -> bytes:
+def cache_key(problem: JudgedProblem, program: str, *, sweep: Sweep, tier: str) -> bytes:
     """The digest of everything that a verdict depends on."""
-    tests = tests_digest(problem.tests)
-    parts = (tests, problem.special_judge, program, limits, checker, sweep, platform.python_version(), tier)
+    parts = (problem.digest, program, sweep, __version__, platform.python_version(), tier)
     return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=20).digest()
-
-
-@functools.lru_cache(maxsize=8)
-def tests_digest(tests: str) -> bytes:
-    """The digest of a problem's tests: kept, for they may be megabytes long, and every program asks for it."""
-    return hashlib.blake2b(tests.encode("utf-8", "surrogatepass"), digest_size=20).digest()
 
 
 def _opened(folder: Path) -> sqlite3.Connection:
     path = folder / "verdicts.sqlite"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(path, timeout=LOCKED_SECONDS, isolation_level=None, check_same_thread=False)
         database.execute("pragma journal_mode = wal")
         database.execute("pragma synchronous = off")
         database.execute("create table if not exists verdicts (key blob primary key, verdicts blob) without rowid")

@@ -4,12 +4,16 @@ Who talks to whom: the parent over standard input and output, in the frames of `
 with descriptors. Expected outputs stay in this process. Pass or fail comes from the kernel's wait status, its usage
 figures and the output bytes; nothing that a program says about itself is believed.
 
-One program is judged at a time. A zygote that dies or does not answer is replaced, and the parent hears of it as the
-status `infrastructure_error`, which it retries on a fresh worker. The worker ends when its standard input closes, and
-its zygote with it.
+One program is judged at a time. A zygote that dies or does not answer is replaced, and the parent, who hears of it,
+asks once more. The worker ends when its standard input closes, and its zygote with it: between programs at once, and in
+the middle of one after `GRACE_SECONDS`, for a parent that was killed can close nothing else.
 """
 
+import os
+import select
 import sys
+import threading
+import time
 from contextlib import ExitStack
 from functools import cache
 
@@ -17,6 +21,7 @@ import msgspec
 
 from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError, sandboxed
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
+from taco_stream.evaluator.failure_order import FailureOrder
 from taco_stream.evaluator.judging import forms_of, judge_program, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed
 from taco_stream.evaluator.protocol import Forget, Judge, Judged, Limits, Ready, Sweep, Tests, ToWorker
@@ -26,10 +31,14 @@ from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
 from taco_stream.frames import FrameDecoder, write_frame
 from taco_stream.types import ComparisonMode, Status, Verdict
 
+GRACE_SECONDS = 1.0
+"""How long the worker may take to end by itself once its standard input is closed."""
+
 
 def main() -> None:
     """Serves the parent until it closes standard input. `argv`: the `Sweep`."""
     sweep = Sweep(sys.argv[1])
+    threading.Thread(target=end_with_parent, daemon=True).start()
     inbound, outbound = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
@@ -47,15 +56,29 @@ def main() -> None:
     zygotes.close()
 
 
+def end_with_parent() -> None:
+    """Waits until standard input is closed, by whatever death of the parent, and ends this process.
+
+    A zygote ends with it. (The kernel's signal at a parent's death would come when the *thread* ends that started us.)
+    """
+    hung_up = select.poll()
+    hung_up.register(sys.stdin.fileno(), 0)
+    hung_up.poll()
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
+
+
 def judge(asked: Judge, tests: ProblemTests | TestsError, zygotes: Zygotes, sweep: Sweep) -> Judged:
     """The verdicts on one program."""
     if isinstance(tests, TestsError):
         return _in_every_mode(asked, _broken(str(tests), zygotes))
+    if asked.only_test is not None:
+        tests = tests._replace(tests=(tests.tests[asked.only_test],), order=FailureOrder(1))
     try:
         return run(asked, tests, zygotes, sweep)
     except ZygoteError as error:
         zygotes.restart()
-        return msgspec.structs.replace(_in_every_mode(asked, _broken(str(error), zygotes)), zygote_failed=True)
+        return msgspec.structs.replace(_in_every_mode(asked, _broken(str(error), zygotes)), zygote_failure=str(error))
 
 
 def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, sweep: Sweep) -> Judged:
@@ -63,8 +86,9 @@ def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, sweep: Sweep) -> Ju
     try:
         asked.program.encode()
         with ExitStack() as opened:
-            clocked = Clocked(opened.enter_context(zygotes.program(forms_of(asked.program, tests), tests.limits)))
-            checker = checker_of(tests, zygotes, opened)
+            running = opened.enter_context(zygotes.program(forms_of(asked.program, tests), tests.limits))
+            clocked = Clocked(running, tests)
+            checker = opened_checker(tests, zygotes, opened)
             tier = zygotes.plan.tier
             verdicts = judge_program(asked.program, tests, clocked, checker, sweep=sweep, tier=tier)
     except UnicodeEncodeError as error:
@@ -72,11 +96,11 @@ def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, sweep: Sweep) -> Ju
     except CompilerCrashError:
         return _in_every_mode(asked, uncompiled("the compiler crashed", tests, zygotes.plan.tier))
     return Judged(
-        ticket=asked.ticket, verdicts=verdicts, tests_run=clocked.tests_run, ran_out_of_wall=clocked.ran_out_of_wall
+        ticket=asked.ticket, verdicts=verdicts, tests_run=clocked.tests_run, stopped_test=clocked.stopped_test
     )
 
 
-def checker_of(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
+def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
     """The problem's own checker, where it has one. Its process starts when it is first asked and ends with `opened`."""
     text = tests.checker
     if text is None:
@@ -86,7 +110,7 @@ def checker_of(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Chec
     def running() -> RunningProgram:
         return opened.enter_context(zygotes.program([text], tests.limits))
 
-    def run(arguments: bytes) -> tuple[int, bytes, bytes]:
+    def execute(arguments: bytes) -> tuple[int, bytes, bytes]:
         try:
             program = running()
         except CompilerCrashError as error:
@@ -96,17 +120,18 @@ def checker_of(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Chec
         execution = program.run(arguments, tests.limits, fn_name="check")
         return execution.status, execution.result, execution.errors
 
-    return sandboxed(run)
+    return sandboxed(execute)
 
 
 class Clocked:
-    """Passes tests on and remembers how many there were, and whether the clock stopped one that had CPU time left."""
+    """Passes tests on and remembers how many there were, and the first that the clock stopped with CPU time left."""
 
-    def __init__(self, running: RunningProgram) -> None:
+    def __init__(self, running: RunningProgram, tests: ProblemTests) -> None:
         self.compile_errors = running.compile_errors
         self.tests_run = 0
-        self.ran_out_of_wall = False
+        self.stopped_test: int | None = None
         self._running = running
+        self._tests = tests
 
     def run(
         self, given: bytes, limits: Limits, *, form: int = 0, fn_name: str | None = None, file_io: bool = False
@@ -114,7 +139,8 @@ class Clocked:
         """Runs one test."""
         execution = self._running.run(given, limits, form=form, fn_name=fn_name, file_io=file_io)
         self.tests_run += 1
-        self.ran_out_of_wall |= execution.out_of_wall and execution.cpu_seconds < limits.cpu_seconds
+        if execution.out_of_wall and execution.cpu_seconds < limits.cpu_seconds and self.stopped_test is None:
+            self.stopped_test = [test.given for test in self._tests.tests].index(given)
         return execution
 
 

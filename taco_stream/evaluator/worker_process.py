@@ -22,14 +22,17 @@ from anyio.abc import Process
 
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.execution import memory_file
-from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Limits, Ready, Tests, ToWorker
-from taco_stream.evaluator.settings import EvaluatorSettings, checker_of, limits_of
+from taco_stream.evaluator.judged_problem import JudgedProblem
+from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Ready, Tests, ToWorker
+from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
-from taco_stream.types import Problem
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 ANSWER_MARGIN_SECONDS = 60.0
+EXECUTIONS_OF_A_TEST = 6
+"""At the most: as it stands, as `official` executes it, with files, wrapped, for its exit code, and the checker's."""
+
 PROBLEMS_KEPT = 8
 """Problems whose tests a worker keeps: a run works through few problems at a time, and tests can be megabytes."""
 
@@ -48,21 +51,21 @@ class WorkerProcess:
         self._settings = settings
         self._process: Process | None = None
         self._decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
-        self._keys: OrderedDict[tuple[str, Limits], int] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, bytes], int] = OrderedDict()
         self._next = 0
         self.sandbox_tier = ""
 
-    def knows(self, problem_id: str) -> bool:
+    def knows(self, problem: JudgedProblem) -> bool:
         """Whether the worker has the problem's tests."""
-        return any(known == problem_id for known, _ in self._keys)
+        return (problem.problem_id, problem.digest) in self._keys
 
     async def start(self) -> None:
-        """Spawns the process and waits until it is ready."""
-        self._process = await anyio.open_process(
-            [sys.executable, "-m", "taco_stream.evaluator.worker", self._settings.sweep],
-            stderr=None,
-            start_new_session=True,
-        )
+        """Spawns the process and waits until it is ready. Raises `WorkerError` where it does not come up."""
+        command = [sys.executable, "-m", "taco_stream.evaluator.worker", self._settings.sweep]
+        try:
+            self._process = await anyio.open_process(command, stderr=None, start_new_session=True)
+        except OSError as error:
+            raise WorkerError(f"no process can be started: {error}") from error
         self._decoder = FrameDecoder(FromWorker)
         self._keys.clear()
         ready = await self._receive(START_SECONDS)
@@ -85,49 +88,54 @@ class WorkerProcess:
                 await process.wait()
         await process.aclose()
 
-    async def restart(self) -> None:
-        """Replaces the process. Raises `EvaluatorError` where that fails."""
+    async def kill(self) -> None:
+        """Ends the process in the middle of what it does."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         await self.stop()
+
+    async def restart(self) -> None:
+        """Replaces the process. Raises `EvaluatorError` where that fails."""
+        await self.kill()
         try:
             await self.start()
-        except (WorkerError, OSError) as error:
+        except WorkerError as error:
             raise EvaluatorError(f"an evaluator worker does not start again: {error}") from error
 
-    async def judge(self, problem: Problem, program: str) -> Judged:
+    async def judge(self, problem: JudgedProblem, program: str, only_test: int | None = None) -> Judged:
         """Sends the tests, where the worker lacks them, and the program; waits for the answer."""
         if self._process is None:
             await self.start()
-        limits = limits_of(problem, self._settings)
-        async with self._tests_of(problem, limits) as key:
+        async with self._tests_of(problem) as key:
             self._next += 1
-            await self._send(Judge(ticket=self._next, key=key, program=program))
-            answer = await self._receive(limits.wall_seconds * most_tests(problem.tests) + ANSWER_MARGIN_SECONDS)
+            await self._send(Judge(ticket=self._next, key=key, program=program, only_test=only_test))
+            executions = EXECUTIONS_OF_A_TEST * most_tests(problem.tests)
+            answer = await self._receive(problem.limits.wall_seconds * executions + ANSWER_MARGIN_SECONDS)
         if not isinstance(answer, Judged) or answer.ticket != self._next:
             raise WorkerError("the worker answered something else than was asked")
         return answer
 
     @asynccontextmanager
-    async def _tests_of(self, problem: Problem, limits: Limits) -> AsyncIterator[int]:
+    async def _tests_of(self, problem: JudgedProblem) -> AsyncIterator[int]:
         """Sends the tests where the worker lacks them; a memory file they go in stays open within."""
-        key = self._keys.get((problem.problem_id, limits))
+        name = problem.problem_id, problem.digest
+        key = self._keys.get(name)
         if key is not None:
-            self._keys.move_to_end((problem.problem_id, limits))
+            self._keys.move_to_end(name)
             yield key
             return
         self._next += 1
-        key = self._keys[problem.problem_id, limits] = self._next
+        key = self._keys[name] = self._next
         while len(self._keys) > PROBLEMS_KEPT:
             await self._send(Forget(key=self._keys.popitem(last=False)[1]))
         message = Tests(
             key=key,
             problem_id=problem.problem_id,
             tests=problem.tests,
-            limits=limits,
+            limits=problem.limits,
             special_judge=problem.special_judge,
-            checker=checker_of(problem, self._settings),
+            checker=problem.checker,
         )
         if len(problem.tests) <= LARGE_TESTS_LENGTH:
             await self._send(message)

@@ -11,8 +11,11 @@ import msgspec
 import pytest
 
 from taco_stream.errors import EvaluatorError
+from taco_stream.evaluator.judged_problem import JudgedProblem
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
-from taco_stream.types import ComparisonMode, Event, Problem, Status
+from taco_stream.evaluator.protocol import Judged
+from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.types import ComparisonMode, Event, Problem, SpecialJudge, Status
 
 pytestmark = pytest.mark.anyio
 
@@ -217,11 +220,80 @@ async def test_identical_programs_are_judged_once(evaluator: Evaluator) -> None:
     assert evaluator.statistics().cache_hits == 18
 
 
-async def test_a_program_that_the_clock_stopped_is_run_again_alone(evaluator: Evaluator) -> None:
-    """Sleeping takes no CPU time, so the clock stops it; only the second, undisturbed attempt counts."""
-    verdict = await evaluator.judge(SUM, "import time; time.sleep(1000)")
-    assert verdict.status is Status.TIME_LIMIT
-    assert evaluator.statistics().tests_run == 2
+NAPS = """
+import time
+a, b = map(int, input().split())
+time.sleep(1000 if a == 5 else 0)
+print(a + b)
+"""
+
+
+async def test_a_test_that_the_clock_stopped_is_run_again_alone(evaluator: Evaluator) -> None:
+    """Sleeping takes no CPU time, so the clock stops it; the second attempt is undisturbed, and of that test only."""
+    verdict = await evaluator.judge(SUM, NAPS)
+    assert (verdict.status, verdict.failed_test) == (Status.TIME_LIMIT, 2)
+    assert evaluator.statistics().tests_run == 3 + 1
+
+
+async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Evaluator) -> None:
+    verdicts = await evaluator.judge_batch([(SUM, NAPS)] * 3)
+    assert {verdict.status for verdict in verdicts} == {Status.TIME_LIMIT}
+    assert evaluator.statistics().cache_hits == 2
+
+
+async def test_a_program_that_only_a_busy_machine_stops_is_judged_again(
+    anyio_backend: object, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_first = iter([2, None, None])
+    asked = []
+    judge = WorkerProcess.judge
+
+    async def busy(worker: WorkerProcess, problem: JudgedProblem, program: str, only_test: int | None = None) -> Judged:
+        asked.append(only_test)
+        judged = await judge(worker, problem, program, only_test)
+        return msgspec.structs.replace(judged, stopped_test=next(stopped_first))
+
+    monkeypatch.setattr(WorkerProcess, "judge", busy)
+    assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
+    assert asked == [None, 2, None]
+
+
+async def test_whoever_stops_waiting_to_judge_alone_leaves_the_workers_to_others(anyio_backend: object) -> None:
+    settings = EvaluatorSettings(workers=2, time_limit_factor=0.2, unsafe_no_sandbox=True)
+    busy = "import time\nend = time.monotonic() + 8\nwhile time.monotonic() < end: pass\n"
+    long = msgspec.structs.replace(SUM, time_limit_seconds=100.0)
+    async with Evaluator(settings) as evaluator, anyio.create_task_group() as tasks:
+        tasks.start_soon(evaluator.judge, long, busy)
+        with anyio.move_on_after(4):  # stopped after two seconds, it waits for the other worker
+            await evaluator.judge(SUM, "import time; time.sleep(1000)")
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True), anyio.fail_after(30):
+            assert (await evaluator.judge(SUM, NAPS)).status is Status.TIME_LIMIT
+
+
+async def test_other_tests_under_the_same_name_are_not_taken_for_these(evaluator: Evaluator) -> None:
+    other = stdin_problem(("1 2\n", "4\n"))
+    assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
+    assert (await evaluator.judge(other, RIGHT)).status is Status.WRONG_ANSWER
+
+
+async def test_the_second_failure_is_told(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dead(*_: object) -> Judged:
+        raise WorkerError("the worker has ended")
+
+    monkeypatch.setattr(WorkerProcess, "judge", dead)
+    verdict = await evaluator.judge(SUM, RIGHT)
+    assert verdict.status is Status.INFRASTRUCTURE_ERROR
+    assert "the worker has ended" in verdict.detail
+
+
+async def test_a_batch_raises_what_the_evaluator_does(evaluator: Evaluator, tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_bytes(b"\xff")
+    settings = EvaluatorSettings(workers=1, checkers_folder=str(tmp_path), unsafe_no_sandbox=True)
+    problem = msgspec.structs.replace(SUM, special_judge=SpecialJudge.SEVERAL_ANSWERS)
+    async with Evaluator(settings) as opened:
+        with pytest.raises(EvaluatorError, match="the checker of problem p cannot be read"):
+            await opened.judge_batch([(problem, RIGHT)])
 
 
 async def test_verdicts_are_kept_between_runs_where_asked(anyio_backend: object, tmp_path: Path) -> None:
