@@ -6,6 +6,7 @@ a process of its own, that runs one test at a time and answers with what the ker
 back in memory files, so neither passes through a pipe that could fill up, and a program reads its input as from a file.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,10 +28,13 @@ from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.cgroups import LeafGroup
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
-from taco_stream.evaluator.zygote import PACKED_END, PACKED_TEST, StartedProgram
+from taco_stream.evaluator.zygote import COMPILING, PACKED_END, PACKED_TEST, StartedProgram
 
 ANSWER_SECONDS = 10.0
 """How long beyond a test's wall limit the zygote may take to answer before it counts as broken."""
+
+STARTED_SECONDS = 60.0
+"""How long a zygote may take to start: from a cold disk, numpy alone takes seconds."""
 
 COMPILED_SECONDS = 60.0
 """How long the zygote may take to compile a program. Its CPU time is limited to far less, but a loaded machine may make
@@ -153,7 +157,8 @@ class Zygote:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel has it, and will end it when it can
+                self._process.wait(timeout=2)
         if self._group is not None:
             self._group.close()
         if self._scratch:
@@ -184,9 +189,16 @@ class Zygote:
             cwd="/tmp",
         )
         theirs.close()
-        self._link.settimeout(ANSWER_SECONDS)
-        if self._link.recv(64) != b"ready":
+        self._link.settimeout(STARTED_SECONDS)
+        try:
+            word = self._link.recv(64)
+        except OSError as error:
+            self.close()
+            raise ZygoteError(f"the zygote did not start: {error}") from error
+        if word != b"ready":
+            self.close()
             raise ZygoteError("the zygote did not start")
+        self._link.settimeout(ANSWER_SECONDS)
 
 
 class RunningProgram:
@@ -231,6 +243,9 @@ class RunningProgram:
         """Starts the process and waits until it has compiled: what is wrong with each form."""
         self._control = self._zygote.connection(self._forms, self._limits)
         self._generation = self._zygote.generation
+        if self._answer(ANSWER_SECONDS) != COMPILING:
+            self._control.close()
+            raise ZygoteError("a program process ended before it had anything to do with its program")
         compiled = self._answer(COMPILED_SECONDS)
         if not compiled:
             self._control.close()

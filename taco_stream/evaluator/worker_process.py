@@ -27,7 +27,7 @@ from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Re
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 5.0
 ANSWER_MARGIN_SECONDS = 60.0
 EXECUTIONS_OF_A_TEST = 6

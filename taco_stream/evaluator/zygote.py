@@ -82,6 +82,9 @@ COMPILER_BYTES = 4 << 30
 """What compiling one program may take; more is a compiler bomb and ends its process."""
 
 
+COMPILING = b"compiling"
+"""The first word of a program process."""
+
 DESCRIPTOR = struct.Struct("=i")
 
 PACKED_TEST = struct.Struct("=B?dd")
@@ -185,11 +188,14 @@ def reap() -> None:
 def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan) -> None:
     """Compiles the forms of one program and runs its tests, one message each, until the worker closes the socket.
 
-    `started_with` is a file with a `StartedProgram` as JSON. The answer is a list of what is wrong with each form, null
-    where it compiles.
+    `started_with` is a file with a `StartedProgram` as JSON. The answers are `COMPILING`, so that nobody but the
+    program's text is to blame where nothing comes after it, and a list of what is wrong with each form, null where it
+    compiles.
     """
     program = StartedProgram._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
+    control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
     limit_compiler(COMPILER_SECONDS, COMPILER_BYTES)
+    control.send(COMPILING)
     compiled: list[Any] = [compiled_or_error(text) for text in program.forms]
     free_compiler()
     confine.limit_program(plan, ProgramLimits(program.memory_bytes, program.output_bytes))
@@ -197,7 +203,6 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     sys.argv = ["program.py"]
     module = main_module()
     sys.setrecursionlimit(sys.getrecursionlimit() + OWN_FRAMES)
-    control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
     os.closerange(0, CONTROL)
     control.send(json.dumps([code if isinstance(code, str) else None for code in compiled]).encode())
     serve_tests(control, compiled, module, plan)

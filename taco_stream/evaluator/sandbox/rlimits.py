@@ -71,11 +71,13 @@ def limit_test(process: int, cpu_seconds: float) -> None:
 def limit_compiler(seconds: int, memory_bytes: int) -> None:
     """Bounds this process softly while it compiles a program's text; `free_compiler` ends that.
 
-    The CPU limit counts from the start of the process. Past it the kernel ends the process.
+    The CPU limit counts from the start of the process. Past it the kernel ends the process. A session whose own limits
+    are lower keeps those.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    for kind, wanted in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory_bytes)):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def free_compiler() -> None:

@@ -15,7 +15,8 @@ from taco_stream.types import Problem
 async def judge():
     tests = json.dumps({"inputs": ["1"], "outputs": ["3"]})
     problem = Problem(problem_id="p", position=0, question="", tests=tests, time_limit_seconds=20)
-    async with Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True)) as evaluator:
+    settings = EvaluatorSettings(workers=1, memory_limit_bytes=int(sys.argv[3]), unsafe_no_sandbox=True)
+    async with Evaluator(settings) as evaluator:
         verdict = await evaluator.judge(problem, "print(3)")
         print(verdict.status, verdict.detail)
 
@@ -53,9 +54,9 @@ def test_a_test_that_lowers_its_own_limit_first_keeps_it() -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "(1, 1)\n"
 
 
-def said_under(limit: str, value: int) -> str:
+def said_under(limit: str, value: int, memory_bytes: int = 4 << 30) -> str:
     """What judging a right program says in a session with one low hard limit."""
-    command = [sys.executable, "-c", SCRIPT, limit, str(value)]
+    command = [sys.executable, "-c", SCRIPT, limit, str(value), str(memory_bytes)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
@@ -64,6 +65,11 @@ def said_under(limit: str, value: int) -> str:
 )
 def test_an_evaluator_does_not_start_where_a_hard_limit_is_below_what_every_test_gets(limit: str, value: int) -> None:
     assert said_under(limit, value).startswith("this session's hard limit of ")
+
+
+def test_a_session_with_little_memory_judges_programs_that_get_less() -> None:
+    """Compiling has a limit of its own, which may be above the session's."""
+    assert said_under("RLIMIT_AS", 3 << 30, memory_bytes=1 << 30).startswith("passed")
 
 
 def test_a_problem_that_grants_more_than_the_session_may_is_an_infrastructure_error() -> None:
