@@ -21,7 +21,7 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     The CPU limit of a test is the problem's own (`time_limit_seconds` where it states none) times `time_limit_factor`;
     its wall limit `wall_multiple` times that and a second more. Limits stated for compiled languages are tight for
-    CPython, hence a factor over 1.
+    CPython, hence a factor over 1. A test gets `memory_limit_bytes`, or what its problem states where that is more.
 
     `failures_first` refuses failing programs sooner, at a price that `failure_order` tells. `checkers_folder` is the
     registry that `checkers.several_answers` describes. `cache_folder` keeps verdicts between runs.
