@@ -2,8 +2,8 @@
 
 Who talks to whom: the parent over standard input and output, in the frames of `protocol`; the zygote over a socket,
 with descriptors. Expected outputs stay in this process. Pass or fail comes from the kernel's wait status, its usage
-figures and the output bytes; nothing that a program says about itself is believed, but for
-`MemoryError` as the last word of one that failed, which names its failure.
+figures and the output bytes; nothing that a program says about itself is believed, but for `MemoryError` as the last
+word of one that failed, which names its failure.
 
 One program is judged at a time. A zygote that dies or does not answer is replaced, and the parent, who hears of it,
 asks once more. The worker ends when its standard input closes, and its zygote with it: between programs at once, and in
