@@ -119,7 +119,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         float | None, _field("Multiplies every problem's time limit.", changes_results=True, gt=0)
     ] = None
     memory_limit: Annotated[
-        int | None, _field("Memory of a test in MiB; a problem that states more gets more.", changes_results=True, ge=32)
+        int | None, _field("Memory of a test in MiB; a problem may state more.", changes_results=True, ge=32)
     ] = None
     full_results: Annotated[bool, _field("Run every test, also after the first failure.", changes_results=True)] = False
     failures_first: Annotated[

@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from taco_stream.engine.generation_config import settle
+from taco_stream.engine.model_folder import model_place
 from taco_stream.engine.protocol import Load
 from taco_stream.errors import ModelError, UsageError
 
@@ -31,7 +33,9 @@ def open_checkpoint(load: Load) -> Checkpoint:
     device = choose_device(load.device)
     dtype = _dtype(load.dtype)
     quantization = _quantization(load.quantize)
-    _check_folder(load.model)
+    load = msgspec.structs.replace(load, model=model_place(load.model))
+    if Path(load.model).is_dir() and not Path(load.model, "config.json").is_file():
+        raise ModelError(f"the folder {load.model} holds no model: it has no config.json")
     try:
         config = AutoConfig.from_pretrained(load.model)
         generation_config = _generation_config(load, config)
@@ -68,15 +72,6 @@ def choose_device(name: str) -> torch.device:
     if device.type != "cpu":
         raise UsageError(f"the device {name} is not supported: give auto, cpu, or a list such as cuda:0,cuda:1")
     return device
-
-
-def _check_folder(model: str) -> None:
-    path = Path(model).expanduser()
-    looks_local = path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
-    if looks_local and not path.is_dir():
-        raise ModelError(f"there is no model folder {model}")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise ModelError(f"the folder {model} holds no model: it has no config.json")
 
 
 def _dtype(name: str) -> Any:

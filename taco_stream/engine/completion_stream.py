@@ -15,6 +15,7 @@ class CompletionStream:
 
     def __init__(self, completions: ObjectReceiveStream[Completion]) -> None:
         self._completions = completions
+        self._has_ended = False
         self.scope = anyio.CancelScope()
         self.failure: BaseException | None = None
 
@@ -24,9 +25,12 @@ class CompletionStream:
 
     async def __anext__(self) -> Completion:
         """The next completion. Raises `EngineError` in the place of the end where the engine failed."""
+        if self._has_ended:
+            raise StopAsyncIteration
         try:
             return await self._completions.receive()
         except anyio.EndOfStream:
+            self._has_ended = True
             await self._completions.aclose()
             if self.failure is not None:
                 raise self.failure from None

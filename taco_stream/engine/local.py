@@ -169,18 +169,16 @@ class LocalEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends the workers: asks, waits up to `STOP_SECONDS`, kills. An iteration that was left early ends as well."""
-        if self._stream is not None:
-            await self._stream.aclose()
-        if self._background is not None:
-            self._background.cancel_scope.cancel()
-            await self._background.__aexit__(None, None, None)
+        try:
+            if self._stream is not None:
+                await self._stream.aclose()
+            if self._background is not None:
+                self._background.cancel_scope.cancel()
+                await self._background.__aexit__(None, None, None)
+        finally:  # the iteration may end in an error of the requests' own, or in the caller's cancellation
             self._background = None
-        with anyio.CancelScope(shield=True):
-            for worker in self._workers:
-                await worker.process.dismiss()
-            for worker in self._workers:
-                await worker.process.end()
-                worker.process.close()
+            with anyio.CancelScope(shield=True):
+                await self._end_workers()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
         """Generates every sample of every request. Raises `EngineError` after handing over what was generated."""
@@ -256,15 +254,15 @@ class LocalEngine:
     async def _feed(self, worker: _Worker, offered: ObjectReceiveStream[_Chunk]) -> None:
         """Takes chunks while the worker's demand is not met."""
         async for chunk in offered:
-            if self._draining:
-                worker.finished.extend(_cancelled(chunk))
-                worker.notify()
-                continue
-            self._tickets += 1
-            async with worker.writing:
-                worker.chunks[self._tickets] = chunk
-                await worker.process.send(Generate(self._tickets, chunk.rest(), chunk.arrived_at))
-            while worker.owed >= worker.demand and not self._draining:
+            async with worker.writing:  # this may wait for a restart, which may fail and end the run
+                if self._draining:
+                    worker.finished.extend(_cancelled(chunk))
+                    worker.notify()
+                else:
+                    self._tickets += 1
+                    worker.chunks[self._tickets] = chunk
+                    await worker.process.send(Generate(self._tickets, chunk.rest(), chunk.arrived_at))
+            while worker.owed >= worker.demand:
                 await worker.changed.wait()
         worker.is_fed = True
         worker.notify()
@@ -361,6 +359,13 @@ class LocalEngine:
                 if worker.chunks:
                     await worker.process.send(Cancel(tuple(worker.chunks)))
                     worker.chunks.clear()
+
+    async def _end_workers(self) -> None:
+        for worker in self._workers:
+            await worker.process.dismiss()
+        for worker in self._workers:
+            await worker.process.end()
+            worker.process.close()
 
     async def _start_others(self, devices: tuple[str, ...]) -> None:
         """Starts workers side by side: each takes as long as its model takes to load."""

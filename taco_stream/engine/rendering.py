@@ -1,10 +1,10 @@
 """A prompt as a model reads it: the text that its tokenizer makes of it, without loading the model."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
+from taco_stream.engine.model_folder import model_place
 from taco_stream.errors import ModelError
 from taco_stream.types import ChatPrompt, Prompt
 
@@ -20,10 +20,9 @@ def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
     """The prompt of a model folder or hub id. Raises `ModelError` where its tokenizer cannot be loaded or used."""
     from transformers import AutoTokenizer
 
-    if model.startswith((".", "/", "~")) and not Path(model).expanduser().is_dir():
-        raise ModelError(f"there is no model folder {model}")
+    place = model_place(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError, KeyError, ImportError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"the tokenizer of {model} cannot be loaded: {first_line}") from error

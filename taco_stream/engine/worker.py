@@ -69,9 +69,11 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read_frames(incoming: BinaryIO, decoder: FrameDecoder[ToWorker], frames: "queue.SimpleQueue[ToWorker]") -> None:
-    while (frame := decoder.read(incoming)) is not None:
-        frames.put(frame)
-    os._exit(0)  # the parent is gone or wants no more: nothing here is worth finishing
+    try:
+        while (frame := decoder.read(incoming)) is not None:
+            frames.put(frame)
+    finally:
+        os._exit(0)  # the parent is gone, perhaps within a frame, or wants no more: nothing is worth finishing
 
 
 def _start(load: Load, outgoing: BinaryIO) -> tuple["Batcher | GenerateBatcher", Ready]:

@@ -23,8 +23,8 @@ from taco_stream.types import Event
 STOP_SECONDS = 5.0
 """How long a worker may take to end by itself before it is killed."""
 
-WORKER_DIED = (anyio.EndOfStream, anyio.BrokenResourceError, FrameError)
-"""What receiving from a worker raises that has died, or speaks nonsense."""
+WORKER_DIED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, FrameError)
+"""What receiving from a worker raises that has died, was ended, or speaks nonsense."""
 
 
 class WorkerProcess:

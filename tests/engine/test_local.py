@@ -164,11 +164,50 @@ async def test_an_iteration_left_early_ends_with_the_engine(model_folder: ModelF
         await anext(stream)
 
 
+async def test_an_iteration_that_has_ended_stays_ended(model_folder: ModelFolder) -> None:
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(requests(samples=1, problems=1))
+        assert len([completion async for completion in stream]) == 1
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
 async def test_leaving_the_engine_leaves_no_process(model_folder: ModelFolder) -> None:
     async with engine(model_folder("llama")) as started:
         (pid,) = started.worker_pids()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert not is_running(pid)
+
+
+async def test_an_error_of_the_requests_own_leaves_no_process(model_folder: ModelFolder) -> None:
+    async def broken() -> AsyncIterator[Request]:
+        yield requests(problems=1)[0]
+        raise ValueError("no more")
+
+    pids: list[int] = []
+
+    async def generate_from_broken() -> None:
+        async with engine(model_folder("llama")) as started:
+            pids.extend(started.worker_pids())
+            async for _ in started.generate(broken()):
+                pass
+
+    with pytest.raises(BaseExceptionGroup):
+        await generate_from_broken()
+    assert not is_running(*pids)
+
+
+async def test_cancelling_the_caller_leaves_no_process(model_folder: ModelFolder) -> None:
+    with anyio.move_on_after(10) as scope:
+        async with engine(model_folder("llama")) as started:
+            (pid,) = started.worker_pids()
+            async for _ in started.generate(requests(samples=30, tokens=200)):
+                scope.cancel()
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number."""
+    return Path(f"/proc/{pid}").exists()
 
 
 @pytest.mark.parametrize(
