@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from taco_stream.control_group import ControlGroup, read_control_group
 from taco_stream.doctor.examination import can_start, print_findings
 from taco_stream.doctor.findings import (
     Finding,
@@ -28,14 +29,12 @@ from taco_stream.doctor.findings import (
     verdict_finding,
 )
 from taco_stream.doctor.readings import (
-    ControlGroup,
     Device,
     Package,
     Place,
     Sandbox,
     Torch,
     failure_of_writing,
-    read_control_group,
     read_place,
     read_torch,
     read_verdict,

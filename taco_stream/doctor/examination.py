@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from taco_stream.control_group import read_control_group, read_memory, text_of
 from taco_stream.cores import available_cores
 from taco_stream.doctor import findings, readings
 from taco_stream.doctor.findings import Finding, Level
@@ -48,14 +49,14 @@ def findings_here(directory: Path) -> list[Finding]:
 
     cores = available_cores()
     limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in LIMITS}
-    group = readings.read_control_group(readings.text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
+    group = read_control_group(text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
     sandbox = readings.read_sandbox()
     return [
         *findings.sandbox_findings(sandbox),
         findings.verdict_finding(readings.read_verdict()),
         *findings.limit_findings(limits, cores),
         findings.core_finding(cores, group.cores),
-        *findings.memory_findings(*readings.read_memory(), group.memory_bytes, cores),
+        *findings.memory_findings(*read_memory(), group.memory_bytes, cores),
         findings.group_finding(group, sandbox),
         *findings.accelerator_findings(readings.read_torch(), hardware()["accelerators"]),
         findings.disk_finding(readings.read_place("runs", directory), is_needed=True),

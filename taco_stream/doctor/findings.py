@@ -13,7 +13,8 @@ from resource import RLIM_INFINITY
 import msgspec
 
 from taco_stream import __version__
-from taco_stream.doctor.readings import SWITCHES, ControlGroup, Device, Package, Place, Sandbox, Torch
+from taco_stream.control_group import ControlGroup
+from taco_stream.doctor.readings import SWITCHES, Device, Package, Place, Sandbox, Torch
 from taco_stream.evaluator.pool import EvaluatorSettings
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER

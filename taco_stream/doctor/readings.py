@@ -14,12 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 import msgspec
 
+from taco_stream.control_group import text_of
 from taco_stream.errors import EvaluatorError, RunInUseError, StoreError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox import landlock
@@ -30,9 +31,6 @@ from taco_stream.store.lock import exclusive
 from taco_stream.types import Problem, Status, Verdict
 
 TORCH_SECONDS = 60.0
-NO_LIMIT = 1 << 60
-"""The first version of control groups writes no limit as a number beyond this."""
-
 REQUIREMENT = re.compile(r"([\w.-]+)>=([\d.]+)(?:; extra == '(\w+)')?")
 """The only form in which our own metadata states a requirement."""
 
@@ -64,15 +62,6 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     security_modules: str = ""
     landlock_version: int = 0
     is_filtered: bool = False
-
-
-class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """What the control group of this process, and those above it, leave to it; None is no limit."""
-
-    version: int
-    path: str
-    memory_bytes: int | None
-    cores: float | None
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -144,41 +133,6 @@ def read_verdict() -> Verdict:
         return anyio.run(judge)
     except EvaluatorError as error:
         return Verdict(status=Status.INFRASTRUCTURE_ERROR, detail=str(error))
-
-
-def read_memory() -> tuple[int, int]:
-    """The machine's memory in bytes: all of it, and what is free."""
-    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text_of(Path("/proc/meminfo")), re.MULTILINE))
-    return int(kilobytes["MemTotal"]) << 10, int(kilobytes["MemAvailable"]) << 10
-
-
-def read_control_group(membership: str, root: Path) -> ControlGroup:
-    """The limits in force, from the text of `/proc/self/cgroup` and the trees of control groups mounted below `root`.
-
-    A limit of any group above binds as well. In a container the tree may begin at our own group, whose path is longer.
-    """
-    lines = [line.split(":", 2) for line in membership.splitlines()]
-    paths = {name: path for _, names, path in lines for name in names.split(",")}
-
-    def upwards(tree: Path, controller: str, name: str) -> Iterator[list[str]]:
-        folder = tree / paths.get(controller, "/").lstrip("/")
-        for each in (folder, *folder.parents):
-            if each.is_relative_to(tree) and (text := text_of(each / name)):
-                yield text.split()
-
-    if is_second := (root / "cgroup.controllers").exists():
-        memory, cores = upwards(root, "", "memory.max"), upwards(root, "", "cpu.max")
-    else:
-        memory = upwards(root / "memory", "memory", "memory.limit_in_bytes")
-        quotas, periods = (upwards(root / "cpu", "cpu", f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-        cores = ([*quota, *period] for quota, period in zip(quotas, periods, strict=False))
-    path = paths.get("" if is_second else "memory", "/")
-    return ControlGroup(
-        version=2 if is_second else 1,
-        path=path,
-        memory_bytes=min((int(most) for (most,) in memory if most.isdigit() and int(most) < NO_LIMIT), default=None),
-        cores=min((int(quota) / int(period) for quota, period in cores if quota.isdigit()), default=None),
-    )
 
 
 def read_torch() -> Torch:
@@ -258,14 +212,6 @@ def installed_version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def text_of(path: Path) -> str:
-    """The content of one of the kernel's files, empty where there is none to read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
         return ""
 
 

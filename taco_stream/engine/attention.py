@@ -9,8 +9,10 @@ Query heads that share a key-value head are packed as rows of one small matrix, 
 Decoding rows whose slots are neighbours are computed together, over the occupied length of the longest only.
 """
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -84,6 +86,12 @@ class FlashRows(NamedTuple):
     key_starts: Tensor
     lengths: Tensor
 
+    @classmethod
+    def of(cls, lengths: Tensor, stride: int) -> "FlashRows":
+        """Rows of `lengths` [rows] keys, in neighbouring slots `stride` positions apart."""
+        starts = torch.arange(len(lengths) + 1, dtype=torch.int32, device=lengths.device)
+        return cls(starts, starts * stride, lengths.int())
+
 
 @dataclass(eq=False)
 class ChunkSpan:
@@ -136,7 +144,7 @@ class SlotAttention:
         self.shapes: list[LayerShape] = []
         self.reads_lengths = True
         self._layers: dict[int, int] = {}
-        AttentionInterface.register(self.name, self)
+        AttentionInterface.register(self.name, _weakly(self))
 
     def __call__(
         self,
@@ -176,6 +184,18 @@ class SlotAttention:
         return layer
 
 
+def _weakly(attention: SlotAttention) -> Callable[..., tuple[Tensor, None]]:
+    """Calls `attention` without holding it: what is registered lives as long as the process, and slots must not."""
+    reference = weakref.ref(attention)
+
+    def attend(*given: Any, **settings: Any) -> tuple[Tensor, None]:
+        alive = reference()
+        assert alive is not None
+        return alive(*given, **settings)
+
+    return attend
+
+
 def _refuse_what_is_not_served(module: nn.Module, mask: Tensor | None, others: dict[str, Any]) -> None:
     """Raises `UnservedModelError` for masks and biases of a model's own, which slots would silently leave out."""
     if mask is not None:
@@ -203,7 +223,14 @@ def has_flash(queries: Tensor, values: Tensor) -> bool:
     """Whether torch's own flash attention takes these heads."""
     size = queries.shape[-1]
     is_half = queries.dtype in (torch.float16, torch.bfloat16)
-    return queries.is_cuda and is_half and size == values.shape[-1] and size <= 256 and size % 8 == 0
+    is_taken = is_half and size == values.shape[-1] and size <= 256 and size % 8 == 0
+    return queries.is_cuda and is_taken and _device_has_flash(queries.device)
+
+
+@cache
+def _device_has_flash(device: torch.device) -> bool:
+    """Whether torch was built with it, and the device is of compute capability 8 (Ampere) or later."""
+    return torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _flash(queries: Tensor, keys: Tensor, values: Tensor, rows: FlashRows, scoring: Scoring) -> Tensor:

@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from taco_stream.engine.admission import Admission, AdmittedPrompt, Note
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.checkpoint import Checkpoint
+from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.protocol import Finished
 from taco_stream.engine.runner import Launched, Runner
 from taco_stream.engine.scheduler import PrefillPace, Sample, Scheduler, Step
@@ -72,8 +71,9 @@ class Batcher:
         self._draining = False
         self._exact_steps = 0
         self._gauges = _Gauges()
-        runner.allocate(slots(length), length)
-        self._scheduler = Scheduler(slots(length))
+        count = slots(length)  # asked for once: what is allocated is no longer free
+        runner.allocate(count, length)
+        self._scheduler = Scheduler(count)
 
     @property
     def is_idle(self) -> bool:
@@ -152,13 +152,16 @@ class Batcher:
         for sample in (*(chunk.sample for chunk in step.chunks), *(row.sample for row in step.beginning)):
             progress = self._progress[sample]
             progress.begun_at = progress.begun_at or now
+        is_exact = not self.runner.reads_late or self._exact_steps > 0
+        self._exact_steps = max(0, self._exact_steps - 1)
+        is_computed = False
         try:
-            is_exact = not self.runner.reads_late or self._exact_steps > 0
-            self._exact_steps = max(0, self._exact_steps - 1)
             self._in_flight.append(self.runner.launch(step, exact=is_exact))
+            is_computed = True
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+        if not is_computed:  # only here is the error gone, whose frames hold the slots that are to be made anew
             self._make_do(step)
 
     def _take_tokens(self, launched: Launched) -> None:
@@ -222,7 +225,8 @@ class Batcher:
         # By half at least: every growth computes all that decodes again.
         wanted = max(positions, self.runner.length * 3 // 2)
         length = min(self._context_length, -(-wanted // LENGTH_STEP) * LENGTH_STEP)
-        self._reallocate(self._slots_for(length), length)
+        self._empty()
+        self._allocate(self._slots_for(length), length)
 
     def _make_do(self, step: Step) -> None:
         """After a step that did not fit into memory: smaller chunks, else fewer slots, else not this sample."""
@@ -230,31 +234,37 @@ class Batcher:
             self._reallocate(self._scheduler.slots, self.runner.length)
             self._tell("prefill_halved", f"out of memory: prompts are computed {self._pace.largest} tokens at a time")
         elif self._scheduler.slots > 1:
-            self._reallocate(self._scheduler.slots // 2, self.runner.length)
-            self._note_slots()
+            slots = self._scheduler.slots // 2
+            self._tell("slots_halved", f"out of memory: {slots} samples decode at once from now on")
+            self._reallocate(slots, self.runner.length)
         else:
             for sample in {row.sample for row in step.rows} | {chunk.sample for chunk in step.chunks}:
                 self._finish(sample, FinishReason.ERROR, "the sample does not fit into the device's memory")
 
     def _reallocate(self, slots: int, length: int) -> None:
-        """Empties and re-makes the slots, at fewer where even they do not fit."""
+        self._empty()
+        self._allocate(slots, length)
+
+    def _empty(self) -> None:
+        """Sends every sample back to the queue and gives the slots' memory back."""
         while self._in_flight:
             self._take_tokens(self._in_flight.popleft())
-        self._scheduler.preempt_all(slots)
+        self._scheduler.preempt_all(self._scheduler.slots)
+        self.runner.release()
+
+    def _allocate(self, slots: int, length: int) -> None:
+        """Makes new slots, fewer where even they do not fit."""
         while True:
+            self._scheduler.preempt_all(slots)
             try:
                 self.runner.allocate(slots, length)
             except (RuntimeError, MemoryError) as error:
                 if slots == 1 or not is_out_of_memory(error):
                     raise
-                slots //= 2
-                self._scheduler.preempt_all(slots)
-                self._note_slots()
             else:
                 return
-
-    def _note_slots(self) -> None:
-        self._tell("slots_halved", f"out of memory: {self._scheduler.slots} samples decode at once from now on")
+            slots //= 2
+            self._tell("slots_halved", f"out of memory: {slots} samples decode at once from now on")
 
     def _tell(self, kind: str, message: str) -> None:
         self._note(Event(kind=kind, at=time.time(), message=message))
@@ -293,8 +303,3 @@ class _Gauges:
             row_seconds=self._row_seconds,
             row_seconds_available=self._available,
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory is used up; only CUDA has a class for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

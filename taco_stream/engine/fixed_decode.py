@@ -10,6 +10,7 @@ is kept or computed in it is not touched. The window sampler runs inside the ste
 cannot be known from the window, the caller repeats the row with `exact`, which waits for the device and sorts.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,9 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from taco_stream.engine.admission import Note
 from taco_stream.engine.attention import FlashRows, Group, Layout, SlotAttention
+from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_tokens, uniforms
 from taco_stream.engine.scheduler import Row
+from taco_stream.types import Event
 
 Forward = Callable[[Tensor, Tensor, Layout], Tensor]
 """Takes the tokens fed and their positions, both [rows], and a layout; gives logits [rows, vocabulary]."""
@@ -78,6 +82,7 @@ class FixedDecode:
         buckets: Sequence[int],
         lengths: Sequence[int] | None,
         rows_alone: bool = False,
+        note: Note,
     ) -> None:
         assert attention.cache is not None
         self._forward = forward
@@ -86,10 +91,13 @@ class FixedDecode:
         self._buckets = tuple(buckets)
         self._lengths = tuple(lengths) if lengths else (self._cache.stride,)
         self._rows_alone = rows_alone
+        self._note = note
         self._device = state.tokens.device
         self._uses_graphs = self._device.type == "cuda"
         self._shapes: dict[tuple[int, int], _Shape] = {}
+        # One stream for all shapes: memory of the pool is used again only on the stream that it was taken on.
         self._pool = torch.cuda.graph_pool_handle() if self._uses_graphs else None
+        self._stream = torch.cuda.Stream(self._device) if self._uses_graphs else None  # type: ignore[no-untyped-call]
 
     def run(self, rows: Sequence[Row], *, exact: bool) -> Drawn:
         """Decodes one token for each row. With `exact` every token is final, and the device is waited for."""
@@ -135,7 +143,8 @@ class FixedDecode:
         size = len(positions)
         places = torch.arange(size, device=self._device) * self._cache.stride + positions
         fed = self._state.tokens[:size]
-        shape.logits = self._forward(fed, positions, Layout(places, self._groups(shape.longest, lengths), []))
+        known = torch.where(decodes == 1, positions, 0)  # the scratch position may be one more than a model knows
+        shape.logits = self._forward(fed, known, Layout(places, self._groups(shape.longest, lengths), []))
         sampling = RowSampling(*(setting[:size] for setting in self._state.sampling))
         drawn = sample_in_window(shape.logits, sampling, uniforms(self._state.keys[:size], indices))
         shape.drawn = Drawn(*drawn)
@@ -150,8 +159,7 @@ class FixedDecode:
         everyone = slice(0, size)
         group = Group(everyone, everyone, longest=longest, shortest=0, lengths=lengths)
         if self._device.type == "cuda":
-            starts = torch.arange(size + 1, dtype=torch.int32, device=self._device)
-            group.flash = FlashRows(starts, starts * self._cache.stride, lengths.int())
+            group.flash = FlashRows.of(lengths, self._cache.stride)
         return [group]
 
     def _redraw_short_rows(self, shape: _Shape, slots: Tensor) -> None:
@@ -169,20 +177,35 @@ class FixedDecode:
 
     def _capture(self, shape: _Shape) -> None:
         """Captures a shape's graph. A model that waits for the device inside its forward is run without graphs."""
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            for _ in range(2):  # libraries choose kernels and allocate workspaces on first use, not while capturing
-                self._compute(shape)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
+        assert self._stream is not None
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream):
+            self._warm_up(shape)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 self._compute(shape)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:
+        except RuntimeError as error:
+            torch.cuda.set_stream(current)  # a capture that cannot be ended leaves its own stream in place
+            if is_out_of_memory(error):
+                raise
             torch.cuda.synchronize(self._device)
             self._uses_graphs = False
-            return
-        shape.graph = graph
+            message = f"decoding goes on without CUDA graphs, which is slower: {str(error).splitlines()[0]}"
+            self._note(Event(kind="graphs_off", at=time.time(), message=message))
+        else:
+            shape.graph = graph
+            current.wait_stream(self._stream)
+
+    def _warm_up(self, shape: _Shape) -> None:
+        """Computes a shape twice: libraries choose kernels and allocate workspaces on first use, not while capturing.
+
+        The second time whatever waits for the device is an error, so that no capture is begun that cannot be ended.
+        """
+        with torch.cuda.stream(self._stream):
+            self._compute(shape)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                self._compute(shape)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")

@@ -1,6 +1,5 @@
 """Puts the parts of a worker together: checkpoint, attention, runner and batcher, with slots that memory can hold."""
 
-import os
 import time
 from collections.abc import Sequence
 
@@ -8,8 +7,9 @@ import torch
 
 from taco_stream.engine.admission import Note
 from taco_stream.engine.attention import SlotAttention, UnservedModelError
-from taco_stream.engine.batcher import Batcher, is_out_of_memory
+from taco_stream.engine.batcher import Batcher
 from taco_stream.engine.checkpoint import Checkpoint, open_checkpoint
+from taco_stream.engine.device_memory import free_bytes, is_out_of_memory
 from taco_stream.engine.fallback import GenerateBatcher
 from taco_stream.engine.generation_config import recommendation
 from taco_stream.engine.kv_cache import LayerShape, bytes_per_position
@@ -79,10 +79,11 @@ def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> Batcher:
         device=checkpoint.device,
         fixed_shapes=checkpoint.device.type == "cuda",
         reproducible=load.reproducible,
+        note=note,
     )
     check_served(checkpoint, runner, attention)
     if checkpoint.device.type == "cpu":
-        pack_linears(checkpoint.model, load.batch_size or MOST_SLOTS["cpu"], _free_memory())
+        pack_linears(checkpoint.model, load.batch_size or MOST_SLOTS["cpu"], free_bytes(checkpoint.device))
     context_length = _context_length(load, checkpoint)
     length = min(context_length, load.context_length or load.usual_length)
 
@@ -156,14 +157,10 @@ def _name(dtype: torch.dtype) -> str:
 def slots_in_memory(checkpoint: Checkpoint, shapes: Sequence[LayerShape], length: int) -> int:
     """How many slots fit: nine tenths of the free memory, less what a prompt chunk and the logits need."""
     kind = checkpoint.device.type
-    free = torch.cuda.mem_get_info(checkpoint.device)[0] if kind == "cuda" else _free_memory()
+    free = free_bytes(checkpoint.device)
     text = checkpoint.model.config.get_text_config(decoder=True)
     workspace = LARGEST_CHUNK[kind] * 24 * text.hidden_size * checkpoint.model.dtype.itemsize
     logits = MOST_SLOTS[kind] * text.vocab_size * 12  # as computed, in float32, and the sampler's copy
     share = 0.9 if kind == "cuda" else 0.5  # a CPU's memory also feeds the evaluator
     per_slot = length * bytes_per_position(shapes, checkpoint.model.dtype)
     return int(max(1, min(MOST_SLOTS[kind], (share * free - workspace - logits) // per_slot)))
-
-
-def _free_memory() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

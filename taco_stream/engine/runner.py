@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from taco_stream.engine.attention import ChunkSpan, Group, Layout, SlotAttention
+from taco_stream.engine.admission import Note
+from taco_stream.engine.attention import ChunkSpan, FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.fixed_decode import Drawn, FixedDecode, SlotState
 from taco_stream.engine.kv_cache import SlotCache
 from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniforms
@@ -50,12 +51,15 @@ class Runner:
         device: torch.device,
         fixed_shapes: bool = False,
         reproducible: bool = False,
+        note: Note = lambda _: None,
     ) -> None:
+        """`note` is told of what slows the runner down."""
         self._model = model
         self._attention = attention
         self._device = device
         self._fixed_shapes = fixed_shapes or reproducible
         self._reproducible = reproducible
+        self._note = note
         self._state = SlotState.allocate(0, device)
         self._fixed: FixedDecode | None = None
         self._prompt_logits: dict[int, Tensor] = {}
@@ -86,7 +90,9 @@ class Runner:
         parts = []
         for first, last in [(0, cut), (cut, end), *((position, position + 1) for position in range(end, len(tokens)))]:
             span, slots = slice(0, last - first), slice(1, 2)
-            group = Group(span, slots, longest=last, shortest=last, lengths=positions[first:last] + 1)
+            lengths = positions[first:last] + 1
+            group = Group(span, slots, longest=last, shortest=last, lengths=lengths)
+            group.flash = FlashRows.of(lengths, stride) if self._device.type == "cuda" else None
             layout = Layout(stride + positions[first:last], [group], [])
             if last <= end:
                 layout = Layout(layout.places, [], [ChunkSpan(span, 1, first, last)])
@@ -97,8 +103,7 @@ class Runner:
     @torch.inference_mode()
     def allocate(self, slots: int, length: int) -> None:
         """Drops all slots and makes new, empty ones. May raise torch's out-of-memory error."""
-        self._attention.cache = self._fixed = None
-        self._prompt_logits.clear()
+        self.release()
         self._state = SlotState.allocate(slots, self._device)
         self._attention.cache = SlotCache(self._attention.shapes, slots, length, self._model.dtype, self._device)
         if self._fixed_shapes:
@@ -109,7 +114,15 @@ class Runner:
                 buckets=[slots] if self._reproducible else buckets_up_to(slots),
                 lengths=None if self._reproducible or self._attention.reads_lengths else buckets_up_to(length, 512),
                 rows_alone=self._reproducible and self._device.type == "cpu",
+                note=self._note,
             )
+
+    def release(self) -> None:
+        """Drops all slots, and gives their memory back to the device."""
+        self._attention.cache = self._attention.layout = self._fixed = None
+        self._prompt_logits.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @torch.inference_mode()
     def launch(self, step: Step, *, exact: bool = True) -> Launched:

@@ -40,7 +40,7 @@ class StopStringDetector:
         self._is_found = False
         self._is_undecided = False
         self._tokens: list[int] = []
-        self._limit = _limit(tokenizer)
+        self._vocabulary = _vocabulary(tokenizer)
         self.token_count = 0
 
     def feed(self, token: int) -> bool:
@@ -49,7 +49,7 @@ class StopStringDetector:
         A token that the tokenizer does not have is counted and adds no text: models pad their vocabularies.
         """
         self.token_count += 1
-        if token >= self._limit:
+        if token not in self._vocabulary:
             return self._is_found
         self._tokens.append(token)
         if self._watch is not None and (self._watch.sees(token) or self._is_undecided) and not self._is_found:
@@ -145,7 +145,7 @@ class _TokenBytes(dict[int, bytes]):
 
 
 _KNOWN: "WeakKeyDictionary[Any, _TokenBytes | None]" = WeakKeyDictionary()
-_LIMITS: "WeakKeyDictionary[Any, int]" = WeakKeyDictionary()
+_VOCABULARIES: "WeakKeyDictionary[Any, frozenset[int]]" = WeakKeyDictionary()
 
 
 def special_tokens(tokenizer: Any) -> frozenset[int]:
@@ -154,11 +154,11 @@ def special_tokens(tokenizer: Any) -> frozenset[int]:
     return frozenset(added | set(tokenizer.all_special_ids))
 
 
-def _limit(tokenizer: Any) -> int:
-    """One more than the tokenizer's last token; worked out once, for the dictionary of a vocabulary takes a while."""
-    if tokenizer not in _LIMITS:
-        _LIMITS[tokenizer] = 1 + max(tokenizer.get_vocab().values())
-    return _LIMITS[tokenizer]
+def _vocabulary(tokenizer: Any) -> frozenset[int]:
+    """The tokens that the tokenizer has; worked out once, for the dictionary of a vocabulary takes a while."""
+    if tokenizer not in _VOCABULARIES:
+        _VOCABULARIES[tokenizer] = frozenset(tokenizer.get_vocab().values())
+    return _VOCABULARIES[tokenizer]
 
 
 @lru_cache(maxsize=64)
@@ -194,9 +194,9 @@ def _token_bytes(tokenizer: Any) -> _TokenBytes | None:
 
 
 def _probes(tokenizer: Any) -> Iterable[int]:
-    size = len(tokenizer)
-    first = range(min(size, PROBED_TOKENS))  # where bytes and special tokens use to stand
-    return {*first, *range(0, size, max(1, size // PROBED_TOKENS)), *special_tokens(tokenizer)}
+    tokens = sorted(_vocabulary(tokenizer))
+    first = tokens[:PROBED_TOKENS]  # where bytes and special tokens use to stand
+    return {*first, *tokens[:: max(1, len(tokens) // PROBED_TOKENS)], *special_tokens(tokenizer)}
 
 
 def _agrees(tokenizer: Any, claimed: _TokenBytes, token: int) -> bool:

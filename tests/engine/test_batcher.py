@@ -2,6 +2,7 @@
 
 import random
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,43 @@ def test_out_of_memory_while_decoding_halves_the_slots_and_loses_nothing(model_f
     assert texts(bench.generate(requests(SAMPLED))) == expected
     assert bench.notes == ["slots_halved"]
     assert bench.batcher.statistics().rows_total == 4
+
+
+def test_slots_that_did_not_fit_are_gone_before_others_are_made(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the new ones would not fit either: the error's traceback holds whatever the failed step had in its hands."""
+    bench = Bench(model_folder("llama"), batch_size=8)
+    runner = bench.batcher.runner
+    launch, allocate = runner.launch, runner.allocate
+    old = weakref.ref(runner._attention.cache)
+    is_alive = []
+
+    def fail_once(step: Step, *, exact: bool) -> Any:
+        held = runner._attention.cache
+        if not is_alive:
+            raise torch.OutOfMemoryError(f"CUDA out of memory (simulated) beside {id(held)}")
+        return launch(step, exact=exact)
+
+    def observed(slots: int, length: int) -> None:
+        is_alive.append(old() is not None)
+        allocate(slots, length)
+
+    monkeypatch.setattr(runner, "launch", fail_once)
+    monkeypatch.setattr(runner, "allocate", observed)
+    bench.generate(requests(SAMPLED, samples=1, count=2))
+    assert is_alive == [False]
+
+
+def test_a_device_is_asked_for_its_memory_before_the_slots_are_made(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([7, 3])
+    monkeypatch.setattr("taco_stream.engine.loading.slots_in_memory", lambda *_: next(free))
+    bench = Bench(model_folder("llama"), batch_size=None)
+    cache = bench.batcher.runner._attention.cache
+    assert cache is not None
+    assert bench.ready.slots == cache.slots == 7
 
 
 def test_out_of_memory_while_prefilling_halves_the_chunk_first(model_folder: ModelFolder) -> None:

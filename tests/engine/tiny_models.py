@@ -32,6 +32,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "phi3": {},
     "starcoder2": {"sliding_window": 32},
     "gpt_neox": {},
+    "gpt2": {},
     "olmo2": {},
     "deepseek_v2": {
         "q_lora_rank": None,

@@ -1,0 +1,16 @@
+"""How much memory a device has left, and whether an error means that there was too little."""
+
+import torch
+
+from taco_stream.control_group import available_bytes
+
+
+def free_bytes(device: torch.device) -> int:
+    """What can still be allocated on a device, in bytes."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory is used up; not all of them have a class of their own."""
+    texts = ("can't allocate memory", "CUDA error: out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in texts)
