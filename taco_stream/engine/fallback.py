@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from taco_stream.engine.admission import Admission, AdmittedPrompt, Note
+from taco_stream.engine.admission import Admission, Note
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.checkpoint import Checkpoint
+from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.protocol import Finished
 from taco_stream.engine.sampling import RowSampling, sample_key, sample_tokens, uniforms
 from taco_stream.engine.stopping import StopStringDetector
-from taco_stream.types import Completion, FinishReason, Request
+from taco_stream.types import Completion, Event, FinishReason, Request
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +43,7 @@ class GenerateBatcher:
         self._checkpoint = checkpoint
         self._admission = Admission(checkpoint, checkpoint.context_length, note)
         self._rows = rows
+        self._note = note
         self._identity = identity
         self._queue: deque[_Waiting] = deque()
         self._finished: list[Finished] = []
@@ -58,7 +60,10 @@ class GenerateBatcher:
         admitted = self._admission.admit(request)
         for index in request.sample_indices:
             if admitted.refusal is not None:
-                self._finish_unstarted(ticket, request, index, FinishReason.ERROR, admitted)
+                tokens = len(admitted.tokens)
+                self._finish_unstarted(
+                    ticket, request, index, FinishReason.ERROR, error=admitted.refusal, prompt_tokens=tokens
+                )
             elif self._draining:
                 self._finish_unstarted(ticket, request, index, FinishReason.CANCELLED)
             else:
@@ -78,15 +83,40 @@ class GenerateBatcher:
         if self._queue:
             length = len(self._queue[0].prompt)
             batch = [sample for sample in self._queue if len(sample.prompt) == length][: self._rows]
-            for sample in batch:
-                self._queue.remove(sample)
-            self._generate(batch)
+            if self._fits(batch):
+                for sample in batch:
+                    self._queue.remove(sample)
+            else:
+                self._make_do(batch)
         finished, self._finished = self._finished, []
         return finished
 
     def statistics(self) -> EngineStatistics:
         """The sums so far; between batches no row is busy."""
         return self._statistics
+
+    def _fits(self, batch: list[_Waiting]) -> bool:
+        """Generates a batch; False where memory does not suffice."""
+        try:
+            self._generate(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _make_do(self, batch: list[_Waiting]) -> None:
+        """After a batch that did not fit into memory: smaller batches, else not this sample."""
+        if len(batch) == 1:
+            self._queue.remove(batch[0])
+            reason = "the sample does not fit into the device's memory"
+            self._finish_unstarted(
+                batch[0].ticket, batch[0].request, batch[0].sample_index, FinishReason.ERROR, error=reason
+            )
+            return
+        self._rows = len(batch) // 2
+        message = f"out of memory: {self._rows} samples are generated at once from now on"
+        self._note(Event(kind="slots_halved", at=time.time(), message=message))
 
     def _generate(self, batch: list[_Waiting]) -> None:
         started_at = time.monotonic()
@@ -145,17 +175,19 @@ class GenerateBatcher:
         request: Request,
         index: int,
         reason: FinishReason,
-        refused: AdmittedPrompt | None = None,
+        *,
+        error: str | None = None,
+        prompt_tokens: int = 0,
     ) -> None:
         completion = Completion(
             problem_id=request.problem_id,
             sample_index=index,
             text="",
             finish_reason=reason,
-            prompt_tokens=len(refused.tokens) if refused else 0,
+            prompt_tokens=prompt_tokens,
             seed=request.seed,
             engine=self._identity,
-            error=refused.refusal if refused else None,
+            error=error,
         )
         self._finished.append(Finished(ticket, completion))
 

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from test_batcher import GREEDY, SAMPLED, Bench, reference, requests, texts
 from tiny_models import UNSERVED
+from torch import Tensor
 
 from taco_stream.engine.fallback import GenerateBatcher
 from taco_stream.engine.loading import start
@@ -53,6 +55,39 @@ def test_a_stop_string_ends_a_sample_and_is_cut_off(model_folder: ModelFolder) -
     completion = bench.generate(requests(stopping, samples=1, count=1))[key]
     assert completion.text == text[: text.index(text[3:5])]
     assert completion.finish_reason is FinishReason.STOP_STRING
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_folder("mamba")
+    expected = texts(FallbackBench(folder).generate(requests(SAMPLED, samples=5, count=2)))
+    bench = FallbackBench(folder, batch_size=5)
+    model = bench.checkpoint.model  # type: ignore[attr-defined]
+    generate = model.generate
+
+    def short(prompts: Tensor, **settings: object) -> object:
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+        return generate(prompts, **settings)
+
+    monkeypatch.setattr(model, "generate", short)
+    assert texts(bench.generate(requests(SAMPLED, samples=5, count=2))) == expected
+    assert bench.notes == ["generate_fallback", "slots_halved"]
+
+
+def test_a_sample_too_large_alone_is_an_error_completion_of_generate(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = FallbackBench(model_folder("mamba"), batch_size=2)
+
+    def never(prompts: Tensor, **_: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+
+    monkeypatch.setattr(bench.checkpoint.model, "generate", never)  # type: ignore[attr-defined]
+    completions = bench.generate(requests(SAMPLED, samples=2, count=1)).values()
+    assert {completion.finish_reason for completion in completions} == {FinishReason.ERROR}
+    assert all("does not fit" in str(completion.error) for completion in completions)
 
 
 def test_draining_cancels_what_has_not_started(model_folder: ModelFolder) -> None:
