@@ -6,7 +6,8 @@ it stops that, whatever happened. In between, `run` is a stage: requests in, com
 The contract, held by one test suite that runs against every engine (`tests/engine/test_contract.py`):
 
 * exactly one completion for every sample asked for, in any order; a sample that cannot be generated yields one whose
-  finish reason is `error`, a sample given up by `drain` or cancellation of the request one that is `cancelled`;
+  finish reason is `error`, a sample given up by `drain` one that is `cancelled`; its `engine` names the engine, the
+  model and whatever else changes the samples;
 * a full `completions` stream stops admission and is waited for: nothing is dropped;
 * `run` returns when `requests` is closed and every sample has been sent, and closes what it sends into;
 * where the engine itself fails, everything already generated is sent first, then `EngineError` is raised.
@@ -44,11 +45,6 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 class Engine(Protocol):
     """Turns requests into completions."""
-
-    @property
-    def identity(self) -> str:
-        """Names the engine, the model and whatever else changes its samples; stands in every completion."""
-        ...
 
     async def __aenter__(self) -> Self:
         """Starts the engine. Raises `ModelError` or `UsageError` where it cannot."""

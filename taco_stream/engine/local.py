@@ -139,14 +139,6 @@ class LocalEngine:
         self._background: TaskGroup | None = None
         self._stream: CompletionStream | None = None
 
-    @property
-    def identity(self) -> str:
-        """`local:` and the model, and the data type and quantisation once they are known."""
-        ready = self._workers[0].ready if self._workers else None
-        parts = [f"local:{self._load.model}", ready.dtype if ready else self._load.dtype]
-        parts += [self._load.quantize] if self._load.quantize else []
-        return " ".join(parts)
-
     async def __aenter__(self) -> Self:
         """Starts the workers and waits until the model is loaded. Raises `ModelError` or `UsageError`."""
         if not self._devices:

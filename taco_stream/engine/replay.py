@@ -28,11 +28,6 @@ class ReplayEngine:
         self._draining = False
         self._finished = 0
 
-    @property
-    def identity(self) -> str:
-        """`replay:` and where the completions come from."""
-        return self._identity
-
     async def __aenter__(self) -> Self:
         """Nothing needs to be started."""
         return self
