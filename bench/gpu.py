@@ -14,6 +14,7 @@ Every figure is written to FOLDER/gpu.json as soon as it is known, and no new on
 """
 
 import argparse
+import gc
 import json
 import random
 import statistics
@@ -60,8 +61,9 @@ def main() -> None:
                 break
             try:
                 measure(part, name, options, report)
-            except (RuntimeError, torch.OutOfMemoryError) as error:
+            except RuntimeError as error:  # torch's out of memory among them
                 report.add({"part": part, "shape": name, "error": str(error).splitlines()[0]})
+            forget()
     report.print_table()
 
 
@@ -75,7 +77,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--budget-seconds", type=float, default=540)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.lengths[1] <= 2 * WARM_UP_TOKENS:
+        parser.error(f"--lengths: completions must be longer than {2 * WARM_UP_TOKENS} tokens: the first are a warm-up")
+    return options
 
 
 class Report:
@@ -100,7 +105,7 @@ class Report:
         print(row, file=sys.stderr, flush=True)
 
     def print_table(self) -> None:
-        print({name: value for name, value in self.facts.items() if name != "profile"})
+        print(self.facts)
         for row in self.rows:
             cells = (
                 f"{key}={value:,.0f}" if isinstance(value, float) and value > 10 else f"{key}={value}"
@@ -187,7 +192,7 @@ def measure_rivals(
         batcher = make_batcher(
             shape, make_model(shape, dtype=options.dtype, device=options.device), workload, rows, options
         )
-        run_all(batcher, [sample._replace(length=4) for sample in workload[:SAMPLES_PER_PROMPT]])
+        warm_up(batcher, workload)
         return run_all(batcher, workload)
 
     def rival(generate: Callable[[Any, Sequence[Sample], int], Cost]) -> float:
@@ -209,6 +214,7 @@ def measure_rivals(
             report.add(row | {"way": way, "error": f"{type(error).__name__}: {error}"[:200]})
             continue
         report.add(row | {"way": way, "tokens_per_second": tokens_of(workload) / seconds})
+        forget()
 
 
 def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None:
@@ -217,13 +223,25 @@ def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None
     model = make_model(SHAPES[name], dtype=options.dtype, device=options.device)
     rows = max(options.rows)
     batcher = make_batcher(SHAPES[name], model, workload, rows, options)
-    run_all(batcher, [sample._replace(length=4) for sample in workload[:2]])
+    warm_up(batcher, workload)
     seconds = run_all(batcher, workload, temperature=0.6, top_p=1.0)
     tokens = tokens_of(workload)
     report.add(
         {"part": "nano", "shape": name, "rows": rows, "output_tokens": tokens, "seconds": round(seconds, 2)}
         | {"tokens_per_second": tokens / seconds}
     )
+
+
+def warm_up(batcher: Batcher, workload: Sequence[Sample]) -> None:
+    """Lets every batch size be met once, and so captured: all rows begin, and end one after another."""
+    run_all(batcher, [sample._replace(length=min(sample.length, 4 + rank)) for rank, sample in enumerate(workload)])
+
+
+def forget() -> None:
+    """Gives back what the last measurement held: models and batchers refer to themselves."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def nano_workload(longest: int) -> list[Sample]:

@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("types", "errors"),
+            ("types", "errors", "control_group", "cores"),
             ("frames", "settings", "prompting", "extraction", "memory", "sample_set"),
             ("metrics", "demo"),
             ("datasets", "engine", "evaluator", "store"),
