@@ -233,8 +233,8 @@ def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None
 
 
 def warm_up(batcher: Batcher, workload: Sequence[Sample]) -> None:
-    """Lets every batch size be met once, and so captured: all rows begin, and end one after another."""
-    run_all(batcher, [sample._replace(length=min(sample.length, 4 + rank)) for rank, sample in enumerate(workload)])
+    """Lets every batch size be met once, and so captured: all rows begin, and end one prompt after another."""
+    run_all(batcher, [sample._replace(length=min(sample.length, 4 + sample.problem)) for sample in workload])
 
 
 def forget() -> None:
