@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.pipeline import PipelineStatistics
+from taco_stream.pipeline.gauges import PipelineStatistics
 
 LIVE_SECONDS = 0.25
 PLAIN_SECONDS = 10.0

@@ -24,7 +24,9 @@ from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.errors import StoreError, TacoStreamError
 from taco_stream.evaluator.pool import Evaluator
 from taco_stream.evaluator.settings import evaluator_settings
-from taco_stream.pipeline import Entry, OpenProblems, Pipeline, Plan, gauges
+from taco_stream.pipeline.gauges import gauges
+from taco_stream.pipeline.pipeline import Pipeline
+from taco_stream.pipeline.plan import Entry, OpenProblems, Plan
 from taco_stream.progress import Snapshot, show, stderr_console
 from taco_stream.prompting import Prompting
 from taco_stream.report.html import write_html

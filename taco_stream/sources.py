@@ -22,7 +22,7 @@ from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.errors import UsageError
 from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.metrics import settled_ks
-from taco_stream.pipeline import OpenProblems
+from taco_stream.pipeline.plan import OpenProblems
 from taco_stream.prompting import Prompting, prompting_of
 from taco_stream.settings import RunSettings, Switch
 from taco_stream.store.imports import FieldNames, match_ids, read_completions

@@ -69,9 +69,10 @@ def test_imports_run_downhill(path: Path) -> None:
 @pytest.mark.parametrize("name", ["pipeline", "progress", "cli", "session", "sources"])
 def test_callers_see_engines_only_through_the_protocol_or_their_constructors(name: str) -> None:
     """The pipeline and the view know `engine.base`; only `sources` names concrete engines, to build them."""
-    path = PACKAGE / f"{name}.py"
     concrete = {
         module.split(".")[2]
+        for path in MODULES
+        if room_of(path) == name
         for module in imported_modules(path)
         if module.startswith("taco_stream.engine.") and module.split(".")[2] != "base"
     }

@@ -12,7 +12,8 @@ from anyio.abc import TaskStatus
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, StoreError, TacoStreamError
 from taco_stream.evaluator.pool import EvaluatorStatistics
-from taco_stream.pipeline import Entry, OpenProblems, Pipeline, Plan
+from taco_stream.pipeline.pipeline import Pipeline
+from taco_stream.pipeline.plan import Entry, OpenProblems, Plan
 from taco_stream.types import (
     ComparisonMode,
     Completion,

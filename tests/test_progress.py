@@ -8,7 +8,7 @@ from rich.console import Console
 
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.evaluator.pool import EvaluatorStatistics
-from taco_stream.pipeline import PipelineStatistics
+from taco_stream.pipeline.gauges import PipelineStatistics
 from taco_stream.progress import Snapshot, occupancy, panel, plain_line, show, time_left_seconds
 
 

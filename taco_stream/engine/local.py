@@ -16,9 +16,7 @@ Not covered: a worker that hangs without dying. Nothing in it waits for anything
 
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,62 +30,14 @@ from taco_stream.cores import available_cores
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.completion_stream import CompletionStream, send_all
 from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
+from taco_stream.engine.served_worker import SAMPLES_PER_CHUNK, Chunk, ServedWorker, add
 from taco_stream.engine.worker_process import WORKER_DIED, WorkerProcess
 from taco_stream.errors import EngineError, ModelError, UsageError
 from taco_stream.frames import FrameError
-from taco_stream.types import Completion, Event, FinishReason, Request
-
-SAMPLES_PER_CHUNK = 32
-"""Large enough that one prefill serves many samples, small enough that the last chunks spread over the devices."""
+from taco_stream.types import Completion, Event, Request
 
 RESTARTS = 3
 """How often in a row a worker may die without having finished a sample."""
-
-
-@dataclass(eq=False)
-class _Chunk:
-    """One prompt and those of its samples that the worker has not answered."""
-
-    request: Request
-    arrived_at: float
-    unanswered: set[int]
-
-    def rest(self) -> Request:
-        """What is still to be generated."""
-        indices = tuple(index for index in self.request.sample_indices if index in self.unanswered)
-        return msgspec.structs.replace(self.request, sample_indices=indices)
-
-
-@dataclass(eq=False)
-class _Worker:
-    """One worker and what it owes."""
-
-    process: WorkerProcess
-    ready: Ready | None = None
-    chunks: dict[int, _Chunk] = field(default_factory=dict)
-    finished: deque[Completion] = field(default_factory=deque)
-    restarts_in_vain: int = 0
-    is_fed: bool = False
-    gauges: EngineStatistics = field(default_factory=EngineStatistics)
-    of_predecessors: EngineStatistics = field(default_factory=EngineStatistics)
-    writing: anyio.Lock = field(default_factory=anyio.Lock)
-    changed: anyio.Event = field(default_factory=anyio.Event)
-
-    @property
-    def owed(self) -> int:
-        """Samples given to the worker whose completions the caller has not taken yet."""
-        return sum(len(chunk.unanswered) for chunk in self.chunks.values()) + len(self.finished)
-
-    @property
-    def demand(self) -> int:
-        """How many samples the worker may owe: its slots, and enough waiting that none stays empty."""
-        slots = self.gauges.rows_total or (self.ready.slots if self.ready else 1)
-        return slots + max(SAMPLES_PER_CHUNK, slots // 2)
-
-    def notify(self) -> None:
-        """Wakes whoever waits for a change of this worker's state."""
-        self.changed.set()
-        self.changed = anyio.Event()
 
 
 class LocalEngine:
@@ -130,7 +80,7 @@ class LocalEngine:
         self._threads = threads or available_cores()
         self._events = events
         self._early_events: list[Event] = []
-        self._workers: list[_Worker] = []
+        self._workers: list[ServedWorker] = []
         self._tickets = 0
         self._draining = False
         self._restarts = 0
@@ -177,7 +127,7 @@ class LocalEngine:
         if self._failure is not None:
             raise self._failure
         self._intake = anyio.CancelScope()
-        offer, offered = anyio.create_memory_object_stream[_Chunk](0)  # no buffer: demand pulls
+        offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
         async with requests, completions:
             try:
                 async with anyio.create_task_group() as tasks:
@@ -214,14 +164,14 @@ class LocalEngine:
         """The sum over the workers of what each last reported."""
         total = EngineStatistics()
         for worker in self._workers:
-            total = _add(total, _add(worker.gauges, worker.of_predecessors))
+            total = add(total, worker.statistics())
         return msgspec.structs.replace(total, restarts=self._restarts, samples_finished=self._samples_finished)
 
     def worker_pids(self) -> tuple[int, ...]:
         """The worker processes, one per device."""
         return tuple(worker.process.pid for worker in self._workers if worker.process.pid is not None)
 
-    async def _accept(self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[_Chunk]) -> None:
+    async def _accept(self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[Chunk]) -> None:
         """Cuts requests into chunks and offers each to whichever worker wants one next."""
         with self._intake:
             async with offer:
@@ -229,10 +179,10 @@ class LocalEngine:
                     arrived_at = time.monotonic()
                     for start in range(0, len(request.sample_indices), SAMPLES_PER_CHUNK):
                         indices = request.sample_indices[start : start + SAMPLES_PER_CHUNK]
-                        await offer.send(_Chunk(request, arrived_at, set(indices)))
+                        await offer.send(Chunk(request, arrived_at, set(indices)))
 
     async def _serve(
-        self, worker: _Worker, offered: ObjectReceiveStream[_Chunk], completions: ObjectSendStream[Completion]
+        self, worker: ServedWorker, offered: ObjectReceiveStream[Chunk], completions: ObjectSendStream[Completion]
     ) -> None:
         """Runs one worker until nothing is offered any more and all it owes has been taken."""
         worker.is_fed = False
@@ -243,12 +193,12 @@ class LocalEngine:
             await self._hand_over(worker, completions)
             tasks.cancel_scope.cancel()
 
-    async def _feed(self, worker: _Worker, offered: ObjectReceiveStream[_Chunk]) -> None:
+    async def _feed(self, worker: ServedWorker, offered: ObjectReceiveStream[Chunk]) -> None:
         """Takes chunks while the worker's demand is not met."""
         async for chunk in offered:
             async with worker.writing:  # this may wait for a restart, which may fail and end the run
                 if self._draining:
-                    worker.finished.extend(_cancelled(chunk))
+                    worker.finished.extend(chunk.cancelled())
                     worker.notify()
                 else:
                     self._tickets += 1
@@ -259,7 +209,7 @@ class LocalEngine:
         worker.is_fed = True
         worker.notify()
 
-    async def _hand_over(self, worker: _Worker, completions: ObjectSendStream[Completion]) -> None:
+    async def _hand_over(self, worker: ServedWorker, completions: ObjectSendStream[Completion]) -> None:
         """Passes completions on; what the caller has not taken stays in the worker's debt."""
         while not (worker.is_fed and worker.owed == 0):
             if not worker.finished:
@@ -269,13 +219,13 @@ class LocalEngine:
             worker.finished.popleft()
             worker.notify()
 
-    async def _relay_drain(self, worker: _Worker) -> None:
+    async def _relay_drain(self, worker: ServedWorker) -> None:
         while not self._draining:
             await worker.changed.wait()
         async with worker.writing:
             await worker.process.send(Drain())
 
-    async def _read(self, worker: _Worker) -> None:
+    async def _read(self, worker: ServedWorker) -> None:
         """Takes in the worker's frames, and starts a successor whenever it dies."""
         while True:
             try:
@@ -285,10 +235,11 @@ class LocalEngine:
                 if not await self._restart(worker):
                     return
 
-    async def _take_in(self, worker: _Worker, frame: FromWorker) -> None:
+    async def _take_in(self, worker: ServedWorker, frame: FromWorker) -> None:
         match frame:
             case Finished(ticket, completion):
-                self._settle(worker, ticket, completion)
+                if worker.settle(ticket, completion):
+                    self._samples_finished += 1
             case Gauges(statistics):
                 worker.gauges = statistics
                 worker.notify()
@@ -297,27 +248,12 @@ class LocalEngine:
             case _:
                 raise FrameError("the worker announced itself twice")
 
-    def _settle(self, worker: _Worker, ticket: int, completion: Completion) -> None:
-        """Books one completion; one that nobody waits for (its run was cancelled) is dropped."""
-        chunk = worker.chunks.get(ticket)
-        if chunk is None or completion.sample_index not in chunk.unanswered:
-            return
-        chunk.unanswered.remove(completion.sample_index)
-        if not chunk.unanswered:
-            del worker.chunks[ticket]
-        worker.restarts_in_vain = 0
-        self._samples_finished += 1
-        worker.finished.append(completion)
-        worker.notify()
-
-    async def _restart(self, worker: _Worker) -> bool:
+    async def _restart(self, worker: ServedWorker) -> bool:
         """Replaces a dead worker and gives its successor what is unanswered; False where the engine gives up."""
         async with worker.writing:
             await worker.process.end()
             reason = f"the generation worker on {worker.process.load.device} died: {worker.process.last_words()}"
-            worker.restarts_in_vain += 1
-            worker.of_predecessors = _add(worker.of_predecessors, _counters(worker.gauges))
-            worker.gauges = EngineStatistics()
+            worker.bury()
             if worker.restarts_in_vain > RESTARTS:
                 self._give_up(
                     worker, EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
@@ -336,7 +272,7 @@ class LocalEngine:
                 await worker.process.send(Drain())
         return True
 
-    def _give_up(self, worker: _Worker, failure: EngineError) -> None:
+    def _give_up(self, worker: ServedWorker, failure: EngineError) -> None:
         """Lets the run end: nothing more is taken in, the other workers finish what is decoding."""
         self._failure = failure
         worker.chunks.clear()
@@ -378,7 +314,7 @@ class LocalEngine:
     async def _start_worker(self, device: str) -> Ready:
         threads = max(1, self._threads // len(self._devices))
         load = msgspec.structs.replace(self._load, device=device, threads=threads)
-        worker = _Worker(WorkerProcess(load))
+        worker = ServedWorker(WorkerProcess(load))
         self._workers.append(worker)
         worker.ready, events = await worker.process.start()
         self._early_events += events
@@ -409,25 +345,3 @@ class LocalEngine:
                 stream.failure = failures.exceptions[0]
             finally:
                 await outgoing.aclose()
-
-
-def _cancelled(chunk: _Chunk) -> list[Completion]:
-    return [
-        Completion(
-            problem_id=chunk.request.problem_id,
-            sample_index=index,
-            text="",
-            finish_reason=FinishReason.CANCELLED,
-            seed=chunk.request.seed,
-        )
-        for index in sorted(chunk.unanswered)
-    ]
-
-
-def _add(one: EngineStatistics, other: EngineStatistics) -> EngineStatistics:
-    return EngineStatistics(**{name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__})
-
-
-def _counters(gauges: EngineStatistics) -> EngineStatistics:
-    """What remains of a dead worker's figures: its sums, not its state."""
-    return msgspec.structs.replace(gauges, rows_busy=0, rows_total=0, samples_waiting=0)

@@ -29,133 +29,26 @@ Not covered: a completion that was decoding when the process is killed is genera
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 import anyio
-import msgspec
 from anyio import from_thread, to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from taco_stream.engine.base import Engine, EngineStatistics
+from taco_stream.engine.base import Engine
 from taco_stream.errors import DatasetError, TacoStreamError
-from taco_stream.evaluator.pool import EvaluatorStatistics
 from taco_stream.memory import process_tree_bytes
-from taco_stream.types import (
-    ComparisonMode,
-    Completion,
-    Event,
-    ExtractionMethod,
-    FinishReason,
-    Problem,
-    Prompt,
-    Record,
-    Request,
-    SampleKey,
-    SamplingParameters,
-    Status,
-    Verdict,
-)
+from taco_stream.pipeline.gauges import Overlap, PipelineStatistics, gauges
+from taco_stream.pipeline.plan import Entry, Journal, Judge, OpenProblems, Plan
+from taco_stream.pipeline.stages import judge_completion, record
+from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, Status
 
 TERMINATION_SECONDS = 10.0
 """How long SIGTERM leaves for finishing what is in flight: under the 30 s after which most supervisors kill."""
 
 GAUGE_SECONDS = 5.0
 OVERLAP_TICK_SECONDS = 0.05
-
-Entry = Completion | Record | Event
-Extract = Callable[[Completion, Problem], tuple[str | None, ExtractionMethod]]
-
-
-class Judge(Protocol):
-    """What the pipeline needs of an evaluator."""
-
-    async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
-        """Runs one program against a problem's tests."""
-        ...
-
-    def statistics(self) -> EvaluatorStatistics:
-        """The evaluator as it is now."""
-        ...
-
-
-class Journal(Protocol):
-    """What the pipeline needs of a run directory."""
-
-    def is_generated(self, key: SampleKey) -> bool:
-        """Whether the sample's completion is on disk."""
-        ...
-
-    def unjudged(self, problem_id: str) -> Iterable[Completion]:
-        """The completions of a problem that are on disk without a verdict."""
-        ...
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Writes the entries, in order."""
-        ...
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be generated, for which problems, and how programs are found in the answers."""
-
-    problems: Callable[[], Iterable[Problem]]
-    sample_indices: Callable[[Problem], Sequence[int]]
-    prompt: Callable[[Problem], Prompt]
-    extract: Extract
-    sampling: SamplingParameters
-    seed: int = 0
-    completions_buffer: int = 4096
-
-
-class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as it is now; figures of this start only, except where `samples_expected` counts the whole run.
-
-    `samples_resumed` were complete on disk before this start. `generating_seconds`, `judging_seconds` and
-    `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50 ms;
-    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds. `evaluator`
-    is None where nothing is judged.
-    """
-
-    elapsed_seconds: float
-    samples_expected: int | None
-    samples_resumed: int
-    generated: int
-    judged: int
-    infrastructure_errors: int
-    completions_waiting: int
-    draining: bool
-    generating_seconds: float
-    judging_seconds: float
-    overlapped_seconds: float
-    peak_memory_bytes: int
-    engine: EngineStatistics
-    evaluator: EvaluatorStatistics | None
-
-
-class OpenProblems:
-    """The problems that have samples on their way; a problem leaves with the last of them."""
-
-    def __init__(self) -> None:
-        self._problems: dict[str, Problem] = {}
-        self._remaining: dict[str, int] = {}
-
-    def open(self, problem: Problem, samples: int) -> None:
-        """Keeps the problem until `samples` samples have left."""
-        self._problems[problem.problem_id] = problem
-        self._remaining[problem.problem_id] = samples
-
-    def __getitem__(self, problem_id: str) -> Problem:
-        return self._problems[problem_id]
-
-    def __len__(self) -> int:
-        return len(self._problems)
-
-    def leave(self, problem_id: str) -> None:
-        """Counts one sample of the problem as done with."""
-        self._remaining[problem_id] -= 1
-        if not self._remaining[problem_id]:
-            del self._remaining[problem_id], self._problems[problem_id]
 
 
 class Pipeline:
@@ -185,7 +78,7 @@ class Pipeline:
         self._waiting: MemoryObjectReceiveStream[Completion] | None = None
         self._draining = False
         self._resumed = self._generated = self._judged = self._infrastructure_errors = 0
-        self._generating_seconds = self._judging_seconds = self._overlapped_seconds = 0.0
+        self._overlap = Overlap()
         self._peak_memory_bytes = 0
 
     @property
@@ -209,9 +102,9 @@ class Pipeline:
             infrastructure_errors=self._infrastructure_errors,
             completions_waiting=self._waiting.statistics().current_buffer_used if self._waiting else 0,
             draining=self._draining,
-            generating_seconds=self._generating_seconds,
-            judging_seconds=self._judging_seconds,
-            overlapped_seconds=self._overlapped_seconds,
+            generating_seconds=self._overlap.generating_seconds,
+            judging_seconds=self._overlap.judging_seconds,
+            overlapped_seconds=self._overlap.overlapped_seconds,
             peak_memory_bytes=self._peak_memory_bytes,
             engine=self._engine.statistics(),
             evaluator=self._judge.statistics() if self._judge else None,
@@ -389,100 +282,21 @@ class Pipeline:
 
         An engine waits where its events are not taken: 1,500 at once took 20 s when they were only taken with gauges.
         """
-        last_gauge = last_tick = time.monotonic()
+        last_gauge = time.monotonic()
         while True:
             await anyio.sleep(OVERLAP_TICK_SECONDS)
-            now = time.monotonic()
             generating = self._engine.statistics().rows_busy > 0
             judging = self._judge is not None and self._judge.statistics().busy > 0
-            self._generating_seconds += generating * (now - last_tick)
-            self._judging_seconds += judging * (now - last_tick)
-            self._overlapped_seconds += (generating and judging) * (now - last_tick)
-            last_tick = now
+            self._overlap.observe(generating=generating, judging=judging)
             await self._forward_events(entries)
-            if now - last_gauge >= GAUGE_SECONDS:
-                last_gauge = now
+            if time.monotonic() - last_gauge >= GAUGE_SECONDS:
+                last_gauge = time.monotonic()
                 self._peak_memory_bytes = max(self._peak_memory_bytes, process_tree_bytes())
                 await entries.send(gauges(self.statistics()))
 
     async def _forward_events(self, entries: ObjectSendStream[Entry]) -> None:
         while self._events is not None and self._events.statistics().current_buffer_used:
             await entries.send(self._events.receive_nowait())
-
-
-async def judge_completion(completion: Completion, problem: Problem, *, extract: Extract, judge: Judge) -> Record:
-    """Finds the program in a completion and judges it. A completion without a program is `no_program` in every mode."""
-    started_at = time.monotonic()
-    program, extraction = extract(completion, problem)
-    if program is None:
-        missing = Verdict(status=Status.NO_PROGRAM, detail=completion.error or "")
-        verdicts: Mapping[ComparisonMode, Verdict] = dict.fromkeys(ComparisonMode, missing)
-    else:
-        verdicts = await judge.judge_all_modes(problem, program)
-    return Record(
-        problem_id=completion.problem_id,
-        sample_index=completion.sample_index,
-        program=program,
-        extraction=extraction,
-        finish_reason=completion.finish_reason,
-        verdicts=verdicts,
-        difficulty=problem.difficulty,
-        skills=problem.skills,
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
-        generate_seconds=completion.generate_seconds,
-        judge_seconds=time.monotonic() - started_at,
-        engine=completion.engine,
-    )
-
-
-async def record(inbound: MemoryObjectReceiveStream[Entry], journal: Journal) -> None:
-    """Writes every entry: one batch for all that is queued, so a slow disk costs fewer, larger writes.
-
-    When the run is cancelled, what is queued by then is still written.
-    """
-    async with inbound:
-        try:
-            async for entry in inbound:
-                await journal.append([entry, *_queued(inbound)])
-        except anyio.get_cancelled_exc_class():
-            # Bounded: the queue is finite and a local write is short; a dead disk is given up after ten seconds.
-            with anyio.move_on_after(10, shield=True):
-                if left := _queued(inbound):
-                    await journal.append(left)
-            raise
-
-
-def gauges(statistics: PipelineStatistics) -> Event:
-    """The statistics as a line of events.jsonl."""
-    engine, evaluator = statistics.engine, statistics.evaluator or EvaluatorStatistics()
-    return Event(
-        kind="gauges",
-        at=time.time(),
-        figures={
-            "elapsed_seconds": statistics.elapsed_seconds,
-            "samples_expected": statistics.samples_expected or 0,
-            "generated": statistics.generated,
-            "judged": statistics.judged,
-            "completions_waiting": statistics.completions_waiting,
-            "generating_seconds": statistics.generating_seconds,
-            "judging_seconds": statistics.judging_seconds,
-            "overlapped_seconds": statistics.overlapped_seconds,
-            "peak_memory_bytes": statistics.peak_memory_bytes,
-            "rows_busy": engine.rows_busy,
-            "rows_total": engine.rows_total,
-            "samples_waiting": engine.samples_waiting,
-            "prompt_tokens": engine.prompt_tokens,
-            "completion_tokens": engine.completion_tokens,
-            "workers_busy": evaluator.busy,
-            "workers": evaluator.workers,
-        },
-    )
-
-
-def _queued(inbound: MemoryObjectReceiveStream[Entry]) -> list[Entry]:
-    """Everything that waits in the stream now, without waiting for more."""
-    return [inbound.receive_nowait() for _ in range(inbound.statistics().current_buffer_used)]
 
 
 def _first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,77 @@
+"""What can be seen of a run while it goes on: its statistics, and the line of events.jsonl that keeps them."""
+
+import time
+
+import msgspec
+
+from taco_stream.engine.base import EngineStatistics
+from taco_stream.evaluator.pool import EvaluatorStatistics
+from taco_stream.types import Event
+
+
+class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The run as it is now; figures of this start only, except where `samples_expected` counts the whole run.
+
+    `samples_resumed` were complete on disk before this start. `generating_seconds`, `judging_seconds` and
+    `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50 ms;
+    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds. `evaluator`
+    is None where nothing is judged.
+    """
+
+    elapsed_seconds: float
+    samples_expected: int | None
+    samples_resumed: int
+    generated: int
+    judged: int
+    infrastructure_errors: int
+    completions_waiting: int
+    draining: bool
+    generating_seconds: float
+    judging_seconds: float
+    overlapped_seconds: float
+    peak_memory_bytes: int
+    engine: EngineStatistics
+    evaluator: EvaluatorStatistics | None
+
+
+class Overlap:
+    """How long generating and judging were busy, each and both at once: wall seconds, by sampling."""
+
+    def __init__(self) -> None:
+        self.generating_seconds = self.judging_seconds = self.overlapped_seconds = 0.0
+        self._last = time.monotonic()
+
+    def observe(self, *, generating: bool, judging: bool) -> None:
+        """Counts the time since the last observation as what is seen now."""
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        self.generating_seconds += generating * seconds
+        self.judging_seconds += judging * seconds
+        self.overlapped_seconds += (generating and judging) * seconds
+
+
+def gauges(statistics: PipelineStatistics) -> Event:
+    """The statistics as a line of events.jsonl."""
+    engine, evaluator = statistics.engine, statistics.evaluator or EvaluatorStatistics()
+    return Event(
+        kind="gauges",
+        at=time.time(),
+        figures={
+            "elapsed_seconds": statistics.elapsed_seconds,
+            "samples_expected": statistics.samples_expected or 0,
+            "generated": statistics.generated,
+            "judged": statistics.judged,
+            "completions_waiting": statistics.completions_waiting,
+            "generating_seconds": statistics.generating_seconds,
+            "judging_seconds": statistics.judging_seconds,
+            "overlapped_seconds": statistics.overlapped_seconds,
+            "peak_memory_bytes": statistics.peak_memory_bytes,
+            "rows_busy": engine.rows_busy,
+            "rows_total": engine.rows_total,
+            "samples_waiting": engine.samples_waiting,
+            "prompt_tokens": engine.prompt_tokens,
+            "completion_tokens": engine.completion_tokens,
+            "workers_busy": evaluator.busy,
+            "workers": evaluator.workers,
+        },
+    )
