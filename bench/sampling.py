@@ -18,7 +18,7 @@ import torch
 from engine import machine
 from random_models import LOGIT_SPREAD, SHAPES, make_model
 
-from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_tokens, uniforms
+from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     shape = SHAPES[options.model_shape]
     torch.manual_seed(0)
     logits = (torch.randn(options.rows, shape.vocabulary, device=options.device) * LOGIT_SPREAD).bfloat16()
-    numbers = uniforms(torch.arange(options.rows), torch.zeros(options.rows, dtype=torch.int64)).to(options.device)
+    numbers = uniform_numbers(torch.arange(options.rows), torch.zeros(options.rows, dtype=torch.int64)).to(options.device)
     results: dict[str, float] = {}
 
     def sample(temperature: float, top_p: float) -> Callable[[], object]:

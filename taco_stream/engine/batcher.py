@@ -115,7 +115,8 @@ class Batcher:
         step = self._scheduler.plan(self._prefill_budget(), self._prompts_per_step)
         if not step.is_empty:
             self._launch(step, started_at)
-        while len(self._in_flight) > (self.runner.reads_late and not step.is_empty):
+        left_unread = 1 if self.runner.reads_late and not step.is_empty else 0  # read while the next one computes
+        while len(self._in_flight) > left_unread:
             self._take_tokens(self._in_flight.popleft())
         seconds = time.monotonic() - started_at
         if not step.is_empty:

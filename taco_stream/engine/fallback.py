@@ -19,7 +19,7 @@ from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.protocol import Finished
-from taco_stream.engine.sampling import RowSampling, sample_key, sample_tokens, uniforms
+from taco_stream.engine.sampling import RowSampling, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.stopping import StopStringDetector
 from taco_stream.types import Completion, Event, FinishReason, Request
 
@@ -217,7 +217,7 @@ class _Watch:
     def draw(self, _: Tensor, logits: Tensor) -> Tensor:
         """Leaves one token per row possible: the one drawn."""
         indices = torch.full_like(self._keys, self._drawn)
-        tokens = sample_tokens(logits, self._sampling, uniforms(self._keys, indices))
+        tokens = sample_tokens(logits, self._sampling, uniform_numbers(self._keys, indices))
         self._drawn += 1
         for row, token in enumerate(tokens.tolist()):
             if self.reasons[row] is None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from taco_stream.engine.admission import Note
 from taco_stream.engine.attention import FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.device_memory import is_out_of_memory
-from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_tokens, uniforms
+from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
 from taco_stream.engine.scheduler import Row
 from taco_stream.types import Event
 
@@ -146,7 +146,7 @@ class FixedDecode:
         known = torch.where(decodes == 1, positions, 0)  # the scratch position may be one more than a model knows
         shape.logits = self._forward(fed, known, Layout(places, self._groups(shape.longest, lengths), []))
         sampling = RowSampling(*(setting[:size] for setting in self._state.sampling))
-        drawn = sample_in_window(shape.logits, sampling, uniforms(self._state.keys[:size], indices))
+        drawn = sample_in_window(shape.logits, sampling, uniform_numbers(self._state.keys[:size], indices))
         shape.drawn = Drawn(*drawn)
         fed.copy_(torch.where(decodes == 1, drawn[0], fed))
 
@@ -169,7 +169,7 @@ class FixedDecode:
         short = slots[shape.drawn.is_short[slots]]
         if len(short):
             sampling = RowSampling(*(setting[short] for setting in self._state.sampling))
-            numbers = uniforms(self._state.keys[short], shape.inputs[2][short])
+            numbers = uniform_numbers(self._state.keys[short], shape.inputs[2][short])
             tokens = sample_tokens(shape.logits[short], sampling, numbers)
             shape.drawn.tokens[short] = tokens
             shape.drawn.is_short[short] = False

@@ -14,7 +14,7 @@ from taco_stream.engine.admission import Note
 from taco_stream.engine.attention import ChunkSpan, FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.fixed_decode import Drawn, FixedDecode, SlotState
 from taco_stream.engine.kv_cache import SlotCache
-from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniforms
+from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.scheduler import Chunk, Row, Step
 
 
@@ -238,7 +238,7 @@ class Runner:
         slots = self._tensor([row.slot for row in rows])
         indices = self._tensor([row.token_index for row in rows])
         sampling = RowSampling(*(setting[slots] for setting in self._state.sampling))
-        numbers = uniforms(self._state.keys[slots], indices)
+        numbers = uniform_numbers(self._state.keys[slots], indices)
         if exact:
             tokens = sample_tokens(logits, sampling, numbers)
             drawn = Drawn(tokens, torch.zeros_like(tokens, dtype=torch.bool))

@@ -84,7 +84,7 @@ def sample_key(seed: int, problem_id: str, sample_index: int) -> int:
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little", signed=True)
 
 
-def uniforms(keys: Tensor, token_indices: Tensor) -> Tensor:
+def uniform_numbers(keys: Tensor, token_indices: Tensor) -> Tensor:
     """Numbers in [0, 1), float64 [rows], of streams `keys` at `token_indices`, both int64 [rows].
 
     Bitwise the same on every device. Never waits for the device.

@@ -24,7 +24,7 @@ from taco_stream.engine.sampling import (
     sample_in_window,
     sample_key,
     sample_tokens,
-    uniforms,
+    uniform_numbers,
 )
 
 LARGE = 17_003  # blocks enough for a window to choose from; neither a multiple of a block nor of anything else
@@ -82,7 +82,7 @@ def test_draws_follow_the_distribution_of_transformers(filters: dict[str, Any], 
     logits = torch.randn(vocabulary) * 2
     probabilities = expected(logits, **filters)
     draws = 20_000
-    numbers = uniforms(torch.full((draws,), sample_key(5, "chi-square", 0)), torch.arange(draws))
+    numbers = uniform_numbers(torch.full((draws,), sample_key(5, "chi-square", 0)), torch.arange(draws))
     tokens = sample_tokens(logits.expand(draws, -1), all_rows(draws, **filters), numbers)
     counts = tokens.bincount(minlength=vocabulary).double()
     assert counts[probabilities == 0].sum() == 0
@@ -163,7 +163,7 @@ def mixed_rows(filters: list[dict[str, Any]]) -> RowSampling:
 def test_window_and_full_sort_draw_the_same_tokens(make: Callable[[], Tensor]) -> None:
     logits = make()
     parameters = mixed_rows((LARGE_FILTERS * ROWS)[:ROWS])
-    numbers = uniforms(torch.arange(ROWS), torch.zeros(ROWS, dtype=torch.int64))
+    numbers = uniform_numbers(torch.arange(ROWS), torch.zeros(ROWS, dtype=torch.int64))
     assert torch.equal(sample_tokens(logits, parameters, numbers), sample_sorted(logits, parameters, numbers))
 
 
@@ -240,13 +240,13 @@ def test_any_small_row_has_the_support_of_transformers(
 def test_splitmix_matches_its_published_values() -> None:
     # The generator seeded with 1234567: rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
-    numbers = uniforms(torch.full((4,), 1234567), torch.arange(4))
+    numbers = uniform_numbers(torch.full((4,), 1234567), torch.arange(4))
     assert numbers.tolist() == [(value >> 11) / 2**53 for value in published]
 
 
 def test_streams_are_even_and_unlike_each_other() -> None:
     keys = torch.tensor([sample_key(0, "problem", index) for index in range(200)])
-    numbers = uniforms(keys.repeat_interleave(500), torch.arange(500).repeat(200)).view(200, 500)
+    numbers = uniform_numbers(keys.repeat_interleave(500), torch.arange(500).repeat(200)).view(200, 500)
     counts = (numbers.flatten() * 50).long().bincount(minlength=50).double()
     assert chi_square_probability(counts, torch.full((50,), 2000.0).double()) > 1e-4
     correlations = torch.corrcoef(numbers).fill_diagonal_(0)
@@ -256,7 +256,7 @@ def test_streams_are_even_and_unlike_each_other() -> None:
 def test_streams_do_not_touch_the_global_generator() -> None:
     logits = random_rows()
     before = torch.get_rng_state()
-    sample_tokens(logits, all_rows(ROWS), uniforms(torch.arange(ROWS), torch.arange(ROWS)))
+    sample_tokens(logits, all_rows(ROWS), uniform_numbers(torch.arange(ROWS), torch.arange(ROWS)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
