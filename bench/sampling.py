@@ -44,7 +44,9 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     shape = SHAPES[options.model_shape]
     torch.manual_seed(0)
     logits = (torch.randn(options.rows, shape.vocabulary, device=options.device) * LOGIT_SPREAD).bfloat16()
-    numbers = uniform_numbers(torch.arange(options.rows), torch.zeros(options.rows, dtype=torch.int64)).to(options.device)
+    numbers = uniform_numbers(torch.arange(options.rows), torch.zeros(options.rows, dtype=torch.int64)).to(
+        options.device
+    )
     results: dict[str, float] = {}
 
     def sample(temperature: float, top_p: float) -> Callable[[], object]:
