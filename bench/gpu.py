@@ -10,7 +10,7 @@ nano     nano-vllm's `bench.py`: 256 sequences, 133,966 output tokens, T=0.6, on
 profile  what 50 decoding steps spend their time on, by torch's profiler
 
 Every figure is written to FOLDER/gpu.json as soon as it is known, and no new one is begun after the budget.
-`--shapes tiny --device cpu --rows 2 4 --lengths 32 16` tries the logic without a GPU.
+`--shapes tiny --device cpu --rows 4 8 --lengths 32 64` tries the logic without a GPU.
 """
 
 import argparse

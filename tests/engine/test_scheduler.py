@@ -1,11 +1,11 @@
 """The scheduler's plans, executed by a cache of token lists instead of tensors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taco_stream.engine.scheduler import Chunk, PrefillPace, Sample, Scheduler, Step
+from taco_stream.engine.scheduler import Sample, Scheduler, Step
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
 REQUEST = Request(problem_id="p", prompt=TextPrompt(""), sample_indices=(0,), sampling=SamplingParameters())
@@ -218,59 +218,3 @@ def test_every_sample_comes_out_as_if_it_were_alone(
     assert [sample.tokens for group in batch for sample in group] == [
         alone(sample) for group in batch for sample in group
     ]
-
-
-def first_chunks() -> tuple[Chunk, ...]:
-    """The chunks of a step that begins a prompt."""
-    scheduler = Scheduler(2)
-    scheduler.add(samples((1,), 1))
-    return tuple(scheduler.plan(9).chunks)
-
-
-def pace_after(step_seconds: Callable[[int], float], steps: int = 30, share: float = 1.0) -> int:
-    """The budget that a pace settles at where a step with n prompt tokens takes `step_seconds(n)`."""
-    pace = PrefillPace(largest=512, smallest=16)
-    decoding = samples((1,), 1)
-    for number in range(steps):
-        scheduler = Scheduler(2)
-        scheduler.add(decoding)
-        chunks = scheduler.plan(pace.tokens(share)).chunks if number % 2 else ()
-        rows = Scheduler(1)
-        rows.add(samples((1,), 1, limit=9))
-        rows.plan(9)
-        tokens = pace.tokens(share) if number % 2 else 0
-        chunks = tuple(chunk._replace(tokens=(0,) * tokens) for chunk in chunks)
-        pace.observe(Step((), chunks, rows.plan(9).decoding, ()), step_seconds(tokens))
-    return pace.tokens(share)
-
-
-def test_the_pace_keeps_a_step_with_a_chunk_under_twice_one_without() -> None:
-    budget = pace_after(lambda tokens: 0.010 + 0.0002 * tokens)
-    assert 0.010 + 0.0002 * budget <= 0.020
-    assert budget > 20
-
-
-def test_fewer_rows_that_decode_allow_longer_steps() -> None:
-    def cost(tokens: int) -> float:
-        return 0.010 + 0.0002 * tokens
-
-    assert pace_after(cost, share=0.25) > 3 * pace_after(cost)
-
-
-def test_a_cost_that_grows_is_believed_at_once() -> None:
-    pace = PrefillPace(largest=512, smallest=1)
-    step = Scheduler(1)
-    step.add(samples((1,), 1, limit=9))
-    step.plan(9)
-    decoding = step.plan(9).decoding
-    pace.observe(Step((), (), decoding, ()), 0.010)
-    budgets = []
-    for token_seconds in (0.0002, 0.0004):
-        chunks = tuple(chunk._replace(tokens=(0,) * 10) for chunk in first_chunks())
-        pace.observe(Step((), chunks, decoding, ()), 0.010 + 10 * token_seconds)
-        budgets.append(pace.tokens(1.0))
-    assert budgets == [25, 12]
-
-
-def test_all_of_the_budget_is_free_while_nobody_decodes() -> None:
-    assert PrefillPace(largest=512, smallest=16).tokens(0.0) == 512
