@@ -146,7 +146,7 @@ class Batcher:
         """
         scheduler = self._scheduler
         if not self.runner.reads_late:
-            return self._pace.tokens(self._gauges.rows_decoding / scheduler.slots)
+            return self._pace.tokens(self._gauges.rows_decoding, scheduler.slots)
         is_worth_it = scheduler.slots - scheduler.busy >= scheduler.slots // 16 or scheduler.is_prefilling
         return self._pace.largest if is_worth_it or not self._gauges.rows_decoding else 0
 
