@@ -146,9 +146,9 @@ class Batcher:
         """
         scheduler = self._scheduler
         if not self.runner.reads_late:
-            return self._pace.tokens(self._gauges.rows_decoding, scheduler.slots)
+            return self._pace.tokens(scheduler.decoding, scheduler.slots)
         is_worth_it = scheduler.slots - scheduler.busy >= scheduler.slots // 16 or scheduler.is_prefilling
-        return self._pace.largest if is_worth_it or not self._gauges.rows_decoding else 0
+        return self._pace.largest if is_worth_it or not scheduler.decoding else 0
 
     def _launch(self, step: Step, now: float) -> None:
         for sample in (*(chunk.sample for chunk in step.chunks), *(row.sample for row in step.beginning)):
@@ -276,7 +276,6 @@ class _Gauges:
     """The sums behind `EngineStatistics`."""
 
     def __init__(self) -> None:
-        self.rows_decoding = 0
         self.samples_finished = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
@@ -287,7 +286,6 @@ class _Gauges:
     def observe(self, step: Step, seconds: float, slots: int) -> None:
         """Books a step."""
         rows = len(step.decoding) + len(step.beginning)
-        self.rows_decoding = rows
         self._busy_seconds += seconds
         self._row_seconds += seconds * rows
         self._available += seconds * slots

@@ -134,6 +134,11 @@ class Scheduler:
         return sum(slot.sample is not None for slot in self._slots)
 
     @property
+    def decoding(self) -> int:
+        """How many samples get a token in the next step, whatever is prefilled beside them."""
+        return sum(self._is_decoding(slot) for slot in self._slots)
+
+    @property
     def is_prefilling(self) -> bool:
         """Whether a prompt in a slot is not computed to its end."""
         return any(self._missing(slot) for slot in self._slots)
@@ -171,8 +176,9 @@ class Scheduler:
         decoding: list[Row] = []
         beginning: list[Row] = []
         for index, slot in enumerate(self._slots):
-            if slot.sample is None or self._missing(slot) or slot.sample.planned >= slot.sample.limit:
+            if not self._is_decoding(slot):
                 continue
+            assert slot.sample is not None
             has_begun = slot.sample.planned > self._begun_at(slot)
             (decoding if has_begun else beginning).append(Row(slot.sample, index, slot.length, slot.sample.planned))
             slot.length += has_begun
@@ -315,6 +321,9 @@ class Scheduler:
 
     def _is_in_progress(self, prefix: _Prefix) -> bool:
         return any(slot.prefix is prefix and slot.sample is not None for slot in self._slots)
+
+    def _is_decoding(self, slot: _Slot) -> bool:
+        return slot.sample is not None and not self._missing(slot) and slot.sample.planned < slot.sample.limit
 
     def _missing(self, slot: _Slot) -> int:
         return len(slot.prefix.tokens) - slot.computed if slot.prefix and slot.sample else 0

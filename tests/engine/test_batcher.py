@@ -14,6 +14,7 @@ from tiny_models import ARCHITECTURES
 from taco_stream.engine.batcher import Batcher
 from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.loading import start
+from taco_stream.engine.prefill_pace import PrefillPace
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.scheduler import Step
 from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
@@ -119,6 +120,19 @@ def test_greedy_samples_equal_generate(model_folder: ModelFolder, architecture: 
     bench.batcher.preempt()
     completions += bench.finish()
     assert {completion.key: completion.text for completion in completions} == reference(bench.checkpoint, asked, folder)
+
+
+def test_prompts_are_computed_once_nothing_decodes_whatever_the_pace(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pace counts the rows that will decode, not those that did: else no step would ever follow the last of them."""
+    monkeypatch.setattr(PrefillPace, "STEPS_BESIDE", 0)  # no step with a chunk where anything decodes
+    bench = Bench(model_folder("llama"))
+    bench.add(requests(GREEDY))
+    completions = [finished.completion for _ in range(10) for finished in bench.batcher.step()]
+    bench.batcher.preempt()
+    completions += bench.finish()
+    assert len(completions) == 24
 
 
 def test_a_sample_does_not_depend_on_its_batch(model_folder: ModelFolder) -> None:
