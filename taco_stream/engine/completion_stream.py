@@ -5,18 +5,23 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Self
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from anyio.abc import ObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from taco_stream.types import Completion, Request
 
 
 class CompletionStream:
-    """What `LocalEngine.generate` returns: an asynchronous iterator over completions as they finish."""
+    """What `LocalEngine.generate` returns: an asynchronous iterator over completions as they finish.
 
-    def __init__(self, completions: ObjectReceiveStream[Completion]) -> None:
+    The engine generates inside `scope`, and sets `ended` when it has stopped and left nothing behind.
+    """
+
+    def __init__(self, completions: MemoryObjectReceiveStream[Completion]) -> None:
         self._completions = completions
         self._has_ended = False
         self.scope = anyio.CancelScope()
+        self.ended = anyio.Event()
         self.failure: BaseException | None = None
 
     def __aiter__(self) -> Self:
@@ -31,15 +36,20 @@ class CompletionStream:
             return await self._completions.receive()
         except anyio.EndOfStream:
             self._has_ended = True
-            await self._completions.aclose()
+            self._completions.close()
             if self.failure is not None:
                 raise self.failure from None
             raise StopAsyncIteration from None
 
-    async def aclose(self) -> None:
+    def cancel(self) -> None:
         """Stops generating; samples not received yet are given up."""
         self.scope.cancel()
-        await self._completions.aclose()
+        self._completions.close()
+
+    async def aclose(self) -> None:
+        """Stops generating, and returns when another iteration may begin."""
+        self.cancel()
+        await self.ended.wait()
 
 
 async def send_all(requests: Iterable[Request] | AsyncIterable[Request], feed: ObjectSendStream[Request]) -> None:

@@ -113,7 +113,7 @@ class LocalEngine:
         """Ends the workers: asks, waits up to `STOP_SECONDS`, kills. An iteration that was left early ends as well."""
         try:
             if self._stream is not None:
-                await self._stream.aclose()
+                self._stream.cancel()
             if self._background is not None:
                 self._background.cancel_scope.cancel()
                 await self._background.__aexit__(None, None, None)
@@ -145,10 +145,12 @@ class LocalEngine:
         """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
 
         Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed.
-        An asynchronous generator of requests is closed in the end.
+        An asynchronous generator of requests is closed in the end. Raises `EngineError` where an iteration is open.
         """
         if self._background is None:
             raise EngineError("the engine is not open: use it inside `async with`")
+        if self._stream is not None and not self._stream.ended.is_set():
+            raise EngineError("the engine is generating: finish the other iteration, or `await` its `aclose()`")
         outgoing, completions = anyio.create_memory_object_stream[Completion](SAMPLES_PER_CHUNK)
         self._stream = CompletionStream(completions)
         self._background.start_soon(self._run_in_background, requests, outgoing, self._stream)
@@ -344,4 +346,5 @@ class LocalEngine:
             except* EngineError as failures:
                 stream.failure = failures.exceptions[0]
             finally:
-                await outgoing.aclose()
+                stream.ended.set()
+                outgoing.close()

@@ -143,6 +143,19 @@ async def test_a_cancelled_run_frees_the_slots_for_the_next(model_folder: ModelF
         assert len(completions) == 1
 
 
+async def test_one_iteration_at_a_time(model_folder: ModelFolder) -> None:
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(requests(samples=30, tokens=200))
+        await anext(stream)
+        with pytest.raises(EngineError, match="finish the other iteration"):
+            started.generate(requests())
+        for _ in range(5):  # each begins with nothing of the one before it
+            await stream.aclose()
+            assert not any(worker.chunks or worker.finished for worker in started._workers)
+            stream = started.generate(requests(samples=30, tokens=200))
+            await anext(stream)
+
+
 async def test_an_iteration_left_early_ends_with_the_engine(model_folder: ModelFolder) -> None:
     """Nothing of it is left for the garbage collector, which would warn; its requests are closed, too."""
     closed = False
