@@ -43,14 +43,13 @@ def main() -> None:
     if arguments.child:
         run_original(arguments.official)
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the original calls `python`
-    totals: Counter[str] = Counter()
-    for source in arguments.sources.split(","):
-        totals += compare(source, arguments)
+    by_source = {source: compare(source, arguments) for source in arguments.sources.split(",")}
+    totals = sum(by_source.values(), Counter[str]())
     totals["agree"] += totals["load"]
     compared = totals["agree"] + totals["differ"]
     print(f"all: {totals['agree']} of {compared} agree ({100 * totals['agree'] / compared:.2f} %); {dict(totals)}")
     if arguments.out:
-        arguments.out.write_text(json.dumps(dict(totals), indent=2) + "\n", encoding="utf-8")
+        arguments.out.write_text(json.dumps(by_source | {"all": totals}, indent=2) + "\n", encoding="utf-8")
 
 
 def compare(source: str, arguments: argparse.Namespace) -> Counter[str]:
