@@ -48,6 +48,8 @@ def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
         os.chdir(scratch)
     if plan.has_own_user:
         privileges.become(user)
+    else:
+        rlimits.max_processes_of_user()  # asked once, for every test
     os.umask(0o077)
     if Layer.SECCOMP in plan.layers:
         privileges.drop_capabilities()
@@ -81,6 +83,8 @@ def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
         steps.append(os.setsid)
     if not plan.has_namespaces:
         steps.append(partial(privileges.end_with_parent, os.getpid()))
+        if not plan.has_own_user:
+            steps.append(rlimits.limit_threads)
         if Layer.LANDLOCK in plan.layers:
             steps.append(landlock.forbid_new_files)
     if Layer.SECCOMP in plan.layers:

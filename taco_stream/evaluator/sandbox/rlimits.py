@@ -6,18 +6,32 @@ in the test itself cost it 0.15 ms. CPU time alone counts anew in each test, and
 from outside, right after the fork. It has no grace between soft and hard: `SIGXCPU` can be ignored, and the init of a
 PID namespace ignores it anyway.
 
+`RLIMIT_NPROC` counts by user. Where the user is the sandbox's own or has a namespace of its own, it is what one test
+may have. Elsewhere it is set in the test alone, at what the user runs already and a few thousand more: less would take
+threads from the user's own processes, and the address space bounds only threads that have a stack.
+
 Not covered: memory outside the address space (memory files are bounded by the file size and the number of
-descriptors) and the sum over processes, which are the matter of `cgroups`; threads where the user that runs the test
-runs other things too, for `RLIMIT_NPROC` counts by user and is set only where the user is the sandbox's own or has a
-namespace of its own. The address space bounds threads elsewhere.
+descriptors) and the sum over processes, which are the matter of `cgroups`; threads of root where it has no other user
+to run tests as, for the kernel exempts it.
 """
 
 import contextlib
+import functools
+import os
 import resource
 from typing import NamedTuple
 
 DESCRIPTORS = 64
 THREADS = 128
+SHARED_THREADS = 1024
+"""How many more than all tests together may have there can be of a user's processes and threads, where tests run as a
+user that runs other things too. What that user starts later than the zygote counts as well."""
+
+MAX_PROCESSES = 1 << 22
+"""No system has more processes and threads than this."""
+QUEUED_SIGNALS = 64
+"""The kernel counts them by user, and a namespace's user counts towards the one outside too: what a program queues to
+itself without this limit, the user's other processes cannot."""
 
 
 class ProgramLimits(NamedTuple):
@@ -54,8 +68,48 @@ def limit_program(limits: ProgramLimits, *, user_is_ours: bool) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.output_bytes, limits.output_bytes))
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    queued = least(QUEUED_SIGNALS, resource.getrlimit(resource.RLIMIT_SIGPENDING)[1])
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (queued, queued))
     if user_is_ours:
         resource.setrlimit(resource.RLIMIT_NPROC, (THREADS, THREADS))
+
+
+@functools.cache
+def max_processes_of_user() -> int:
+    """Up to how many processes and threads of this user a test may start another; the zygote asks, for all its tests.
+
+    Finds how many there are by forking under limits, from 1024 on and each twice the last: `/proc` does not show those
+    of another container, and the kernel counts them.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    found = 1024
+    try:
+        while not forks_under(least(found, hard), hard):
+            found *= 2
+            if found > MAX_PROCESSES:
+                return hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+    return least(found + THREADS * (os.cpu_count() or 1) + SHARED_THREADS, hard)
+
+
+def forks_under(processes: int, hard: int) -> bool:
+    """Whether this process can fork with that soft limit, which stays."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, hard))
+    try:
+        child = os.fork()
+    except BlockingIOError:
+        return False
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return True
+
+
+def limit_threads() -> None:
+    """Bounds the threads of this process, a test, where its user runs other things too; root is exempt."""
+    bound = max_processes_of_user()
+    resource.setrlimit(resource.RLIMIT_NPROC, (bound, bound))
 
 
 def limit_test(process: int, cpu_seconds: float) -> None:
@@ -77,7 +131,7 @@ def limit_compiler(seconds: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for kind, wanted in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory_bytes)):
         hard = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+        resource.setrlimit(kind, (least(wanted, hard), hard))
 
 
 def free_compiler() -> None:
@@ -85,3 +139,8 @@ def free_compiler() -> None:
     for kind in (resource.RLIMIT_CPU, resource.RLIMIT_AS):
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (hard, hard))
+
+
+def least(wanted: int, hard: int) -> int:
+    """`wanted`, or the hard limit where that is less."""
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from taco_stream.evaluator.sandbox.kernel import prepared_prctl
 from taco_stream.evaluator.sandbox.syscall_numbers import of_this_machine
 
-LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+LOAD, EQUAL, AT_LEAST, ANY_BIT, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 KILL_PROCESS, ALLOW = 0x80000000, 0x7FFF0000
 NUMBER, MACHINE = 0, 4
 PR_SET_SECCOMP, MODE_FILTER = 22, 2
@@ -33,8 +33,15 @@ X32 = 0x40000000
 ANY_PROCESS = 0x7FFFFFFF
 """Stands in a filter for the number of the process that will install it; no process has that number."""
 
-CLONE_THREAD = 0x10000
+CLONE_THREAD, CLONE_FILES = 0x10000, 0x400
 CLONE_ANY_NAMESPACE = 0x7E020080
+CLOSE_ON_EXECUTION = 4
+
+FUTEX_PRIVATE = 128
+SHARED_WAITS = (0, 9, 256, 9 | 256)
+"""`futex`: to wait, by either clock. The C library's `pthread_join` waits so for the kernel, which wakes it at the
+thread's end. A shared wake finds waiters of *other* processes too, at any page that both have mapped, a library's for
+example, and says how many there were."""
 
 TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what `isatty` and file objects ask."""
@@ -48,21 +55,24 @@ STREAM_PAIRS = (1, 1 | 0o4000, 1 | 0o2000000, 1 | 0o2004000)
 """`socketpair`: local streams, with or without their two flags. A datagram pair's end can send to any address."""
 
 ALLOWED = """
-read write readv writev pread64 pwrite64 preadv pwritev close close_range lseek open openat stat fstat lstat newfstatat
-statx access faccessat faccessat2 getdents64 getdents getcwd chdir fchdir readlink readlinkat unlink unlinkat rename
-renameat renameat2 ftruncate truncate fallocate fsync fdatasync dup dup2 dup3 pipe pipe2 umask statfs
-fstatfs copy_file_range sendfile fadvise64 mmap munmap mprotect mremap madvise brk msync mincore exit exit_group wait4
-waitid set_tid_address set_robust_list get_robust_list rseq futex sched_yield sched_getaffinity sched_getparam
-sched_getscheduler sched_get_priority_max sched_get_priority_min getcpu membarrier arch_prctl gettid getpid getppid
-getpgrp getpgid getsid getuid geteuid getgid getegid getresuid getresgid getgroups uname sysinfo times getrusage
-getrlimit setrlimit prlimit64 getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm
-setitimer getitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create
-timerfd_settime timerfd_gettime eventfd2 signalfd4 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend
-rt_sigtimedwait sigaltstack restart_syscall pause kill tgkill poll ppoll select pselect6 epoll_create epoll_create1
-epoll_ctl epoll_wait epoll_pwait pidfd_open getrandom sendmsg recvmsg sendto recvfrom shutdown getsockopt
-setsockopt getsockname getpeername
+read write readv writev pread64 pwrite64 preadv pwritev close lseek open openat stat fstat lstat newfstatat statx
+access faccessat faccessat2 getdents64 getdents getcwd chdir fchdir readlink readlinkat unlink unlinkat rename
+renameat renameat2 ftruncate truncate fallocate fsync fdatasync dup dup2 dup3 pipe pipe2 umask statfs fstatfs
+copy_file_range sendfile mmap munmap mprotect mremap madvise brk msync exit exit_group wait4 waitid set_robust_list
+get_robust_list rseq sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max
+sched_get_priority_min getcpu membarrier arch_prctl gettid getpid getppid getpgrp getpgid getsid getuid geteuid getgid
+getegid getresuid getresgid getgroups uname sysinfo times getrusage getrlimit setrlimit prlimit64 getpriority
+clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm setitimer getitimer timerfd_create
+timerfd_settime timerfd_gettime eventfd2 signalfd4 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending
+rt_sigsuspend rt_sigtimedwait sigaltstack restart_syscall pause kill tgkill poll ppoll select pselect6 epoll_create
+epoll_create1 epoll_ctl epoll_wait epoll_pwait pidfd_open getrandom sendmsg recvmsg sendto recvfrom shutdown
+getsockopt getsockname getpeername
 """
-"""What an interpreter, or the zygote, needs. `kill`, `prlimit64` and `pidfd_open` are narrowed by the short filter."""
+"""What an interpreter, or the zygote, needs. `kill`, `prlimit64` and `pidfd_open` are narrowed by the short filter.
+
+Left out on purpose, for no program needs them: `mincore` and `fadvise64`, which read and empty the page cache that all
+programs share, and `timer_create`, whose timers come out of one quota of the user's that a neighbour could use up.
+"""
 
 KILLED = """
 ptrace bpf mount umount2 pivot_root unshare setns io_uring_setup io_uring_enter io_uring_register add_key request_key
@@ -76,9 +86,11 @@ REFUSED = """
 socket connect bind listen accept accept4 flock mkdir mkdirat symlink symlinkat link linkat mknod mknodat chmod fchmod
 fchmodat chown fchown lchown fchownat setxattr rt_sigqueueinfo rt_tgsigqueueinfo tkill setuid setgid setresuid setresgid
 setgroups setpgid setsid setpriority sched_setaffinity sched_setscheduler sched_setparam sched_setattr ioprio_set
-personality utimensat memfd_create fork vfork
+personality utimensat memfd_create fork vfork setsockopt set_tid_address
 """
-"""What a careless program may try. No folder or link can be made, so that a scratch folder is wiped by its listing."""
+"""What a careless program may try. `setsockopt` attaches filters in the kernel's byte code. With `set_tid_address` a
+thread's end would wake whoever waits at an address, another program too. No folder or link can be made, so that a
+scratch folder is wiped by its listing."""
 
 Instruction = tuple[int, int, int, int]
 
@@ -105,7 +117,12 @@ def zygote_filter() -> list[Instruction]:
     instructions = _preamble()
     for name in ALLOWED.split():
         instructions += _when(numbers, name, [_return(ALLOW)])
-    instructions += _when(numbers, "clone", _unless_bits(0, CLONE_ANY_NAMESPACE, KILL_PROCESS, ALLOW))
+    # A thread with a table of files of its own would have all the descriptors of a test again, with what they hold.
+    own_files = _unless_bits_are(0, CLONE_THREAD | CLONE_FILES, CLONE_THREAD, _error(errno.EPERM))
+    instructions += _when(numbers, "clone", [*_if_bits(0, CLONE_ANY_NAMESPACE, KILL_PROCESS), *own_files])
+    instructions += _when(numbers, "close_range", _one_of(2, (0, CLOSE_ON_EXECUTION), errno.EPERM))
+    waits = _one_of(1, SHARED_WAITS, errno.EPERM)
+    instructions += _when(numbers, "futex", [*_if_bits(1, FUTEX_PRIVATE, ALLOW), *waits])
     instructions += _when(numbers, "prctl", _one_of(0, (PR_SET_NAME, PR_GET_NAME, 1, PR_SET_SECCOMP), errno.EPERM))
     instructions += _when(numbers, "ioctl", _one_of(1, TERMINAL_QUESTIONS, errno.ENOTTY))
     instructions += _when(numbers, "fcntl", _one_of(1, FILE_COMMANDS, errno.EPERM))
@@ -125,7 +142,8 @@ def test_filter(process: int) -> list[Instruction]:
     """The short filter, for a test whose process number is given."""
     _, numbers = _machine()
     instructions: list[Instruction] = [(LOAD, 0, 0, NUMBER)]
-    instructions += _when(numbers, "clone", _unless_bits(0, CLONE_THREAD, ALLOW, _error(errno.EPERM)))
+    threads_only = [*_if_bits(0, CLONE_THREAD, ALLOW), _return(_error(errno.EPERM))]
+    instructions += _when(numbers, "clone", threads_only)
     instructions += _when(numbers, "pidfd_open", [_return(_error(errno.EPERM))])
     for name in ("kill", "tgkill"):
         instructions += _when(numbers, name, _one_of(0, (process,), errno.EPERM))
@@ -195,9 +213,14 @@ def _only_if(argument: int, value: int, otherwise: int, body: list[Instruction])
     return [_load_argument(argument), (EQUAL, 1, 0, value), _return(_error(otherwise)), *body]
 
 
-def _unless_bits(argument: int, bits: int, with_any: int, without: int) -> list[Instruction]:
-    """One answer where the low half of an argument has any of the bits, another where it has none."""
-    return [_load_argument(argument), (ANY_BIT, 0, 1, bits), _return(with_any), _return(without)]
+def _if_bits(argument: int, bits: int, answer: int) -> list[Instruction]:
+    """An answer if the low half of an argument has any of the bits; else goes on."""
+    return [_load_argument(argument), (ANY_BIT, 0, 1, bits), _return(answer)]
+
+
+def _unless_bits_are(argument: int, mask: int, value: int, answer: int) -> list[Instruction]:
+    """Allows the call unless the bits of an argument's low half under the mask are the value: then the answer."""
+    return [_load_argument(argument), (AND, 0, 0, mask), (EQUAL, 0, 1, value), _return(answer), _return(ALLOW)]
 
 
 def _load_argument(argument: int) -> Instruction:

@@ -82,3 +82,16 @@ def watch(name: str, text: str, statuses: frozenset[Status] = HELD) -> HostilePr
 def number_of(x86_64: int, aarch64: int) -> int:
     """A system call's number on this machine."""
     return {"x86_64": x86_64, "aarch64": aarch64}.get(platform.machine(), -1)
+
+
+THREAD_BY_MACHINE_CODE = """\
+import mmap
+code = mmap.mmap(-1, 4096, prot=7)
+code.write(bytes.fromhex("b83800000031f631d24d31d24d31c00f0585c07401c3b8220000000f05ebf7"))
+clone = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+FULL_THREAD = 0x50F00  # memory, folder, files, signal handlers, System V undo lists, and a thread of this process
+"""
+"""Text: `clone(flags)` starts a thread that has no stack and pauses, and returns its number or a negative error. Nothing
+but machine code starts one: it must never return. x86_64 alone."""
+
+CAN_RUN_MACHINE_CODE = platform.machine() == "x86_64"

@@ -5,7 +5,17 @@ Each is one of the things that a program must not do to its neighbour. Both prin
 
 from typing import NamedTuple
 
-from hostile.program import HELD, NOT_PASSED, PASSED, HostileProgram, On, watch
+from hostile.program import (
+    CAN_RUN_MACHINE_CODE,
+    HELD,
+    NOT_PASSED,
+    PASSED,
+    THREAD_BY_MACHINE_CODE,
+    HostileProgram,
+    On,
+    number_of,
+    watch,
+)
 
 
 class Pair(NamedTuple):
@@ -18,6 +28,13 @@ class Pair(NamedTuple):
 
 PEOPLE = "[*range(1, 400), *range(max(2, os.getpid() - 300), os.getpid() + 300)]"
 """Process numbers near one's own: inside a namespace of its own, and outside."""
+
+FUTEX = number_of(202, 98)
+LIBRARY_PAGE = """
+            libc.mmap.restype = ctypes.c_void_p
+            page = ctypes.c_void_p(libc.mmap(None, ctypes.c_long(4096), 1, 1, os.open(os.__file__, os.O_RDONLY), 0))
+"""
+"""Text: a page of a file that both programs may read and none write, which is the same page for both."""
 
 PAIRS = (
     Pair(
@@ -116,6 +133,33 @@ PAIRS = (
             print("held")
         """, PASSED),
     ),
+    Pair(
+        "a neighbour that waits at a page of a library is not woken",
+        watch("wake everybody at the page", f"""{LIBRARY_PAGE}
+            until, woken = time.monotonic() + 0.4, 0
+            while time.monotonic() < until:
+                for operation in (1, 10):
+                    woken += max(0, libc.syscall(ctypes.c_long({FUTEX}), page, operation, 1, None, None, -1))
+            print("breach" if woken else "held")
+        """, HELD),
+        watch("wait at the page", f"""{LIBRARY_PAGE}
+            word = ctypes.c_int.from_address(page.value).value
+            soon, until, woken = (ctypes.c_long * 2)(0, 50_000_000), time.monotonic() + 0.6, 0
+            while time.monotonic() < until:
+                woken += libc.syscall(ctypes.c_long({FUTEX}), page, 0, word, soon, None, 0) == 0
+            print("breach" if woken else "held")
+        """, PASSED),
+    ),
+    *([Pair(
+        "the processes that a user may have are not used up by threads without a stack",
+        watch("start threads without a stack", THREAD_BY_MACHINE_CODE + """
+started = 0
+while started < 6000 and clone(FULL_THREAD) > 0 and os.getuid(): started += 1  # the kernel exempts root
+print("held" if started < 6000 else "breach")
+stdout.flush(); os._exit(0)
+        """, HELD),
+        watch("do nothing meanwhile", "time.sleep(0.1); print('held')", PASSED),
+    )] if CAN_RUN_MACHINE_CODE else []),
 )  # fmt: skip
 
 assert all(each.problem is On.ATTACK for pair in PAIRS for each in (pair.striking, pair.neighbour))

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from taco_stream.evaluator.sandbox.rlimits import SHARED_THREADS
+
 SCRIPT = """
 import json, resource, sys
 import anyio
@@ -51,6 +53,30 @@ os.kill(child, 9)
 def test_a_test_that_lowers_its_own_limit_first_keeps_it() -> None:
     command = [sys.executable, "-c", QUICK_CHILD]
     assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "(1, 1)\n"
+
+
+def room_for_threads(*, before: str = "") -> int:
+    """What an ordinary user's test may have of processes and threads, as a process of its own finds it."""
+    text = f"""
+import os, resource
+from taco_stream.evaluator.sandbox.rlimits import max_processes_of_user
+if os.getuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+{before}
+limit = resource.getrlimit(resource.RLIMIT_NPROC)
+print(max_processes_of_user())
+assert resource.getrlimit(resource.RLIMIT_NPROC) == limit
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60)
+    return int(done.stdout)
+
+
+def test_where_the_user_runs_other_things_threads_are_bounded_beyond_those() -> None:
+    assert 1024 + SHARED_THREADS < room_for_threads() < 1 << 22
+
+
+def test_no_more_threads_are_allowed_than_the_session_may_have() -> None:
+    assert room_for_threads(before="resource.setrlimit(resource.RLIMIT_NPROC, (1500, 1500))") == 1500
 
 
 def said_under(limit: str, value: int, memory_bytes: int = 4 << 30) -> str:

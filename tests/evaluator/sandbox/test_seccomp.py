@@ -36,6 +36,8 @@ def answer(instructions: list[Instruction], number: int, *arguments: int, machin
             return value
         if code == seccomp.LOAD:
             accumulator = data[value]
+        elif code == seccomp.AND:
+            accumulator &= value
         else:
             holds = {
                 seccomp.EQUAL: accumulator == value,
@@ -66,7 +68,11 @@ def test_fcntl_sets_no_lock_lease_owner_or_seal(numbers: dict[str, int], command
 
 
 @pytest.mark.parametrize(
-    "name", ["socket", "connect", "flock", "mkdirat", "symlinkat", "setuid", "memfd_create", "tkill"]
+    "name",
+    [
+        *("socket", "connect", "flock", "mkdirat", "symlinkat", "setuid", "memfd_create", "tkill"),
+        *("setsockopt", "set_tid_address"),
+    ],
 )
 def test_what_a_careless_program_tries_is_not_permitted(numbers: dict[str, int], name: str) -> None:
     assert answer(seccomp.zygote_filter(), numbers[name]) == NOT_PERMITTED
@@ -102,6 +108,29 @@ def test_the_zygote_forks_but_opens_no_namespace(numbers: dict[str, int]) -> Non
 def test_a_test_starts_threads_but_no_process(numbers: dict[str, int]) -> None:
     assert answer(seccomp.test_filter(7), numbers["clone"], 0x003D0F00) == ALLOW
     assert answer(seccomp.test_filter(7), numbers["clone"], 0x01200011) == NOT_PERMITTED
+
+
+def test_a_thread_shares_its_table_of_files(numbers: dict[str, int]) -> None:
+    assert answer(seccomp.zygote_filter(), numbers["clone"], 0x003D0F00) == ALLOW
+    assert answer(seccomp.zygote_filter(), numbers["clone"], 0x003D0B00) == NOT_PERMITTED
+    assert answer(seccomp.zygote_filter(), numbers["close_range"], 3, 9, 0) == ALLOW
+    assert answer(seccomp.zygote_filter(), numbers["close_range"], 3, 9, 2) == NOT_PERMITTED
+
+
+def test_a_process_waits_for_others_at_an_address_and_wakes_only_itself(numbers: dict[str, int]) -> None:
+    private, by_the_wall_clock = 128, 256
+    wait, wait_for_bits, others = 0, 9, {*range(14)} - {0, 9}
+    for operation in (wait, wait_for_bits, wait_for_bits | by_the_wall_clock):
+        assert answer(seccomp.zygote_filter(), numbers["futex"], 0, operation) == ALLOW
+    for operation in others:
+        assert answer(seccomp.zygote_filter(), numbers["futex"], 0, operation | private) == ALLOW
+        for flags in (0, by_the_wall_clock, 1 << 30):
+            assert answer(seccomp.zygote_filter(), numbers["futex"], 0, operation | flags) == NOT_PERMITTED
+
+
+@pytest.mark.parametrize("name", ["mincore", "fadvise64"])
+def test_no_call_reads_or_empties_the_page_cache(numbers: dict[str, int], name: str) -> None:
+    assert answer(seccomp.zygote_filter(), numbers[name]) == NO_SUCH_CALL
 
 
 @pytest.mark.parametrize("name", ["kill", "tgkill", "prlimit64"])

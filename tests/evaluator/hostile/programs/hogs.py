@@ -1,6 +1,6 @@
 """Programs that take more than their share: memory, output, disk, threads."""
 
-from hostile.program import ERROR, MEMORY, NOT_PASSED, OUTPUT, PASSED, TIME, attack, program, watch
+from hostile.program import ERROR, MEMORY, NOT_PASSED, OUTPUT, PASSED, TIME, attack, number_of, program, watch
 
 PROGRAMS = (
     program("a list that grows", MEMORY | TIME, "x = [0]\nwhile True: x += x"),
@@ -126,5 +126,14 @@ PROGRAMS = (
             pass
         print("held" if len(opened) < 1000 else "breach")
     """),
+    watch("signals queued to oneself without end meet a limit", """
+        import signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+        for _ in range(3000): os.kill(os.getpid(), 40)
+        queued = 0
+        while signal.sigtimedwait([40], 0): queued += 1
+        print("held" if queued < 200 else f"breach: {queued} signals")
+    """),
+    attack("a timer out of the user's quota", f"call({number_of(222, 107)}, 1, None, ctypes.byref(ctypes.c_int()))"),
     attack("memory cannot be locked", "call(151, 1) if os.uname().machine == 'x86_64' else call(230, 1)"),
 )  # fmt: skip

@@ -53,6 +53,20 @@ PROGRAMS = (
     system_call("a filter of the program's own that answers for the kernel", 317, 277, f"1, 8, {BUFFER}"),
     attack("a call of the 32-bit interface under the 64-bit numbers", f"call(0x40000000 + {number_of(39, 172)})"),
     system_call("a call that does not exist", 999, 999, "0"),
+    attack("a filter in the kernel's byte code on a socket of one's own", """
+        import socket
+        accept = ctypes.create_string_buffer(bytes([6, 0, 0, 0, 255, 255, 0, 0]), 8)
+        attached = (ctypes.c_long * 2)(1, ctypes.addressof(accept))
+        socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, 26, bytes(attached))
+    """),
+    attack("what of a library is in memory", f"""
+        import mmap
+        library = mmap.mmap(os.open(os.__file__, os.O_RDONLY), 4096, mmap.MAP_PRIVATE)
+        call({number_of(27, 232)}, ctypes.addressof(ctypes.c_char.from_buffer(library)), 4096, bytes(16))
+    """),
+    attack("a library taken out of memory", """
+        os.posix_fadvise(os.open(os.__file__, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
+    """),
     program("32-bit system calls by machine code", NOT_PASSED, """
         import ctypes, mmap
         code = mmap.mmap(-1, 4096, prot=7)

@@ -1,6 +1,16 @@
 """Programs that make processes, signal others, or change how others are scheduled."""
 
-from hostile.program import NOT_PASSED, TIME, attack, number_of, program, watch
+from hostile.program import (
+    CAN_RUN_MACHINE_CODE,
+    NOT_PASSED,
+    PASSED,
+    THREAD_BY_MACHINE_CODE,
+    TIME,
+    attack,
+    number_of,
+    program,
+    watch,
+)
 
 FORK_BOMB = """
 import os
@@ -116,4 +126,28 @@ PROGRAMS = (
             call({number_of(157, 167)}, 2, ctypes.byref(signal_number), 0, 0, 0)
             if signal_number.value: raise OSError
     """),
+    watch("threads, pools of them and an event loop work", """
+        import asyncio, concurrent.futures, queue, threading
+        items, sums = queue.Queue(), []
+        def add():
+            while (item := items.get()) is not None: sums.append(item)
+        threads = [threading.Thread(target=add) for _ in range(3)]
+        for each in threads: each.start()
+        for item in [*range(100), None, None, None]: items.put(item)
+        for each in threads: each.join(timeout=60)
+        with concurrent.futures.ThreadPoolExecutor(4) as pool: sums += pool.map(abs, range(-100, 0))
+        sums.append(asyncio.run(asyncio.to_thread(sum, [1, 2])))
+        print("held" if sum(sums) == 4950 + 5050 + 3 else sums)
+    """, PASSED),
+    attack("a shared wake, which reaches other processes", f"""
+        call({number_of(202, 98)}, ctypes.byref(ctypes.c_int()), 1, 1, None, None, 0)
+    """),
+    attack("a wake at the thread's end", f"call({number_of(218, 96)}, None)"),
+    attack("a table of files of one's own by way of closing some", "call(436, 60, 60, 2)"),
+    *([
+        watch("a thread with a table of files of its own", THREAD_BY_MACHINE_CODE + """
+with_files, without = clone(FULL_THREAD), clone(FULL_THREAD & ~0x400)
+print("held" if with_files > 0 > without else f"breach: {with_files} {without}")
+"""),
+    ] if CAN_RUN_MACHINE_CODE else []),
 )  # fmt: skip
