@@ -30,7 +30,7 @@ class Checkpoint(NamedTuple):
 
 def open_checkpoint(load: Load) -> Checkpoint:
     """Loads the model onto the device. Raises `UsageError` or `ModelError` that names the folder, device or setting."""
-    device = choose_device(load.device)
+    device = choose_device(load.device, sees_one_device=load.sees_one_device)
     dtype = _dtype(load.dtype)
     quantization = _quantization(load.quantize)
     load = msgspec.structs.replace(load, model=model_place(load.model))
@@ -56,22 +56,29 @@ def open_checkpoint(load: Load) -> Checkpoint:
     )
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is the first GPU, or the CPU where there is none. Raises `UsageError`."""
+def choose_device(name: str, *, sees_one_device: bool = False) -> torch.device:
+    """The device of a name; `auto` is the first GPU, or the CPU if there is none. Raises `UsageError`.
+
+    With `sees_one_device` any CUDA device is torch's first, under whatever number the user knows it.
+    """
     if name == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
+        name = "cuda:0" if torch.cuda.device_count() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"there is no device {name!r}: give auto, cpu, or a list such as cuda:0,cuda:1") from error
     if device.type == "cuda":
-        index = device.index or 0
+        index = 0 if sees_one_device else device.index or 0
         if index >= torch.cuda.device_count():
-            raise UsageError(f"the device {name} does not exist: torch sees {torch.cuda.device_count()} CUDA devices")
+            raise UsageError(f"the device {name} does not exist: torch sees {_seen(sees_one_device)}")
         return torch.device("cuda", index)
     if device.type != "cpu":
         raise UsageError(f"the device {name} is not supported: give auto, cpu, or a list such as cuda:0,cuda:1")
     return device
+
+
+def _seen(sees_one_device: bool) -> str:
+    return "no such CUDA device" if sees_one_device else f"{torch.cuda.device_count()} CUDA devices"
 
 
 def _dtype(name: str) -> Any:

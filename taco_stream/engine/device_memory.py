@@ -4,6 +4,10 @@ import torch
 
 from taco_stream.control_group import available_bytes
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""In the words of torch's CPU allocator, of CUDA's runtime and driver, and of the libraries that allocate by
+themselves: with most of a device given to slots these are the first to find nothing left."""
+
 
 def free_bytes(device: torch.device) -> int:
     """What can still be allocated on a device, in bytes."""
@@ -12,5 +16,4 @@ def free_bytes(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch says that memory is used up; not all of them have a class of their own."""
-    texts = ("can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)

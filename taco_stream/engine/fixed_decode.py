@@ -10,8 +10,10 @@ is kept or computed in it is not touched. The window sampler runs inside the ste
 cannot be known from the window, the caller repeats the row with `exact`, which waits for the device and sorts.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -204,8 +206,18 @@ class FixedDecode:
         """
         with torch.cuda.stream(self._stream):
             self._compute(shape)
-            torch.cuda.set_sync_debug_mode("error")
-            try:
+            with _waiting_is_an_error():
                 self._compute(shape)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
+
+
+@contextlib.contextmanager
+def _waiting_is_an_error() -> Iterator[None]:
+    """Inside, whatever waits for the device raises RuntimeError."""
+    with warnings.catch_warnings():
+        # torch warns once per process that this mode is a prototype. Were that an error, it would end the capture.
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -97,7 +97,7 @@ class LocalEngine:
         self._background = anyio.create_task_group()
         await self._background.__aenter__()
         try:
-            first = await self._start_worker(self._devices[0])
+            first = await self._start_worker(self._devices[0], among=len(self._devices))
             names = self._devices[1:]
             if self._devices == ("auto",) and first.device.startswith("cuda"):
                 names = tuple(f"cuda:{index}" for index in range(1, first.devices))
@@ -303,7 +303,7 @@ class LocalEngine:
 
         async def start(device: str) -> None:
             try:
-                await self._start_worker(device)
+                await self._start_worker(device, among=len(devices) + 1)
             except (ModelError, UsageError) as error:
                 failures.append(error)
 
@@ -313,8 +313,8 @@ class LocalEngine:
         if failures:
             raise failures[0]
 
-    async def _start_worker(self, device: str) -> Ready:
-        threads = max(1, self._threads // len(self._devices))
+    async def _start_worker(self, device: str, *, among: int) -> Ready:
+        threads = max(1, self._threads // among)
         load = msgspec.structs.replace(self._load, device=device, threads=threads)
         worker = ServedWorker(WorkerProcess(load))
         self._workers.append(worker)

@@ -16,6 +16,8 @@ from taco_stream.types import Completion, Event, Request
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """The worker's settings. `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dtype` is `auto` or torch's name.
 
+    With `sees_one_device` the process sees no other CUDA device than `device`, and torch calls it the first.
+
     `batch_size` None means as many slots as memory holds, `context_length` None all that the model allows. Slots are
     `usual_length` positions long at first, and longer once a request needs it.
     `threads` None what torch chooses. `ignore_generation_config` names fields of generation_config.json to do without.
@@ -23,6 +25,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
 
     model: str
     device: str = "auto"
+    sees_one_device: bool = False
     dtype: str = "auto"
     batch_size: int | None = None
     context_length: int | None = None

@@ -168,7 +168,8 @@ class Runner:
         for host, part in zip(hosts, (tokens, is_short), strict=True):
             host.copy_(part, non_blocking=True)
         arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrival.record()
+        # Without a stream it would be the current device's, which need not be the one that the copies are on.
+        arrival.record(torch.cuda.current_stream(tokens.device))
         return Launched(step, hosts[0], hosts[1], arrival)
 
     def _forward(self, rows: Sequence[Row], chunks: Sequence[Chunk]) -> Tensor:

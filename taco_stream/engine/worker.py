@@ -16,6 +16,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
+
 from taco_stream.engine.protocol import (
     Cancel,
     Drain,
@@ -28,6 +30,7 @@ from taco_stream.engine.protocol import (
     Refused,
     ToWorker,
 )
+from taco_stream.engine.visible_devices import environment_of
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.frames import FrameDecoder, write_frame
 
@@ -83,7 +86,24 @@ def _start(load: Load, outgoing: BinaryIO) -> tuple["Batcher | GenerateBatcher",
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from taco_stream.engine.loading import start
 
-    return start(load, lambda event: write_frame(outgoing, Noted(event)))
+    load, devices = _with_one_device(load)
+    batcher, ready = start(load, lambda event: write_frame(outgoing, Noted(event)))
+    return batcher, msgspec.structs.replace(ready, devices=devices)
+
+
+def _with_one_device(load: Load) -> tuple[Load, int]:
+    """Settles `auto` on the first CUDA device, and lets this process see no other; how many there were, at least 1.
+
+    Only torch knows whether there is one, so the parent cannot do this as it does for a device that is named. Torch
+    counts devices without the driver (`device_count`, not `is_available`), which reads the environment once it is used.
+    """
+    import torch
+
+    devices = torch.cuda.device_count()
+    if load.device == "auto" and devices:
+        os.environ.update(environment_of("cuda:0", os.environ))
+        load = msgspec.structs.replace(load, device="cuda:0", sees_one_device=True)
+    return load, max(1, devices)
 
 
 def _serve(batcher: "Batcher | GenerateBatcher", frames: "queue.SimpleQueue[ToWorker]", outgoing: BinaryIO) -> None:

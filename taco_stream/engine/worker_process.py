@@ -1,27 +1,40 @@
 """One generation worker as its parent sees it: a process that is started, spoken to, and ended.
 
-The process is `python -m taco_stream.engine.worker`, in a session of its own, so that Ctrl-C reaches only the parent.
-Frames go over its standard input and output; what it writes to standard error is kept in a file that is read only when
-it has died, for the last line says why.
+The process is `python -P -m taco_stream.engine.worker`, in a session of its own, so that Ctrl-C reaches only the
+parent. It imports nothing from the folder in which the user happens to be (`-P`), and of the accelerators it sees its
+own alone (`visible_devices`). Frames go over its standard input and output; what it writes to standard error is kept in
+a file that is read only when it has died, for the exception that it died of.
 
 Promised: starting returns when the model is loaded, or raises what the worker said; ending takes bounded time; sending
 to a dead worker is no error, for whoever receives finds out.
 """
 
 import contextlib
+import os
+import re
 import sys
 import tempfile
 
 import anyio
+import msgspec
 from anyio.abc import Process
 
 from taco_stream.engine.protocol import FromWorker, Load, Noted, Ready, Refused, ToWorker
+from taco_stream.engine.visible_devices import environment_of
 from taco_stream.errors import ModelError, UsageError
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
 from taco_stream.types import Event
 
 STOP_SECONDS = 5.0
 """How long a worker may take to end by itself before it is killed."""
+
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""Nobody sees the bars, and they would push what matters out of the log's end."""
+
+LOG_TAIL_BYTES = 16384
+
+EXCEPTION = re.compile(r"([\w.]+\.)?\w*(Error|Exception|Interrupt|Exit)(:|$)|Fatal Python error|\S+: No module named")
+"""How Python's last line of a traceback begins, or the only line where there is none."""
 
 WORKER_DIED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, FrameError)
 """What receiving from a worker raises that has died, was ended, or speaks nonsense."""
@@ -44,14 +57,16 @@ class WorkerProcess:
     async def start(self) -> tuple[Ready, list[Event]]:
         """Starts the process and waits until it is ready; returns what it said, and what it noted meanwhile.
 
-        Raises `ModelError` or `UsageError` as the worker says, or `ModelError` where it dies while loading.
+        Raises `ModelError` or `UsageError` as the worker says, `UsageError` if this process itself does not see the
+        device, and `ModelError` if the worker dies while loading.
         """
         self._log.seek(0)
         self._log.truncate()
         self._decoder = FrameDecoder(FromWorker)
-        command = [sys.executable, "-m", "taco_stream.engine.worker"]
-        self._process = await anyio.open_process(command, stderr=self._log, start_new_session=True)
-        await self.send(self.load)
+        environment = environment_of(self.load.device, os.environ) | QUIET
+        command = [sys.executable, "-P", "-m", "taco_stream.engine.worker"]
+        self._process = await anyio.open_process(command, stderr=self._log, env=environment, start_new_session=True)
+        await self.send(msgspec.structs.replace(self.load, sees_one_device=self.load.device.startswith("cuda")))
         noted: list[Event] = []
         try:
             while True:
@@ -103,10 +118,16 @@ class WorkerProcess:
         self._log.close()
 
     def last_words(self) -> str:
-        """How the process ended and the last line it wrote to standard error."""
+        """How the process ended and, if it was an exception, which."""
         code = self._process.returncode if self._process is not None else None
         self._log.seek(0, 2)
-        self._log.seek(max(0, self._log.tell() - 4096))
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        self._log.seek(max(0, self._log.tell() - LOG_TAIL_BYTES))
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return f"{how}, {lines[-1].strip()}" if lines else how
+        exception = last_exception(self._log.read().decode(errors="replace"))
+        return f"{how}, {exception}" if exception else how
+
+
+def last_exception(log: str) -> str | None:
+    """The last line of a log that names an exception, None if none does: whatever else libraries write is no reason."""
+    lines = [line.strip() for line in log.splitlines()]
+    return next((line for line in reversed(lines) if EXCEPTION.match(line)), None)
