@@ -10,7 +10,8 @@ Decoding rows whose slots are neighbours are computed together, over the occupie
 """
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -22,12 +23,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from taco_stream.engine.kv_cache import LayerShape, SlotCache
+from taco_stream.engine.layer_masks import LayerMasks, UnservedModelError
 
 _NUMBERS = count()
-
-
-class UnservedModelError(Exception):
-    """The model asks for an attention that slots do not offer."""
 
 
 class Scoring(NamedTuple):
@@ -132,16 +130,20 @@ class Layout:
 class SlotAttention:
     """Attention over the slots of a cache, under a name that models can be set to.
 
-    Until `cache` is set it computes a packed sequence as one causal prompt and notes what each layer would store, which
-    is how `shapes` come to be known without knowing any architecture, and whether all layers decode with an attention
-    that reads lengths on the device (`reads_lengths`).
+    Until `cache` is set it computes a packed sequence as one causal prompt and notes what each layer would store and
+    how far back it sees, which is how `shapes` and `windows` come to be known without knowing any architecture, and
+    whether all layers decode with an attention that reads lengths on the device (`reads_lengths`). The windows are read
+    from `masks`, set meanwhile; `is_masked` says for each layer whether it had a mask.
     """
 
     def __init__(self) -> None:
         self.name = f"taco_stream_slots_{next(_NUMBERS)}"
         self.cache: SlotCache | None = None
         self.layout: Layout | None = None
+        self.masks: LayerMasks | None = None
         self.shapes: list[LayerShape] = []
+        self.windows: list[int | None] = []
+        self.is_masked: list[bool] = []
         self.reads_lengths = True
         self._layers: dict[int, int] = {}
         AttentionInterface.register(self.name, _weakly(self))
@@ -160,10 +162,14 @@ class SlotAttention:
         **others: Any,
     ) -> tuple[Tensor, None]:
         """Attends `query` [1, heads, tokens, size]; returns [1, tokens, heads, value size]."""
-        _refuse_what_is_not_served(module, attention_mask, others)
-        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+        _refuse_what_is_not_served(module, others)
         queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [tokens, heads, size]
-        layer = self._layer_of(module, keys, values)
+        layer = self._layers.get(id(module))
+        if layer is None:
+            layer = self._learn(module, keys, values, attention_mask, sliding_window)
+        elif attention_mask is not None and self.masks is None:
+            raise UnservedModelError("the model makes attention masks of its own")
+        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, self.windows[layer], softcap)
         if self.cache is None or self.layout is None:
             self.reads_lengths &= softcap is None and has_flash(queries, values)
             return _chunk(queries, keys, values, ChunkSpan(slice(0), 0, 0, len(queries)), scoring)[None], None
@@ -176,12 +182,30 @@ class SlotAttention:
             parts.append(_chunk(queries[span.rows], *row, span, scoring))
         return (parts[0] if len(parts) == 1 else torch.cat(parts))[None], None
 
-    def _layer_of(self, module: nn.Module, keys: Tensor, values: Tensor) -> int:
-        layer = self._layers.get(id(module))
-        if layer is None:
-            layer = self._layers[id(module)] = len(self.shapes)
-            self.shapes.append(LayerShape(keys.shape[1], keys.shape[2], values.shape[2]))
-        return layer
+    @contextmanager
+    def shortened_windows(self, window: int) -> Iterator[None]:
+        """No window that was read from a mask is wider than `window` meanwhile."""
+        windows = self.windows
+        self.windows = [
+            own if own is None or not is_masked else min(own, window)
+            for own, is_masked in zip(windows, self.is_masked, strict=True)
+        ]
+        try:
+            yield
+        finally:
+            self.windows = windows
+
+    def _learn(self, module: nn.Module, keys: Tensor, values: Tensor, mask: Tensor | None, window: int | None) -> int:
+        """Notes the layer that `module` attends for, and returns its number."""
+        if mask is not None:
+            if self.masks is None:
+                raise UnservedModelError("the model makes attention masks of its own")
+            window = self.masks.window(mask)
+        self._layers[id(module)] = len(self.shapes)
+        self.shapes.append(LayerShape(keys.shape[1], keys.shape[2], values.shape[2]))
+        self.windows.append(window)
+        self.is_masked.append(mask is not None)
+        return self._layers[id(module)]
 
 
 def _weakly(attention: SlotAttention) -> Callable[..., tuple[Tensor, None]]:
@@ -196,10 +220,8 @@ def _weakly(attention: SlotAttention) -> Callable[..., tuple[Tensor, None]]:
     return attend
 
 
-def _refuse_what_is_not_served(module: nn.Module, mask: Tensor | None, others: dict[str, Any]) -> None:
-    """Raises `UnservedModelError` for masks and biases of a model's own, which slots would silently leave out."""
-    if mask is not None:
-        raise UnservedModelError("the model makes attention masks of its own")
+def _refuse_what_is_not_served(module: nn.Module, others: dict[str, Any]) -> None:
+    """Raises `UnservedModelError` for biases of a model's own, which slots would silently leave out."""
     if not getattr(module, "is_causal", True):
         raise UnservedModelError("the model attends in both directions")
     for name in ("position_bias", "s_aux", "head_mask"):

@@ -131,16 +131,19 @@ def _context_length(config: Any) -> int:
     """Positions that the model was made for.
 
     Rotary scalings that switch by the longest position of a batch would make a sample depend on its neighbours, so such
-    models are served up to the length before the switch.
+    models are served up to the length before the switch: the shortest, if kinds of layers have scalings of their own.
     """
     text = config.get_text_config(decoder=True)
     longest = getattr(text, "max_position_embeddings", None) or 1 << 20
     rotary = getattr(text, "rope_parameters", None) or {}
-    if isinstance(rotary, dict) and rotary.get("rope_type") in ("dynamic", "longrope"):
-        original = rotary.get("original_max_position_embeddings")
-        original = original or getattr(text, "original_max_position_embeddings", None)
-        return int(original or longest)
-    return int(longest)
+    kinds = [rotary, *(nested for nested in rotary.values() if isinstance(nested, dict))]
+    original = getattr(text, "original_max_position_embeddings", None)
+    switches = [
+        kind.get("original_max_position_embeddings") or original or longest
+        for kind in kinds
+        if "dynamic" in (name := kind.get("rope_type") or "") or name == "longrope"
+    ]
+    return int(min([longest, *switches]))
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import torch
 
 from taco_stream.engine.admission import Note
-from taco_stream.engine.attention import SlotAttention, UnservedModelError
+from taco_stream.engine.attention import SlotAttention
 from taco_stream.engine.batcher import Batcher
 from taco_stream.engine.checkpoint import Checkpoint, open_checkpoint
 from taco_stream.engine.device_memory import free_bytes, is_out_of_memory
 from taco_stream.engine.fallback import GenerateBatcher
 from taco_stream.engine.generation_config import recommendation
 from taco_stream.engine.kv_cache import LayerShape, bytes_per_position
+from taco_stream.engine.layer_masks import UnservedModelError, learned_masks, named_windows, short_windows
 from taco_stream.engine.packed_linear import pack_linears
 from taco_stream.engine.protocol import Load, Ready
 from taco_stream.engine.runner import Runner
@@ -36,6 +37,7 @@ GENERATE_ROWS = 16
 """Rows of a batch of the fallback: more would mostly wait for the longest."""
 
 CHECKED_TOKENS = 24
+CHECKED_WINDOW = 8
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 """How far logits computed through the slots may be from the model's own, as a share of the largest. What slots compute
 wrongly is off by about one."""
@@ -110,30 +112,54 @@ def check_served(checkpoint: Checkpoint, runner: Runner, attention: SlotAttentio
 
     A few tokens go through the model as it is and through the slots (in chunks, then one by one). That finds, without a
     list of architectures, models with layers that have no keys and values, with masks of their own, or with positions
-    that they count themselves. Windows longer than these tokens are beyond it.
+    that they count themselves. All windows that masks show are cut down to `CHECKED_WINDOW` on both sides meanwhile, so
+    that few tokens run out of them; how wide they really are is read from the masks (`layer_masks`). Windows that
+    `generate` would give a layer by the configuration must all have come. A second row at the end of the context shows
+    whether the first row's logits depend on it, as they do with rotary scalings that switch by a batch's longest row.
+
+    The time is bounded by that of a prompt of `4 * CHECKED_TOKENS` tokens, whatever the windows and the context.
     """
-    model = checkpoint.model
-    kinds = set(getattr(model.config.get_text_config(decoder=True), "layer_types", None) or ())
+    model, context_length = checkpoint.model, checkpoint.context_length
+    config = model.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ())
     if unknown := kinds - {"full_attention", "sliding_attention"}:
         raise UnservedModelError(f"it has layers of the kind {', '.join(sorted(unknown))}")
-    tokens = torch.arange(CHECKED_TOKENS, device=checkpoint.device) % model.config.get_text_config().vocab_size
+    positions = torch.arange(CHECKED_TOKENS, device=checkpoint.device)
+    tokens = positions % config.vocab_size
     own_attention = model.config._attn_implementation
-    with torch.inference_mode():
-        expected = model(input_ids=tokens[None], use_cache=False).logits[0].float()
     try:
+        with torch.inference_mode(), short_windows(own_attention, CHECKED_WINDOW, context_length):
+            expected = model(input_ids=tokens[None], use_cache=False).logits[0].float()
+            rows = torch.stack([positions, positions + max(0, context_length - CHECKED_TOKENS)])
+            beside = model(input_ids=tokens.expand(2, -1), position_ids=rows, use_cache=False).logits[0].float()
+        if not _difference(beside, expected) <= TOLERANCE[model.dtype]:
+            raise UnservedModelError("a row's logits depend on the rows beside it")
         model.set_attn_implementation(attention.name)
-        runner.probe()
-        if len(attention.shapes) != model.config.get_text_config(decoder=True).num_hidden_layers:
+        with learned_masks(attention.name, context_length) as attention.masks:
+            runner.probe()
+        attention.masks = None
+        if len(attention.shapes) != config.num_hidden_layers:
             raise UnservedModelError("not all of its layers are attention over keys and values")
-        error = (runner.logits_of(tokens).float() - expected).abs().max() / expected.abs().max()
-        if not error <= TOLERANCE[model.dtype]:
-            raise UnservedModelError(f"its logits come out {error:.0%} off")
+        if missing := named_windows(model.config, context_length) - set(attention.windows):
+            window = ", ".join(map(str, sorted(missing)))
+            raise UnservedModelError(
+                f"the window of {window} that its configuration names does not reach its attention"
+            )
+        with attention.shortened_windows(CHECKED_WINDOW):
+            difference = _difference(runner.logits_of(tokens).float(), expected)
+        if not difference <= TOLERANCE[model.dtype]:
+            raise UnservedModelError(f"its logits come out {difference:.0%} off")
     except (UnservedModelError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error_of_model:
         # Whatever a model's own code raises when it is called as slots call it means that slots cannot serve it.
         if is_out_of_memory(error_of_model):
             raise ModelError(f"the model leaves no memory on {checkpoint.device} to generate with") from error_of_model
         model.set_attn_implementation(own_attention)
         raise UnservedModelError(str(error_of_model).splitlines()[0]) from error_of_model
+
+
+def _difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference, as a share of the largest logit."""
+    return float((logits - expected).abs().max() / expected.abs().max())
 
 
 def identity_of(load: Load, checkpoint: Checkpoint) -> str:

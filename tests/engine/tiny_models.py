@@ -70,6 +70,41 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 """What each architecture sets beyond `COMMON`; windows are short so that samples run out of them."""
 
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen2_moe with windows": (
+        "qwen2_moe",
+        {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+            "use_sliding_window": True,
+            "sliding_window": 40,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
+    ),
+    "phimoe with windows": ("phimoe", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 40}),
+    "gemma3_text with nested longrope": (
+        "gemma3_text",
+        {
+            "sliding_window": 40,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "rope_parameters": {
+                "full_attention": {
+                    "rope_type": "longrope",
+                    "rope_theta": 10000.0,
+                    "short_factor": [1.0] * 8,
+                    "long_factor": [4.0] * 8,
+                    "original_max_position_embeddings": 100,
+                },
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
+        },
+    ),
+    "llama with a window that only generate's cache has": ("llama", {"sliding_window": 40}),
+}
+"""Settings that are rare among published models: the architecture's name, and what is set beyond `COMMON`."""
+
 UNSERVED: dict[str, dict[str, Any]] = {
     "mamba": {"state_size": 8},
     "recurrent_gemma": {"lru_width": 64, "attention_window_size": 16},
@@ -96,7 +131,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 def make_model(architecture: str, seed: int = 0) -> Any:
     """A model of an architecture with random weights, large enough that greedy decoding does not fall into a loop."""
     torch.manual_seed(seed)
-    config = CONFIG_MAPPING[architecture](**(COMMON | (ARCHITECTURES | UNSERVED)[architecture]))
+    name, settings = VARIANTS.get(architecture) or (architecture, (ARCHITECTURES | UNSERVED)[architecture])
+    config = CONFIG_MAPPING[name](**(COMMON | settings))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     for parameter in model.parameters():
         if parameter.dim() > 1:
