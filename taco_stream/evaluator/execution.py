@@ -9,13 +9,11 @@ back in memory files, so neither passes through a pipe that could fill up, and a
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +26,7 @@ from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.cgroups import LeafGroup
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
+from taco_stream.evaluator.sandbox.scratch import ScratchFolder
 from taco_stream.evaluator.zygote import COMPILING, PACKED_END, PACKED_TEST, StartedProgram
 
 ANSWER_SECONDS = 10.0
@@ -161,13 +160,13 @@ class Zygote:
                 self._process.wait(timeout=2)
         if self._group is not None:
             self._group.close()
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
 
     def _start(self) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # With namespaces the scratch folder is inside, and gone with them.
-        self._scratch = "" if self.plan.has_namespaces else tempfile.mkdtemp(prefix="taco-stream-scratch-")
+        self._scratch = None if self.plan.has_namespaces else ScratchFolder()
         self._group = LeafGroup() if Layer.CGROUP in self.plan.layers else None
         script = Path(__file__).with_name("zygote.py")
         self._process = subprocess.Popen(
@@ -177,7 +176,7 @@ class Zygote:
                 str(script),
                 str(theirs.fileno()),
                 self.plan.tier,
-                self._scratch,
+                self._scratch.path if self._scratch is not None else "",
                 self._group.folder if self._group is not None else "",
                 "numpy" if self._with_numpy else "lean",
                 sysconfig.get_path("purelib"),

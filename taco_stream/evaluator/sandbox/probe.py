@@ -13,7 +13,6 @@ import functools
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -27,6 +26,7 @@ if __name__ == "__main__":
 from taco_stream.evaluator.sandbox import cgroups  # noqa: E402 (an isolated interpreter finds it only now)
 from taco_stream.evaluator.sandbox.confine import enter_zygote  # noqa: E402
 from taco_stream.evaluator.sandbox.plan import RLIMITS_ONLY, Layer, SandboxPlan  # noqa: E402
+from taco_stream.evaluator.sandbox.scratch import ScratchFolder  # noqa: E402
 
 
 def probe() -> SandboxPlan:
@@ -70,9 +70,9 @@ def trial() -> tuple[str, str]:
     """What the interpreter of its own printed, and what it wrote to standard error; run once per process."""
     name = cgroups.FOLDER_VARIABLE
     package = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
-    with tempfile.TemporaryDirectory(prefix="taco-stream-probe-") as scratch:
+    with closing(ScratchFolder()) as scratch:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", os.path.abspath(__file__), scratch, package],
+            [sys.executable, "-I", "-S", os.path.abspath(__file__), scratch.path, package],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TRIAL_SECONDS,

@@ -1,6 +1,8 @@
 """A zygote under each plan: what one test leaves is gone for the next, and nothing outlives the worker."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import select
 import subprocess
@@ -17,6 +19,7 @@ from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.confine import can_make_files
 from taco_stream.evaluator.sandbox.plan import RLIMITS_ONLY, SandboxPlan
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans
+from taco_stream.evaluator.sandbox.scratch import ScratchFolder
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=10, memory_bytes=1 << 30, output_bytes=1 << 20)
 SECONDS = 20
@@ -106,9 +109,9 @@ def descendants(process: int) -> list[int]:
     return [below for child in map(int, children) for below in (child, *descendants(child))]
 
 
-@pytest.mark.parametrize("plan", available_plans(), ids=lambda plan: plan.tier)
-def test_nothing_outlives_a_killed_worker(plan: SandboxPlan) -> None:
-    environment = os.environ | {FORCED_TIER: plan.tier}
+def kill_worker(plan: SandboxPlan, temporary: str) -> list[int]:
+    """Kills a worker while it runs a test, and returns handles of the processes that were below it."""
+    environment = os.environ | {FORCED_TIER: plan.tier, "TMPDIR": temporary}
     worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, env=environment)
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"running\n"
@@ -119,6 +122,68 @@ def test_nothing_outlives_a_killed_worker(plan: SandboxPlan) -> None:
     assert handles
     worker.kill()
     worker.communicate(timeout=SECONDS)
+    return handles
+
+
+def have_ended(handles: list[int]) -> bool:
+    """Waits for the end of every process; whether all have ended."""
+    ended = [bool(select.select([handle], [], [], SECONDS)[0]) for handle in handles]
     for handle in handles:
-        assert select.select([handle], [], [], SECONDS)[0], "a process is left"
         os.close(handle)
+    return all(ended)
+
+
+@pytest.mark.parametrize("plan", available_plans(), ids=lambda plan: plan.tier)
+def test_nothing_outlives_a_killed_worker(plan: SandboxPlan) -> None:
+    assert have_ended(kill_worker(plan, tempfile.gettempdir()))
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder of one's own that every user can enter, as a zygote's may have to."""
+    with tempfile.TemporaryDirectory(prefix="taco-stream-test-") as folder:
+        os.chmod(folder, 0o755)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    "plan", [plan for plan in available_plans() if not plan.has_namespaces], ids=lambda plan: plan.tier
+)
+def test_the_next_zygote_removes_the_scratch_folder_of_a_killed_worker(plan: SandboxPlan, temporary: Path) -> None:
+    assert have_ended(kill_worker(plan, str(temporary)))
+    (abandoned,) = temporary.iterdir()
+    opened = Zygote(plan)
+    left = list(temporary.iterdir())
+    opened.close()
+    assert len(left) == 1
+    assert abandoned not in left
+
+
+def test_a_scratch_folder_in_use_is_not_taken_for_an_abandoned_one(temporary: Path) -> None:
+    first, second = ScratchFolder(), ScratchFolder()
+    assert {str(path) for path in temporary.iterdir()} == {first.path, second.path}
+    first.close()
+    second.close()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_scratch_folder_of_somebody_else_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = temporary / "taco-stream-scratch.foreign"
+    foreign.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: foreign.stat().st_uid + 1)
+    with contextlib.closing(ScratchFolder()):
+        assert foreign.exists()
+
+
+def test_without_locks_a_scratch_folder_is_made_and_none_is_removed(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (temporary / "taco-stream-scratch.old").mkdir()
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with contextlib.closing(ScratchFolder()):
+        assert len(list(temporary.iterdir())) == 2
