@@ -1,58 +1,70 @@
 """Opens a model folder or hub id: tokenizer, weights, end tokens, context length; says in a sentence what is wrong."""
 
+import contextlib
 import os
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
+from taco_stream.engine.adapter import Place, place_of
 from taco_stream.engine.generation_config import settle
 from taco_stream.engine.model_folder import model_place
+from taco_stream.engine.model_kind import refuse_what_does_not_generate
 from taco_stream.engine.protocol import Load
+from taco_stream.engine.weights import load_weights, quantization_of
 from taco_stream.errors import ModelError, UsageError
 
 GENERATION_CONFIG = "generation_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_FILES = (TOKENIZER_CONFIG, "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+"""One of these is in every folder with a tokenizer."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Checkpoint(NamedTuple):
-    """A loaded model and what generating with it needs to know."""
+    """A loaded model and what generating with it needs to know.
+
+    `unused_weights` are in its files and not in the model.
+    """
 
     model: Any
     tokenizer: Any
     device: torch.device
     end_tokens: frozenset[int]
     context_length: int
+    unused_weights: tuple[str, ...] = ()
 
 
 def open_checkpoint(load: Load) -> Checkpoint:
     """Loads the model onto the device. Raises `UsageError` or `ModelError` that names the folder, device or setting."""
     device = choose_device(load.device, sees_one_device=load.sees_one_device)
     dtype = _dtype(load.dtype)
-    quantization = _quantization(load.quantize)
-    load = msgspec.structs.replace(load, model=model_place(load.model))
-    if Path(load.model).is_dir() and not Path(load.model, "config.json").is_file():
-        raise ModelError(f"the folder {load.model} holds no model: it has no config.json")
-    try:
-        config = AutoConfig.from_pretrained(load.model)
-        generation_config = _generation_config(load, config)
-        tokenizer = AutoTokenizer.from_pretrained(load.model)
-        model = AutoModelForCausalLM.from_pretrained(
-            load.model, dtype=dtype, quantization_config=quantization, low_cpu_mem_usage=True
-        )
-        model = model.to(device).eval()
-        model.generation_config = generation_config
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the model {load.model} cannot be loaded: {_first_line(error)}") from error
+    if load.quantize not in (None, "int8"):
+        raise UsageError(f"there is no quantisation {load.quantize!r}: give int8 or none")
+    place = place_of(model_place(load.model))
+    if Path(place.base).is_dir() and not Path(place.base, "config.json").is_file():
+        raise ModelError(f"the folder {place.base} holds no model: it has no config.json")
+    with _in_a_sentence(f"the model {place.base} cannot be loaded", place.base):
+        config = AutoConfig.from_pretrained(place.base, trust_remote_code=False)
+        refuse_what_does_not_generate(place.base, config)
+        generation_config = _generation_config(load, place.base, config)
+    tokenizer = _tokenizer(place)
+    quantized = f" (quantised: {quantization_of(config)})" if quantization_of(config) else ""
+    with _in_a_sentence(f"the model {place.base}{quantized} cannot be loaded", place.base):
+        weights = load_weights(place, config, dtype=dtype, device=device, quantize=load.quantize)
+    weights.model.generation_config = generation_config
     return Checkpoint(
-        model=model,
+        model=weights.model,
         tokenizer=tokenizer,
         device=device,
-        end_tokens=_end_tokens(model, tokenizer),
+        end_tokens=_end_tokens(weights.model, tokenizer),
         context_length=_context_length(config),
+        unused_weights=weights.unused,
     )
 
 
@@ -89,32 +101,30 @@ def _dtype(name: str) -> Any:
     return DTYPES[name]
 
 
-def _quantization(name: str | None) -> Any:
-    if name is None:
-        return None
-    if name != "int8":
-        raise UsageError(f"there is no quantisation {name!r}: give int8 or none")
-    try:
-        from torchao.quantization import Int8WeightOnlyConfig
-        from transformers import TorchAoConfig
-    except ImportError as error:
-        raise UsageError("int8 weights need torchao: pip install 'taco-stream[quantize]'") from error
-    return TorchAoConfig(Int8WeightOnlyConfig())
-
-
-def _generation_config(load: Load, config: Any) -> Any:
+def _generation_config(load: Load, place: str, config: Any) -> Any:
     """What the model's files say of generating, checked before its weights are loaded, which may take minutes."""
     try:
-        generation_config = GenerationConfig.from_pretrained(load.model)
+        generation_config = GenerationConfig.from_pretrained(place)
         name = GENERATION_CONFIG
     except OSError:
-        if (Path(load.model) / GENERATION_CONFIG).exists():  # it cannot be read
+        if (Path(place) / GENERATION_CONFIG).exists():  # it cannot be read
             raise
         # Older models have such fields in config.json.
         generation_config = GenerationConfig.from_model_config(config)
         name = "config.json"
-    settle(generation_config, f"{load.model}/{name}", load.ignore_generation_config)
+    settle(generation_config, f"{place}/{name}", load.ignore_generation_config)
     return generation_config
+
+
+def _tokenizer(place: Place) -> Any:
+    """The adapter's tokenizer, if one was saved with it, else the model's."""
+    holder = place.base
+    if place.adapter is not None and Path(place.adapter, TOKENIZER_CONFIG).is_file():
+        holder = place.adapter
+    if Path(holder).is_dir() and not any(Path(holder, name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(f"the folder {holder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)} is in it")
+    with _in_a_sentence(f"the tokenizer of {holder} cannot be loaded", holder):
+        return AutoTokenizer.from_pretrained(holder, trust_remote_code=False)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -146,8 +156,30 @@ def _context_length(config: Any) -> int:
     return int(min([longest, *switches]))
 
 
-def _first_line(error: BaseException) -> str:
+@contextlib.contextmanager
+def _in_a_sentence(beginning: str, place: str) -> Iterator[None]:
+    """Turns what transformers raises about the model or tokenizer at `place` into a `ModelError` of one sentence."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise ModelError(f"{beginning}: {_reason(error, place)}") from error
+
+
+def _reason(error: BaseException, place: str) -> str:
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own (auto_map in its config.json), and no code from models is run here"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE")
-    hint = " (the hub is switched off by HF_HUB_OFFLINE)" if offline else ""
-    return (lines[0].rstrip(".") if lines else type(error).__name__) + hint
+    is_offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE")
+    is_of_the_hub = isinstance(error, OSError) and not Path(place).is_dir()
+    hint = " (the hub is switched off by HF_HUB_OFFLINE)" if is_offline and is_of_the_hub else ""
+    return (lines[0].rstrip(".:") if lines else type(error).__name__) + hint

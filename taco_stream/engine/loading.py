@@ -17,6 +17,7 @@ from taco_stream.engine.layer_masks import UnservedModelError, learned_masks, na
 from taco_stream.engine.packed_linear import pack_linears
 from taco_stream.engine.protocol import Load, Ready
 from taco_stream.engine.runner import Runner
+from taco_stream.engine.weights import first_names
 from taco_stream.errors import ModelError, UsageError
 from taco_stream.types import Event
 
@@ -53,6 +54,9 @@ def start(load: Load, note: Note) -> tuple[Batcher | GenerateBatcher, Ready]:
     checkpoint = open_checkpoint(load)
     if recommended := recommendation(checkpoint.model.generation_config, load.model):
         note(recommended)
+    if unused := checkpoint.unused_weights:
+        message = f"the files of {load.model} hold weights that the model does not have: {first_names(unused)}"
+        note(Event(kind="weights_unused", at=time.time(), message=message, figures={"weights": len(unused)}))
     batcher: Batcher | GenerateBatcher
     try:
         batcher = start_slots(load, checkpoint, note)
