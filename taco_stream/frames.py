@@ -10,7 +10,7 @@ which reads and writes by its own means.
 
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import msgspec
 
@@ -54,7 +54,7 @@ class FrameDecoder(Generic[T]):
             del self._buffer[:end]
             yield self._decode(body)
 
-    def read(self, stream: BinaryIO) -> T | None:
+    def read(self, stream: IO[bytes]) -> T | None:
         """Blocks for the next value of `stream`; None at its end. Not to be mixed with `feed`."""
         header = _read_exactly(stream, _LENGTH.size)
         if not header:
@@ -73,7 +73,7 @@ class FrameDecoder(Generic[T]):
             raise FrameError(f"a frame does not hold what was agreed: {error}") from error
 
 
-def write_frame(stream: BinaryIO, value: msgspec.Struct) -> None:
+def write_frame(stream: IO[bytes], value: msgspec.Struct) -> None:
     """Writes one frame and flushes it."""
     stream.write(encode_frame(value))
     stream.flush()
@@ -84,7 +84,7 @@ def _check_length(length: int) -> None:
         raise FrameError(f"a frame announces {length:,} bytes, over the limit of {MAX_FRAME_BYTES:,}")
 
 
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+def _read_exactly(stream: IO[bytes], size: int) -> bytes:
     """`size` bytes, fewer only where the stream ends first."""
     parts = bytearray()
     while len(parts) < size:

@@ -15,29 +15,41 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import msgspec
 
 from taco_stream.evaluator.checkers.official import NAMES_NUMPY
+from taco_stream.evaluator.idle_clock import IdleClock
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.cgroups import LeafGroup
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
 from taco_stream.evaluator.sandbox.scratch import ScratchFolder
-from taco_stream.evaluator.zygote import COMPILING, PACKED_END, PACKED_TEST, StartedProgram
+from taco_stream.evaluator.zygote import (
+    COMPILING,
+    LATE,
+    PACKED_END,
+    PACKED_SECONDS,
+    PACKED_TEST,
+    StartedProgram,
+)
 
-ANSWER_SECONDS = 10.0
-"""How long beyond a test's wall limit the zygote may take to answer before it counts as broken."""
+ANSWER_SECONDS = 60.0
+"""How long beyond a test's clock limit the zygote may take to answer before it counts as broken. It needs a millisecond
+of a core, which takes seconds to get on a machine that is busy enough."""
 
 STARTED_SECONDS = 60.0
 """How long a zygote may take to start: from a cold disk, numpy alone takes seconds."""
 
-COMPILED_SECONDS = 60.0
-"""How long the zygote may take to compile a program. Its CPU time is limited to far less, but a loaded machine may make
-five seconds of it ten and more, and that would be taken for a broken zygote."""
+COMPILED_SECONDS = 150.0
+"""How long the zygote may take to compile a program. Its CPU time is limited to five seconds, which may take a minute
+on a loaded machine, and that would be taken for a broken zygote."""
+
+MAX_ERRORS_BYTES = 1 << 16
+"""Of what a test writes to standard error its end is read, which is what people look at."""
 
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1", "LD_BIND_NOW": "1"}
@@ -54,7 +66,10 @@ class ZygoteError(Exception):
 
 
 class Execution(NamedTuple):
-    """What the kernel said of one test, and what the program wrote."""
+    """What the kernel said of one test, and what the program wrote.
+
+    `out_of_wall` says that the test was stopped by the clock, `is_starved` that the machine is to blame for that.
+    """
 
     status: int
     cpu_seconds: float
@@ -64,14 +79,19 @@ class Execution(NamedTuple):
     output: bytes = b""
     errors: bytes = b""
     result: bytes = b""
+    is_starved: bool = False
 
 
 class Zygotes:
-    """A worker's zygotes: a lean one, and from the first program on that names numpy one that has it imported."""
+    """A worker's zygotes: a lean one, and from the first program on that names numpy one that has it imported.
 
-    def __init__(self, plan: SandboxPlan) -> None:
+    `pulse` is called at least once for every test, and for a long one each time that its clock is looked at.
+    """
+
+    def __init__(self, plan: SandboxPlan, *, pulse: Callable[[], None] = lambda: None) -> None:
         self.plan = plan
-        self._lean = Zygote(plan)
+        self.pulse = pulse
+        self._lean = Zygote(plan, pulse=pulse)
         self._with_numpy: Zygote | None = None
 
     def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
@@ -82,13 +102,13 @@ class Zygotes:
         if not any(map(NAMES_NUMPY.search, forms)):
             return self._lean.program(forms, limits)
         if self._with_numpy is None:
-            self._with_numpy = Zygote(self.plan, with_numpy=True)
+            self._with_numpy = Zygote(self.plan, with_numpy=True, pulse=self.pulse)
         return self._with_numpy.program(forms, limits)
 
     def restart(self) -> None:
         """Replaces the zygotes and everything below them."""
         self.close()
-        self._lean = Zygote(self.plan)
+        self._lean = Zygote(self.plan, pulse=self.pulse)
 
     def close(self) -> None:
         """Ends the zygotes."""
@@ -104,9 +124,12 @@ class Zygote:
     `generation` counts the processes that took the place of one that had run out of memory.
     """
 
-    def __init__(self, plan: SandboxPlan, *, with_numpy: bool = False) -> None:
+    def __init__(
+        self, plan: SandboxPlan, *, with_numpy: bool = False, pulse: Callable[[], None] = lambda: None
+    ) -> None:
         self.plan = plan
         self.generation = 0
+        self.pulse = pulse
         self._with_numpy = with_numpy
         self._start()
 
@@ -257,25 +280,35 @@ class RunningProgram:
         outputs = 3 if fn_name else 2
         files = [memory_file(given), *(memory_file(b"") for _ in range(outputs))]
         wanted = PACKED_TEST.pack(form, file_io, limits.cpu_seconds, limits.wall_seconds)
+        clock = IdleClock(limits.wall_seconds)
         try:
             socket.send_fds(self._control, [wanted, fn_name.encode()], files)
-            ended = self._answer(limits.wall_seconds + ANSWER_SECONDS)
+            while (ended := self._answer(limits.wall_seconds + ANSWER_SECONDS, clock)) == LATE:
+                pass
             if not ended:
                 raise ZygoteError("the program process has ended")
-            contents = [os.pread(file, os.fstat(file).st_size, 0) for file in files[1:]]
+            output, errors, *result = files[1:]
+            contents = [_read(output), _read(errors, MAX_ERRORS_BYTES), *map(_read, result)]
         except OSError as error:
             raise ZygoteError(f"the program process is gone: {error}") from error
         finally:
             for file in files:
                 os.close(file)
-        return Execution(*PACKED_END.unpack(ended), *contents)
+        self._zygote.pulse()
+        return Execution(*PACKED_END.unpack(ended), *contents)._replace(is_starved=clock.is_starved)
 
-    def _answer(self, seconds: float) -> bytes:
+    def _answer(self, seconds: float, clock: IdleClock | None = None) -> bytes:
+        """The next message. One that says that a test is late is answered from its clock."""
         self._control.settimeout(seconds)
         try:
-            message = self._control.recv(1 << 20)
+            message, handles, _, _ = socket.recv_fds(self._control, 1 << 20, 1)
+            if message == LATE and clock is not None:
+                self._zygote.pulse()
+                self._control.send(PACKED_SECONDS.pack(clock.seconds_left(handles[0])))
         except OSError as error:
             raise ZygoteError(f"the program process does not answer: {error}") from error
+        for handle in handles:
+            os.close(handle)
         return message
 
 
@@ -291,3 +324,10 @@ def memory_file(content: bytes) -> int:
         view = view[os.write(descriptor, view) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _read(file: int, max_bytes: int | None = None) -> bytes:
+    """The content of a memory file, or the end of it."""
+    size = os.fstat(file).st_size
+    start = 0 if max_bytes is None else max(0, size - max_bytes)
+    return os.pread(file, size - start, start)

@@ -3,12 +3,11 @@
 Who runs: one worker (`worker_process`) per core, each with a zygote of its own. A caller of `judge` waits for a free
 worker; any number may wait. A worker is given programs of a problem whose tests it already has where there is a choice.
 
-Promised: exactly one verdict for each call. A worker that dies, or answers nothing within the time that its tests can
-take, is killed and replaced, and the program is tried once more; the second failure is the verdict
-`infrastructure_error`. A test that the wall clock stopped while it had CPU time left is run again with every other
-worker idle, that test alone, so that neither a loaded machine makes a verdict nor a program that sleeps holds up the
-others for long. Identical programs of a problem are judged once. Leaving the context ends every process, within bounded
-time.
+Promised: exactly one verdict for each call. A worker that dies, or says nothing for longer than one test can take, is
+killed and replaced, and the program is tried once more; the second failure is the verdict `infrastructure_error`. A
+loaded machine makes no verdict, for a test's clock stands while it waits for a core (`idle_clock`), and a program that
+sleeps holds up its own worker alone. Identical programs of a problem are judged once. Leaving the context ends every
+process, within bounded time.
 
 Runs under asyncio and trio.
 """
@@ -17,10 +16,10 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import anyio
 import msgspec
@@ -39,9 +38,14 @@ from taco_stream.types import ComparisonMode, Event, Problem, Status, Verdict
 __all__ = ["Evaluator", "EvaluatorSettings", "EvaluatorStatistics"]
 
 
-ATTEMPTS = 3
-"""How often a program is judged of which the clock, on a busy machine, stops a test that it would not stop on an idle
-one."""
+MAX_PROGRAM_BYTES = 1 << 20
+"""A longer program does not compile. The longest of TACO's solutions has a tenth of it, and a model writes less."""
+
+
+CLOCK_COUNTS_LOAD = (
+    "this kernel does not count how long a process waits for a core (/proc/PID/schedstat): on a busy machine a slow "
+    "program may run out of time on the clock"
+)
 
 
 class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,14 +66,6 @@ class _JudgingFailed(Exception):  # noqa: N818 (it says that judging failed, and
     """A worker, or its zygote, failed on a program; the message says how."""
 
 
-class _Question(NamedTuple):
-    """What a worker is asked: to judge a program, or, with all others idle, one test of it."""
-
-    problem: JudgedProblem
-    program: str
-    only_test: int | None = None
-
-
 class Evaluator:
     """Judges programs; an asynchronous context manager."""
 
@@ -84,7 +80,6 @@ class Evaluator:
         self._free: list[WorkerProcess] = []
         self._workers: list[WorkerProcess] = []
         self._places = anyio.Semaphore(settings.workers or available_cores())
-        self._one_alone = anyio.Lock()
         self._cache = VerdictCache(None if settings.cache_folder is None else Path(settings.cache_folder))
         self._under_way: dict[bytes, anyio.Event] = {}
         self._cache_hits = 0
@@ -98,12 +93,12 @@ class Evaluator:
 
     @property
     def worst_case(self) -> str:
-        """How long a test may take at the most where its problem states no limit of its own, in words."""
+        """How long a test may take at the most, in words."""
         settings = self._settings
         cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
         return (
             f"a test may take {settings.time_limit_factor:g} times its problem's CPU time limit "
-            f"({cpu_seconds:g} s where it states none) and {settings.wall_multiple:g} times that on the clock"
+            f"({cpu_seconds:g} s where it states none), and may be idle for {settings.wall_multiple:g} times that"
         )
 
     async def __aenter__(self) -> Self:
@@ -136,11 +131,8 @@ class Evaluator:
         A program that is being judged, or has been, is not run again: whoever asks for it meanwhile waits for the same
         verdict. `afresh` runs it although it has been.
         """
-        try:
-            program.encode()
-        except UnicodeEncodeError as error:
-            detail = f"the text is not Unicode: {error.reason}"
-            verdict = Verdict(status=Status.COMPILE_ERROR, detail=detail, sandbox_tier=self.sandbox_tier)
+        if (reason := unfit(program)) is not None:
+            verdict = Verdict(status=Status.COMPILE_ERROR, detail=reason, sandbox_tier=self.sandbox_tier)
             return dict.fromkeys(ComparisonMode, verdict)
         judged = judged_problem(problem, self._settings)
         key = cache_key(judged, program, sweep=self._settings.sweep, tier=self.sandbox_tier)
@@ -190,63 +182,36 @@ class Evaluator:
         )
 
     async def _judge_anew(self, problem: JudgedProblem, program: str) -> Verdicts:
-        """Judges; where the clock stopped a test that had CPU time left, finds out whether an idle machine's does too.
-
-        Where it does not, the machine is busy and the program is judged once more.
-        """
-        reason = "the machine is too busy: the clock stopped a test that it does not stop when nothing else runs"
+        """A worker's verdicts, at the second attempt if need be."""
         try:
-            for _ in range(ATTEMPTS):
-                judged = await self._asked_twice(_Question(problem, program))
-                if judged.stopped_test is None:
-                    return self._counted(judged.verdicts)
-                alone = await self._asked_twice(_Question(problem, program, judged.stopped_test))
-                if alone.stopped_test is not None:
-                    return self._counted(judged.verdicts)
+            try:
+                return self._counted((await self._asked(problem, program)).verdicts)
+            except _JudgingFailed:
+                return self._counted((await self._asked(problem, program)).verdicts)
         except _JudgingFailed as failure:
             reason = f"the evaluator failed twice on this program: {failure}"
         broken = Verdict(status=Status.INFRASTRUCTURE_ERROR, detail=reason, sandbox_tier=self.sandbox_tier)
         return self._counted(dict.fromkeys(ComparisonMode, broken))
 
-    async def _asked_twice(self, question: "_Question") -> Judged:
-        """A worker's answer, at the second attempt if need be. Raises `_JudgingFailed` where that fails too."""
-        try:
-            return await self._asked(question)
-        except _JudgingFailed:
-            return await self._asked(question)
-
-    async def _asked(self, question: "_Question") -> Judged:
-        """One worker's answer. Raises `_JudgingFailed`, with the worker replaced, where there is none."""
-        alone = question.only_test is not None
-        async with self._alone() if alone else self._worker_for(question.problem) as worker:
-            return await self._answer(worker, question)
-
-    async def _answer(self, worker: WorkerProcess, question: "_Question") -> Judged:
-        try:
-            judged = await worker.judge(*question)
-        except WorkerError as error:
-            self._restarts += 1
-            await self._tell("evaluator_restarted", f"problem {question.problem.problem_id}: {error}")
-            await worker.restart()
-            raise _JudgingFailed(str(error)) from error
+    async def _asked(self, problem: JudgedProblem, program: str) -> Judged:
+        """One worker's answer. Raises `_JudgingFailed`, with the worker replaced, if there is none."""
+        async with self._worker_for(problem) as worker:
+            try:
+                judged = await worker.judge(problem, program)
+            except WorkerError as error:
+                self._restarts += 1
+                await self._tell("evaluator_restarted", f"problem {problem.problem_id}: {error}")
+                await worker.restart()
+                raise _JudgingFailed(str(error)) from error
         self._tests_run += judged.tests_run
-        if judged.zygote_failure:
-            await self._tell("zygote_restarted", f"problem {question.problem.problem_id}: {judged.zygote_failure}")
-            raise _JudgingFailed(judged.zygote_failure)
+        if judged.failure:
+            await self._tell("judging_failed", f"problem {problem.problem_id}: {judged.failure}")
+            raise _JudgingFailed(judged.failure)
         return judged
 
     def _counted(self, verdicts: Verdicts) -> Verdicts:
         self._infrastructure_errors += verdicts[self._settings.mode].status is Status.INFRASTRUCTURE_ERROR
         return verdicts
-
-    @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[WorkerProcess]:
-        """Waits until every worker is free and keeps the others idle, so that load cannot stop the clock again."""
-        async with self._one_alone, AsyncExitStack() as places:
-            for _ in self._workers:
-                await places.enter_async_context(self._places)
-            async with self._in_step(self._free[0]) as worker:
-                yield worker
 
     @asynccontextmanager
     async def _worker_for(self, problem: JudgedProblem) -> AsyncIterator[WorkerProcess]:
@@ -288,6 +253,8 @@ class Evaluator:
             raise EvaluatorError(f"an evaluator worker did not start: {group.exceptions[0]}") from group
         if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
             raise EvaluatorError(reason)
+        if not self._workers[0].clock_knows_load:
+            await self._tell("clock_counts_load", CLOCK_COUNTS_LOAD)
 
     async def _stop(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -305,6 +272,17 @@ class Evaluator:
     async def _tell(self, kind: str, message: str) -> None:
         if self._events is not None:
             await self._events.send(Event(kind=kind, at=time.time(), message=message))
+
+
+def unfit(program: str) -> str | None:
+    """Why a text is no program, in one sentence, before anybody tries to compile it; None if it may be one."""
+    try:
+        size = len(program.encode())
+    except UnicodeEncodeError as error:
+        return f"the text is not Unicode: {error.reason}"
+    if size > MAX_PROGRAM_BYTES:
+        return f"the program has {size:,} bytes, and the limit is {MAX_PROGRAM_BYTES:,}"
+    return None
 
 
 def _check_platform() -> None:

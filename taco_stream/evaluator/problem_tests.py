@@ -20,12 +20,17 @@ long the expected output is."""
 class Test(NamedTuple):
     """One test: what goes to standard input (call-based: the arguments as JSON), and what should come out.
 
-    An output of more than `most_bytes` cannot be right.
+    `expected_length` is how many characters that takes, as text or as JSON.
     """
 
     given: bytes
     expected: Any
-    most_bytes: int = OUTPUT_ALLOWANCE_BYTES
+    expected_length: int
+
+    @property
+    def max_bytes(self) -> int:
+        """An output of more bytes cannot be right."""
+        return OUTPUT_ALLOWANCE_BYTES + OUTPUT_MULTIPLE * self.expected_length
 
 
 class ProblemTests(NamedTuple):
@@ -80,17 +85,13 @@ def _decoded(text: str) -> Any:
 def _test(given: Any, expected: Any, fn_name: str | None) -> Test:
     if fn_name:
         value = _with_integer_keys(expected)
-        return Test(_arguments(_with_integer_keys(given)), value, _most_bytes(len(json.dumps(tagged(value)))))
+        return Test(_arguments(_with_integer_keys(given)), value, len(json.dumps(tagged(value))))
     text = _joined(expected)
-    return Test(_joined(given).encode(), text, _most_bytes(len(text)))
+    return Test(_joined(given).encode(), text, len(text))
 
 
 def _arguments(values: Any) -> bytes:
     return json.dumps(tagged(values)).encode()
-
-
-def _most_bytes(expected_length: int) -> int:
-    return OUTPUT_ALLOWANCE_BYTES + OUTPUT_MULTIPLE * expected_length
 
 
 def _with_integer_keys(value: Any) -> Any:

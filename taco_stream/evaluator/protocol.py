@@ -1,7 +1,9 @@
 """What the parent and an evaluator worker say to each other, as frames (`taco_stream.frames`).
 
 The parent sends a problem's tests once, under a key, and then any number of programs for that key, one at a time. The
-worker answers each program with one `Judged`. Closing the worker's standard input ends it.
+worker answers each program with one `Judged`, and says `Judging` in between at least as often as each test's clock is
+looked at, so that the parent can tell a long judgement from a worker that hangs. Closing the worker's standard input
+ends it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,10 @@ from taco_stream.types import ComparisonMode, SpecialJudge, Verdict
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one test of one program may use."""
+    """What one test of one program may use.
+
+    `wall_seconds` is the time on the clock in which it neither runs nor waits to run (`idle_clock`).
+    """
 
     cpu_seconds: float
     wall_seconds: float
@@ -46,12 +51,11 @@ class Tests(msgspec.Struct, frozen=True, kw_only=True, tag="tests"):
 
 
 class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
-    """Asks for the verdict on one program; where `only_test` is given, on that one test of the problem's."""
+    """Asks for the verdict on one program."""
 
     ticket: int
     key: int
     program: str
-    only_test: int | None = None
 
 
 class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
@@ -61,24 +65,24 @@ class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
-    """The worker's first word: its zygote is warm."""
+    """The worker's first word: its zygote is warm. `clock_knows_load` is `idle_clock.is_counted`."""
 
     sandbox_tier: str
+    clock_knows_load: bool
+
+
+class Judging(msgspec.Struct, frozen=True, kw_only=True, tag="judging"):
+    """The program is still being judged."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
-    """The verdicts on one program, one for each comparison mode.
-
-    `stopped_test` is the first that was stopped by the clock with CPU time left. `zygote_failure` says why there is no
-    verdict: the zygote had to be replaced.
-    """
+    """The verdicts on one program, one for each comparison mode. `failure` says why there is none worth keeping."""
 
     ticket: int
     verdicts: Mapping[ComparisonMode, Verdict]
     tests_run: int
-    stopped_test: int | None = None
-    zygote_failure: str = ""
+    failure: str = ""
 
 
 ToWorker = Tests | Judge | Forget
-FromWorker = Ready | Judged
+FromWorker = Ready | Judging | Judged

@@ -1,13 +1,14 @@
 """An evaluator worker: the trusted process that holds tests and limits, runs programs through a zygote and compares.
 
 Who talks to whom: the parent over standard input and output, in the frames of `protocol`; the zygote over a socket,
-with descriptors. Expected outputs stay in this process. Pass or fail comes from the kernel's wait status, its usage
-figures and the output bytes; nothing that a program says about itself is believed, but for `MemoryError` as the last
-word of one that failed, which names its failure.
+with descriptors. Expected outputs stay in this process, and in the one that compares the large ones (`comparer`). Pass
+or fail comes from the kernel's wait status, its usage figures and the output bytes; nothing that a program says about
+itself is believed, but for `MemoryError` as the last word of one that failed, which names its failure.
 
 One program is judged at a time. A zygote that dies or does not answer is replaced, and the parent, who hears of it,
-asks once more. The worker ends when its standard input closes, and its zygote with it: between programs at once, and in
-the middle of one after `GRACE_SECONDS`, for a parent that was killed can close nothing else.
+asks once more. Every exception is an answer too. The worker ends when its standard input closes, and its zygote with
+it: between programs at once, and in the middle of one after `GRACE_SECONDS`, for a parent that was killed can close
+nothing else.
 """
 
 import os
@@ -17,15 +18,17 @@ import threading
 import time
 from contextlib import ExitStack
 from functools import cache
+from typing import BinaryIO
 
 import msgspec
 
 from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError, sandboxed
+from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
-from taco_stream.evaluator.failure_order import FailureOrder
+from taco_stream.evaluator.idle_clock import is_counted
 from taco_stream.evaluator.judging import forms_of, judge_program, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed
-from taco_stream.evaluator.protocol import Forget, Judge, Judged, Limits, Ready, Sweep, Tests, ToWorker
+from taco_stream.evaluator.protocol import Forget, Judge, Judged, Judging, Limits, Ready, Sweep, Tests, ToWorker
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
@@ -35,6 +38,8 @@ from taco_stream.types import ComparisonMode, Status, Verdict
 GRACE_SECONDS = 1.0
 """How long the worker may take to end by itself once its standard input is closed."""
 
+PULSE_SECONDS = 1.0
+
 
 def main() -> None:
     """Serves the parent until it closes standard input. `argv`: the `Sweep`."""
@@ -42,10 +47,12 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     inbound, outbound = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
+    sys.set_int_max_str_digits(0)
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
     problems: dict[int, ProblemTests | TestsError] = {}
-    zygotes = Zygotes(probe())
-    write_frame(outbound, Ready(sandbox_tier=zygotes.plan.tier))
+    pulse = Pulse(outbound)
+    zygotes, comparer = Zygotes(probe(), pulse=pulse), Comparer(pulse=pulse)
+    write_frame(outbound, Ready(sandbox_tier=zygotes.plan.tier, clock_knows_load=is_counted()))
     while (message := decoder.read(inbound)) is not None:
         match message:
             case Tests():
@@ -53,8 +60,22 @@ def main() -> None:
             case Forget():
                 problems.pop(message.key, None)
             case Judge():
-                write_frame(outbound, judge(message, problems[message.key], zygotes, sweep))
+                write_frame(outbound, judge(message, problems[message.key], zygotes, comparer, sweep))
     zygotes.close()
+    comparer.close()
+
+
+class Pulse:
+    """Tells the parent, once in `PULSE_SECONDS` at the most, that the worker is at work."""
+
+    def __init__(self, outbound: BinaryIO) -> None:
+        self._outbound = outbound
+        self._told_at = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._told_at >= PULSE_SECONDS:
+            write_frame(self._outbound, Judging())
+            self._told_at = time.monotonic()
 
 
 def end_with_parent() -> None:
@@ -69,36 +90,32 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
-def judge(asked: Judge, tests: ProblemTests | TestsError, zygotes: Zygotes, sweep: Sweep) -> Judged:
-    """The verdicts on one program."""
+def judge(asked: Judge, tests: ProblemTests | TestsError, zygotes: Zygotes, comparer: Comparer, sweep: Sweep) -> Judged:
+    """The verdicts on one program. Whatever goes wrong is an answer, for a worker that ends takes its tests with it."""
     if isinstance(tests, TestsError):
         return _in_every_mode(asked, _broken(str(tests), zygotes))
-    if asked.only_test is not None:
-        tests = tests._replace(tests=(tests.tests[asked.only_test],), order=FailureOrder(1))
     try:
-        return run(asked, tests, zygotes, sweep)
+        return run(asked, tests, zygotes, comparer, sweep)
     except ZygoteError as error:
         zygotes.restart()
-        return msgspec.structs.replace(_in_every_mode(asked, _broken(str(error), zygotes)), zygote_failure=str(error))
+        return _failed(asked, str(error), zygotes)
+    except Exception as error:
+        return _failed(asked, f"the worker failed: {error!r}", zygotes)
 
 
-def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, sweep: Sweep) -> Judged:
-    """Runs the program's tests. Raises `ZygoteError` where the zygote failed."""
+def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer, sweep: Sweep) -> Judged:
+    """Runs the program's tests. Raises `ZygoteError` if the zygote fails."""
+    tier = zygotes.plan.tier
     try:
-        asked.program.encode()
         with ExitStack() as opened:
             running = opened.enter_context(zygotes.program(forms_of(asked.program, tests), tests.limits))
-            clocked = Clocked(running, tests)
+            counted = Counted(running)
             checker = opened_checker(tests, zygotes, opened)
-            tier = zygotes.plan.tier
-            verdicts = judge_program(asked.program, tests, clocked, checker, sweep=sweep, tier=tier)
-    except UnicodeEncodeError as error:
-        return _in_every_mode(asked, uncompiled(f"the text is not Unicode: {error.reason}", tests, zygotes.plan.tier))
+            compare = comparer.accepting_modes
+            verdicts = judge_program(asked.program, tests, counted, compare, checker, sweep=sweep, tier=tier)
     except CompilerCrashError:
-        return _in_every_mode(asked, uncompiled("the compiler crashed", tests, zygotes.plan.tier))
-    return Judged(
-        ticket=asked.ticket, verdicts=verdicts, tests_run=clocked.tests_run, stopped_test=clocked.stopped_test
-    )
+        return _in_every_mode(asked, uncompiled("the compiler crashed", tests, tier))
+    return Judged(ticket=asked.ticket, verdicts=verdicts, tests_run=counted.tests_run)
 
 
 def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
@@ -124,25 +141,20 @@ def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> 
     return sandboxed(execute)
 
 
-class Clocked:
-    """Passes tests on and remembers how many there were, and the first that the clock stopped with CPU time left."""
+class Counted:
+    """Passes tests on and counts them."""
 
-    def __init__(self, running: RunningProgram, tests: ProblemTests) -> None:
+    def __init__(self, running: RunningProgram) -> None:
         self.compile_errors = running.compile_errors
         self.tests_run = 0
-        self.stopped_test: int | None = None
         self._running = running
-        self._tests = tests
 
     def run(
         self, given: bytes, limits: Limits, *, form: int = 0, fn_name: str | None = None, file_io: bool = False
     ) -> Execution:
         """Runs one test."""
-        execution = self._running.run(given, limits, form=form, fn_name=fn_name, file_io=file_io)
         self.tests_run += 1
-        if execution.out_of_wall and execution.cpu_seconds < limits.cpu_seconds and self.stopped_test is None:
-            self.stopped_test = [test.given for test in self._tests.tests].index(given)
-        return execution
+        return self._running.run(given, limits, form=form, fn_name=fn_name, file_io=file_io)
 
 
 def parsed_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsError:
@@ -159,6 +171,10 @@ def parsed_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsEr
 
 def _in_every_mode(asked: Judge, verdict: Verdict) -> Judged:
     return Judged(ticket=asked.ticket, verdicts=dict.fromkeys(ComparisonMode, verdict), tests_run=0)
+
+
+def _failed(asked: Judge, reason: str, zygotes: Zygotes) -> Judged:
+    return msgspec.structs.replace(_in_every_mode(asked, _broken(reason, zygotes)), failure=reason)
 
 
 def _broken(reason: str, zygotes: Zygotes) -> Verdict:

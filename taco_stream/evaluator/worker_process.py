@@ -4,15 +4,15 @@ The process is `python -m taco_stream.evaluator.worker`, spoken to in frames ove
 question at a time. It keeps the tests of the last few problems, each under a key, so that they are sent once and not
 with every program; large ones go by a memory file, and never through the event loop.
 
-Promised: an answer, or `WorkerError` within bounded time; the process is then of no more use, and `restart` replaces
-it.
+Promised: an answer, or `WorkerError` if the worker ends, or says nothing for as long as one test may take and
+`SILENCE_SECONDS`; the process is then of no more use, and `restart` replaces it. A judgement has no time-out of its
+own: each of its tests has limits, and the worker gives a sign of life for each.
 """
 
 import contextlib
-import functools
 import os
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,15 +23,15 @@ from anyio.abc import Process
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.execution import memory_file
 from taco_stream.evaluator.judged_problem import JudgedProblem
-from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Ready, Tests, ToWorker
+from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Judging, Ready, Tests, ToWorker
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 STOP_SECONDS = 5.0
-ANSWER_MARGIN_SECONDS = 60.0
-EXECUTIONS_OF_A_TEST = 6
-"""At the most: as it stands, as `official` executes it, with files, wrapped, for its exit code, and the checker's."""
+SILENCE_SECONDS = 180.0
+"""How long a worker may say nothing, beside the clock limit of a test: the longest that it does anything else is to
+compile a program on a busy machine (`execution.COMPILED_SECONDS`)."""
 
 PROBLEMS_KEPT = 8
 """Problems whose tests a worker keeps: a run works through few problems at a time, and tests can be megabytes."""
@@ -51,9 +51,11 @@ class WorkerProcess:
         self._settings = settings
         self._process: Process | None = None
         self._decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
+        self._received: deque[FromWorker] = deque()
         self._keys: OrderedDict[tuple[str, bytes], int] = OrderedDict()
         self._next = 0
         self.sandbox_tier = ""
+        self.clock_knows_load = True
 
     def knows(self, problem: JudgedProblem) -> bool:
         """Whether the worker has the problem's tests."""
@@ -61,17 +63,19 @@ class WorkerProcess:
 
     async def start(self) -> None:
         """Spawns the process and waits until it is ready. Raises `WorkerError` where it does not come up."""
-        command = [sys.executable, "-m", "taco_stream.evaluator.worker", self._settings.sweep]
+        # `-P`: a `json.py` in the current folder is not to be imported here.
+        command = [sys.executable, "-P", "-m", "taco_stream.evaluator.worker", self._settings.sweep]
         try:
             self._process = await anyio.open_process(command, stderr=None, start_new_session=True)
         except OSError as error:
             raise WorkerError(f"no process can be started: {error}") from error
         self._decoder = FrameDecoder(FromWorker)
+        self._received.clear()
         self._keys.clear()
         ready = await self._receive(START_SECONDS)
         if not isinstance(ready, Ready):
             raise WorkerError("the worker's first word is not that it is ready")
-        self.sandbox_tier = ready.sandbox_tier
+        self.sandbox_tier, self.clock_knows_load = ready.sandbox_tier, ready.clock_knows_load
 
     async def stop(self) -> None:
         """Ends the process: asks, waits, kills."""
@@ -103,15 +107,15 @@ class WorkerProcess:
         except WorkerError as error:
             raise EvaluatorError(f"an evaluator worker does not start again: {error}") from error
 
-    async def judge(self, problem: JudgedProblem, program: str, only_test: int | None = None) -> Judged:
-        """Sends the tests, where the worker lacks them, and the program; waits for the answer."""
+    async def judge(self, problem: JudgedProblem, program: str) -> Judged:
+        """Sends the tests, if the worker lacks them, and the program; waits for the answer."""
         if self._process is None:
             await self.start()
         async with self._tests_of(problem) as key:
             self._next += 1
-            await self._send(Judge(ticket=self._next, key=key, program=program, only_test=only_test))
-            executions = EXECUTIONS_OF_A_TEST * most_tests(problem.tests)
-            answer = await self._receive(problem.limits.wall_seconds * executions + ANSWER_MARGIN_SECONDS)
+            await self._send(Judge(ticket=self._next, key=key, program=program))
+            while isinstance(answer := await self._receive(problem.limits.wall_seconds + SILENCE_SECONDS), Judging):
+                pass
         if not isinstance(answer, Judged) or answer.ticket != self._next:
             raise WorkerError("the worker answered something else than was asked")
         return answer
@@ -162,18 +166,12 @@ class WorkerProcess:
         assert self._process.stdout is not None
         try:
             with anyio.fail_after(seconds):
-                while True:
-                    for message in self._decoder.feed(await self._process.stdout.receive()):
-                        return message
+                while not self._received:
+                    self._received.extend(self._decoder.feed(await self._process.stdout.receive()))
         except TimeoutError as error:
-            raise WorkerError(f"the worker does not answer within {seconds:.0f} s") from error
+            raise WorkerError(f"the worker says nothing for {seconds:.0f} s") from error
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise WorkerError("the worker has ended") from error
         except FrameError as error:
             raise WorkerError(f"the worker sent what is no answer: {error}") from error
-
-
-@functools.lru_cache(maxsize=PROBLEMS_KEPT)
-def most_tests(tests: str) -> int:
-    """No fewer than the tests in this JSON text; it may be megabytes long, and is asked for with every program."""
-    return max(1, tests.count(","))
+        return self._received.popleft()

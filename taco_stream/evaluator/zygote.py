@@ -8,8 +8,8 @@ result, and is one test, run in a fork of its own. The program's code is execute
 process reads the kernel's wait status and usage.
 
 What is promised: a test starts from the same state as every other; no expected output ever enters these processes; a
-test that outlives its wall time is killed; hash seed, `random` and numpy start the same in every test. Whatever a test
-leaves unflushed when its code ends is flushed as an interpreter's exit would.
+test whose time on the clock is up is killed (`idle_clock`); hash seed, `random` and numpy start the same in every test.
+Whatever a test leaves unflushed when its code ends is flushed as an interpreter's exit would.
 
 What is not: this file confines nothing by itself; it calls `sandbox.confine` where a process must lose rights, under
 the plan that the worker chose.
@@ -93,6 +93,12 @@ PACKED_TEST = struct.Struct("=B?dd")
 
 PACKED_END = struct.Struct("=iddQ?")
 """How a test ended, on its way back: wait status, CPU and wall seconds, peak memory, whether it had to be killed."""
+
+LATE = b"late"
+"""Says that a test has passed its clock limit; a handle of its process comes along."""
+
+PACKED_SECONDS = struct.Struct("=d")
+"""The answer to `LATE`: how much longer to wait, 0 to kill the test."""
 
 
 class StartedProgram(NamedTuple):
@@ -230,7 +236,7 @@ def serve_tests(control: _socket.socket, compiled: list[Any], module: types.Modu
                 step()
             run_test(compiled[wanted.form], module, wanted)
         limit_test(child, wanted.cpu_seconds)
-        ended = wait_for(child, started, wanted.wall_seconds)
+        ended = wait_for(child, started, wanted.wall_seconds, control)
         if can_make_processes:
             kill_session(child)
         confine.wipe_scratch()
@@ -265,16 +271,23 @@ def compiled_or_error(text: str) -> types.CodeType | str:
         return describe(error)
 
 
-def wait_for(child: int, started: float, wall_seconds: float) -> tuple[int, float, float, int, bool]:
-    """The end of one test, in the order of `PACKED_END`."""
+def wait_for(
+    child: int, started: float, wall_seconds: float, control: _socket.socket
+) -> tuple[int, float, float, int, bool]:
+    """The end of one test, in the order of `PACKED_END`. The worker says how long to wait past the clock limit."""
     handle = os.pidfd_open(child)
-    is_over, _, _ = select.select([handle], [], [], max(0.0, started + wall_seconds - time.monotonic()))
-    if not is_over:
-        os.kill(child, signal.SIGKILL)
+    seconds = started + wall_seconds - time.monotonic()
+    is_killed = False
+    while not is_killed and not select.select([handle], [], [], max(0.0, seconds))[0]:
+        control.sendmsg([LATE], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, DESCRIPTOR.pack(handle))])
+        (seconds,) = PACKED_SECONDS.unpack(control.recv(PACKED_SECONDS.size) or bytes(PACKED_SECONDS.size))
+        if seconds <= 0:
+            os.kill(child, signal.SIGKILL)
+            is_killed = True
     os.close(handle)
     _, status, usage = os.wait4(child, 0)
     cpu_seconds = usage.ru_utime + usage.ru_stime
-    return status, cpu_seconds, time.monotonic() - started, usage.ru_maxrss * 1024, not is_over
+    return status, cpu_seconds, time.monotonic() - started, usage.ru_maxrss * 1024, is_killed
 
 
 def kill_session(child: int) -> None:

@@ -6,8 +6,10 @@ import signal
 import pytest
 
 from taco_stream.evaluator import protocol
+from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Execution
-from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_program, status_of
+from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_program
+from taco_stream.evaluator.outcomes import status_of
 from taco_stream.evaluator.problem_tests import ProblemTests, parsed
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.types import ComparisonMode, SpecialJudge, Status
@@ -29,6 +31,7 @@ def execution(status: int = 0, cpu_seconds: float = 0.1, **others: object) -> Ex
         (execution(signal.SIGKILL, 3.9), Status.TIME_LIMIT),
         (execution(signal.SIGKILL, 0.5), Status.MEMORY_LIMIT),
         (execution(signal.SIGKILL, 0.5, out_of_wall=True), Status.TIME_LIMIT),
+        (execution(signal.SIGKILL, 0.5, out_of_wall=True, is_starved=True), Status.INFRASTRUCTURE_ERROR),
         (execution(signal.SIGSYS), Status.SANDBOX_VIOLATION),
         (execution(signal.SIGSEGV), Status.RUNTIME_ERROR),
         (execution(signal.SIGXFSZ), Status.OUTPUT_LIMIT),
@@ -58,7 +61,7 @@ class Scripted:
 
     def statuses(self, program: str = "", sweep: Sweep = Sweep.FIRST_FAILURE) -> tuple[Status, Status]:
         """The verdicts of `official` and `strict` over three tests that expect a 3."""
-        verdicts = judge_program(program, three_tests(), self, sweep=sweep, tier="")
+        verdicts = judge_program(program, three_tests(), self, Comparer().accepting_modes, sweep=sweep, tier="")
         return verdicts[ComparisonMode.OFFICIAL].status, verdicts[ComparisonMode.STRICT].status
 
 

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from taco_stream.errors import EvaluatorError
-from taco_stream.evaluator.judged_problem import JudgedProblem
-from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
+from taco_stream.evaluator import worker_process
+from taco_stream.evaluator.pool import MAX_PROGRAM_BYTES, Evaluator, EvaluatorSettings
 from taco_stream.evaluator.protocol import Judged
 from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
 from taco_stream.types import ComparisonMode, Event, Problem, SpecialJudge, Status
@@ -228,11 +228,43 @@ print(a + b)
 """
 
 
-async def test_a_test_that_the_clock_stopped_is_run_again_alone(evaluator: Evaluator) -> None:
-    """Sleeping takes no CPU time, so the clock stops it; the second attempt is undisturbed, and of that test only."""
+async def test_a_test_that_the_clock_stopped_is_not_run_again(evaluator: Evaluator) -> None:
     verdict = await evaluator.judge(SUM, NAPS)
     assert (verdict.status, verdict.failed_test) == (Status.TIME_LIMIT, 2)
-    assert evaluator.statistics().tests_run == 3 + 1
+    assert evaluator.statistics().tests_run == 3
+
+
+async def test_a_sleeper_stalls_nobody_but_its_own_worker(anyio_backend: object) -> None:
+    """One that sleeps whenever it is judged, beside a hundred programs that the other worker judges meanwhile."""
+    settings = EvaluatorSettings(workers=2, wall_multiple=20.0, unsafe_no_sandbox=True)
+    done: list[str] = []
+    async with Evaluator(settings) as evaluator, anyio.create_task_group() as tasks:
+
+        async def judge(name: str, program: str) -> None:
+            await evaluator.judge(SUM, program)
+            done.append(name)
+
+        tasks.start_soon(judge, "sleeper", NAPS)
+        await anyio.wait_all_tasks_blocked()
+        async with anyio.create_task_group() as others:
+            for number in range(100):
+                others.start_soon(judge, "other", f"{RIGHT}# {number}")
+        assert done == ["other"] * 100
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_program_cannot_choose_to_be_the_evaluators_fault(evaluator: Evaluator) -> None:
+    """It sleeps in the whole run, and would answer at once if it were the first test of its process."""
+    dodge = "import os, time\ntime.sleep(0 if os.getpid() - os.getppid() == 1 else 1000)\n" + RIGHT
+    assert (await evaluator.judge(SUM, dodge)).status is Status.TIME_LIMIT
+
+
+async def test_a_program_of_any_length_is_answered(evaluator: Evaluator) -> None:
+    verdict = await evaluator.judge(SUM, "import os\n" * (MAX_PROGRAM_BYTES // 10 + 1))
+    assert verdict.status is Status.COMPILE_ERROR
+    assert "1,048,57" in verdict.detail
+    imports = "import os\n" * 100_000
+    assert (await evaluator.judge(SUM, imports + RIGHT)).status is Status.PASSED
 
 
 async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Evaluator) -> None:
@@ -241,34 +273,16 @@ async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Ev
     assert evaluator.statistics().cache_hits == 2
 
 
-async def test_a_program_that_only_a_busy_machine_stops_is_judged_again(
-    anyio_backend: object, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped_first = iter([2, None, None])
-    asked = []
-    judge = WorkerProcess.judge
-
-    async def busy(worker: WorkerProcess, problem: JudgedProblem, program: str, only_test: int | None = None) -> Judged:
-        asked.append(only_test)
-        judged = await judge(worker, problem, program, only_test)
-        return msgspec.structs.replace(judged, stopped_test=next(stopped_first))
-
-    monkeypatch.setattr(WorkerProcess, "judge", busy)
-    assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
-    assert asked == [None, 2, None]
-
-
-async def test_whoever_stops_waiting_to_judge_alone_leaves_the_workers_to_others(anyio_backend: object) -> None:
-    settings = EvaluatorSettings(workers=2, time_limit_factor=0.2, unsafe_no_sandbox=True)
-    busy = "import time\nend = time.monotonic() + 8\nwhile time.monotonic() < end: pass\n"
-    long = msgspec.structs.replace(SUM, time_limit_seconds=100.0)
-    async with Evaluator(settings) as evaluator, anyio.create_task_group() as tasks:
-        tasks.start_soon(evaluator.judge, long, busy)
-        with anyio.move_on_after(4):  # stopped after two seconds, it waits for the other worker
-            await evaluator.judge(SUM, "import time; time.sleep(1000)")
-        tasks.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True), anyio.fail_after(30):
-            assert (await evaluator.judge(SUM, NAPS)).status is Status.TIME_LIMIT
+async def test_a_worker_that_says_nothing_is_replaced(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that is at work is not, however long the whole takes."""
+    monkeypatch.setattr(worker_process, "SILENCE_SECONDS", 1.0)
+    problem = stdin_problem(*[("1 2\n", "3\n")] * 12, seconds=1.0)
+    assert (await evaluator.judge(problem, "import time; time.sleep(0.5)\n" + RIGHT)).status is Status.PASSED
+    for worker in set(children_of(os.getpid())):
+        if b"evaluator.worker" in Path(f"/proc/{worker}/cmdline").read_bytes():
+            os.kill(worker, signal.SIGSTOP)
+    assert (await evaluator.judge(problem, RIGHT)).status is Status.PASSED
+    assert evaluator.statistics().restarts == 1
 
 
 async def test_other_tests_under_the_same_name_are_not_taken_for_these(evaluator: Evaluator) -> None:

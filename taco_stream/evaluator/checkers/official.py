@@ -53,6 +53,9 @@ STAR_MODULES = frozenset(
 
 NAMES_NUMPY = re.compile(r"\b(np|numpy)\b")
 
+MAX_PARSED_LENGTH = 1 << 14
+"""Characters of leading imports that are parsed in the worker: a tree takes 200 times the memory of its text."""
+
 RELATIVE_TOLERANCE = 1e-5
 ABSOLUTE_TOLERANCE = 1e-8
 
@@ -110,12 +113,16 @@ def placement_matters(program: str) -> bool:
     """Whether the header, put after the leading imports, gives a name another meaning than put before the program.
 
     It can only where a leading import binds a name of the header to something else (`from time import time`). Whatever
-    cannot be looked up without running the program counts as something else.
+    cannot be looked up without running the program counts as something else, and so does what is too long to be parsed
+    in a process that must not be bloated.
     """
     lines = program.split("\n")
     ours = _header_bindings()
+    leading = "\n".join(lines[: _leading_imports(lines)])
+    if len(leading) > MAX_PARSED_LENGTH:
+        return True
     try:
-        statements = ast.parse("\n".join(lines[: _leading_imports(lines)])).body
+        statements = ast.parse(leading).body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return True
     return any(name in ours and ours[name] != origin for name, origin in _bindings(statements)) or any(

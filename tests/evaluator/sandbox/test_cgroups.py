@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from taco_stream.evaluator.execution import RunningProgram, Zygote
-from taco_stream.evaluator.judging import status_of
+from taco_stream.evaluator.outcomes import status_of
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox import cgroups, probe

@@ -1,0 +1,59 @@
+"""Which comparison modes accept what one execution wrote.
+
+One call answers for all modes, so that a returned value is decoded once. What was written is the program's to choose:
+whatever cannot be decoded or compared is not the expected output, and no exception leaves this module because of it.
+How long the comparison takes, and how much memory, is bounded only by the size of both sides (a set of integers that
+all hash alike takes time by its square), so `comparer` does the large ones in a process that may die.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from taco_stream.evaluator.checkers import official, spj, strict
+from taco_stream.evaluator.tagged_values import untagged
+from taco_stream.types import ComparisonMode, SpecialJudge
+
+Modes = Sequence[ComparisonMode]
+
+
+def accepting_modes_of_output(output: bytes, expected: str, judge: SpecialJudge, modes: Modes) -> list[ComparisonMode]:
+    """The modes under which a text on standard output is right."""
+    text = output.decode("utf-8", "replace")
+    return [mode for mode in modes if _accepts(output_rule(mode, judge), text, expected)]
+
+
+def accepting_modes_of_value(result: bytes, expected: Any, judge: SpecialJudge, modes: Modes) -> list[ComparisonMode]:
+    """The modes under which a returned value, as `tagged_values` writes it, is right.
+
+    TACO wraps an expected value in a list, other sets do not: either reading counts.
+    """
+    try:
+        value = untagged(msgspec.json.decode(result))
+    except Exception:  # whatever the program wrote in place of a value
+        return []
+    readings = [expected, *expected] if isinstance(expected, list) and len(expected) == 1 else [expected]
+    return [mode for mode in modes if any(_accepts(value_rule(mode, judge), value, each) for each in readings)]
+
+
+def output_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[str, str], bool]:
+    """A mode's rule for what a program prints."""
+    if mode is ComparisonMode.SPJ:
+        return partial(spj.same_output, judge=judge)
+    return official.same_output if mode is ComparisonMode.OFFICIAL else strict.same_output
+
+
+def value_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[Any, Any], bool]:
+    """A mode's rule for what a function returns."""
+    if mode is ComparisonMode.SPJ:
+        return partial(spj.same_value, judge=judge)
+    return official.same_value if mode is ComparisonMode.OFFICIAL else strict.same_value
+
+
+def _accepts(rule: Callable[[Any, Any], bool], written: Any, expected: Any) -> bool:
+    try:
+        return rule(written, expected)
+    except Exception:  # too large a number for a float, too deep a list: not what was expected
+        return False

@@ -1,0 +1,130 @@
+"""Comparing large outputs in a process that may die.
+
+Who runs: a worker spawns this file as a module when it first has a large output to compare, and keeps it. They speak in
+frames (`taco_stream.frames`) over standard input and output, one `Comparison` at a time, answered by one `Compared`.
+Closing its standard input ends the process.
+
+Promised: an answer, or None if the comparison takes more than `CPU_SECONDS` of CPU time or `MEMORY_BYTES` of address
+space; the process is dead then, and the next comparison starts another. Small outputs are compared in the worker, for
+their size bounds what they can cost.
+
+The expected output is in this process's memory, and nothing of the program's is executed here: what it wrote is only
+decoded and compared (`checkers.comparison`).
+"""
+
+import json
+import resource
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from taco_stream.evaluator.checkers.comparison import Modes, accepting_modes_of_output, accepting_modes_of_value
+from taco_stream.evaluator.problem_tests import Test
+from taco_stream.evaluator.tagged_values import tagged, untagged
+from taco_stream.frames import FrameDecoder, FrameError, write_frame
+from taco_stream.types import ComparisonMode, SpecialJudge
+
+SMALL_BYTES = 1 << 16
+"""Written and expected together. The worst value of this size (a set of 2,300 integers with one hash) takes 0.1 s."""
+
+CPU_SECONDS = 10
+MEMORY_BYTES = 2 << 30
+"""What one large comparison may take. Splitting the largest output that is looked at takes 1.5 s and 300 MB."""
+
+PULSE_SECONDS = 1.0
+MAX_PULSES = 600
+"""The process is given up after this many, whatever keeps it: ten seconds of CPU time on a sixtieth of a core."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What a program wrote, and what was expected as JSON: a text, or a tagged value if `is_value`."""
+
+    written: bytes
+    expected: bytes
+    is_value: bool
+    judge: SpecialJudge
+    modes: tuple[ComparisonMode, ...]
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """The modes that accept."""
+
+    modes: tuple[ComparisonMode, ...]
+
+
+class Comparer:
+    """Compares outputs: the small ones itself, the large ones in a process of its own. `pulse` is called meanwhile."""
+
+    def __init__(self, *, pulse: Callable[[], None] = lambda: None) -> None:
+        self._pulse = pulse
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def accepting_modes(
+        self, written: bytes, test: Test, *, is_value: bool, judge: SpecialJudge, modes: Modes
+    ) -> list[ComparisonMode] | None:
+        """The modes that accept what was written; None if it takes too much to find out."""
+        if len(written) + test.expected_length <= SMALL_BYTES:
+            accepting = accepting_modes_of_value if is_value else accepting_modes_of_output
+            return accepting(written, test.expected, judge, modes)
+        expected = json.dumps(tagged(test.expected) if is_value else test.expected).encode()
+        asked = Comparison(written=written, expected=expected, is_value=is_value, judge=judge, modes=tuple(modes))
+        answer = self._asked(asked)
+        return None if answer is None else list(answer.modes)
+
+    def close(self) -> None:
+        """Ends the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _asked(self, question: Comparison) -> Compared | None:
+        process = self._process = self._process or _spawned()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        decoder: FrameDecoder[Compared] = FrameDecoder(Compared)
+        try:
+            write_frame(process.stdin, question)
+            for _ in range(MAX_PULSES):
+                if select.select([process.stdout], [], [], PULSE_SECONDS)[0]:
+                    if (answer := decoder.read(process.stdout)) is not None:
+                        return answer
+                    break
+                self._pulse()
+        except (BrokenPipeError, FrameError):
+            pass  # it died: that is what it is for
+        self.close()
+        return None
+
+
+def _spawned() -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-P", "-m", "taco_stream.evaluator.comparer"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Answers comparisons until standard input is closed."""
+    sys.set_int_max_str_digits(0)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    decoder: FrameDecoder[Comparison] = FrameDecoder(Comparison)
+    while (asked := decoder.read(sys.stdin.buffer)) is not None:
+        used = int(time.process_time()) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, resource.RLIM_INFINITY))
+        write_frame(sys.stdout.buffer, Compared(modes=tuple(_accepting_modes(asked))))
+
+
+def _accepting_modes(asked: Comparison) -> list[ComparisonMode]:
+    expected: Any = json.loads(asked.expected)
+    if asked.is_value:
+        return accepting_modes_of_value(asked.written, untagged(expected), asked.judge, asked.modes)
+    return accepting_modes_of_output(asked.written, expected, asked.judge, asked.modes)
+
+
+if __name__ == "__main__":
+    main()
