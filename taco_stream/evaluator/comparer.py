@@ -32,13 +32,13 @@ from taco_stream.types import ComparisonMode, SpecialJudge
 SMALL_BYTES = 1 << 16
 """Written and expected together. The worst value of this size (a set of 2,300 integers with one hash) takes 0.1 s."""
 
-CPU_SECONDS = 10
+CPU_SECONDS = 5
 MEMORY_BYTES = 2 << 30
 """What one large comparison may take. Splitting the largest output that is looked at takes 1.5 s and 300 MB."""
 
 PULSE_SECONDS = 1.0
 MAX_PULSES = 600
-"""The process is given up after this many, whatever keeps it: ten seconds of CPU time on a sixtieth of a core."""
+"""The process is given up after this many, whatever keeps it: five seconds of CPU time on a hundredth of a core."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,9 +32,11 @@ def tagged(value: Any, depth: int = 0) -> Any:
 
 
 def untagged(value: Any) -> Any:
-    """The plain value that `tagged` wrote. Raises `ValueError` for what is none."""
-    if not isinstance(value, dict):
+    """The plain value that `tagged` wrote. Raises `ValueError` if it cannot have written that."""
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if not isinstance(value, dict):
+        raise ValueError("a number or list without its type")
     ((kind, content),) = value.items()
     if kind == "i":
         return int(content)

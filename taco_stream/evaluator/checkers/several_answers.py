@@ -44,7 +44,10 @@ def sandboxed(run: Callable[[bytes], tuple[int, bytes, bytes]]) -> Checker:
     """The checker whose program `run` calls with arguments; it answers with wait status, result and errors."""
 
     def check(given: Any, output: Any, expected: Any) -> bool:
-        arguments = msgspec.json.encode(tagged([given, output, expected]))
+        try:
+            arguments = msgspec.json.encode(tagged([given, output, expected]))
+        except (RecursionError, ValueError) as error:
+            raise CheckerError(f"the checker cannot be given the output: {error}") from error
         status, result, errors = run(arguments)
         if status != 0:
             raise CheckerError(f"the checker failed: {errors[-300:].decode('utf-8', 'replace').strip()}")
