@@ -124,6 +124,14 @@ def test_the_kernels_own_words_are_passed_on() -> None:
     assert "Function not implemented" in sandbox_findings(seen)[1].text
 
 
+def test_a_stronger_tier_that_does_not_work_as_a_whole_is_named_with_the_folder_that_is_in_the_way() -> None:
+    refused = {f"root_{STRONGEST}": "[Errno 13] Permission denied; /home/ann is closed to user 0"}
+    finding = sandbox_findings(sandbox(tier="landlock+seccomp+rlimits", refused=refused))[1]
+    assert finding.level is Level.NOTE
+    assert "/home/ann is closed to user 0" in finding.text
+    assert "where every user can read them" in finding.remedy
+
+
 def test_a_weaker_tier_that_the_environment_forces_is_a_note() -> None:
     (finding,) = sandbox_findings(sandbox(forced="landlock+seccomp+rlimits"))
     assert (finding.level, finding.remedy) == (Level.NOTE, "unset TACO_STREAM_SANDBOX")

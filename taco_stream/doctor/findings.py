@@ -40,6 +40,7 @@ DELEGATION = (
     "systemd-run --user --pty --same-dir -p Delegate=yes -p DelegateSubgroup=main $(command -v taco-stream) run "
     "(systemd 254; not with --scope, which ignores the subgroup), or name a delegated group in TACO_STREAM_CGROUP"
 )
+OPEN = "if a folder is closed: install Python and taco-stream where every user can read them, in /opt for example"
 SECOND_VERSION = "start the kernel with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub)"
 
 
@@ -80,7 +81,8 @@ def sandbox_findings(seen: Sandbox) -> list[Finding]:
     missing = [layer for layer in (Layer.LANDLOCK, Layer.SECCOMP) if layer not in seen.working]
     if not seen.working & {Layer.NAMESPACES, Layer.ROOT_NAMESPACES}:
         missing.insert(0, Layer.NAMESPACES)
-    return [Finding("sandbox", level, text, remedy), *(missing_layer(layer, seen) for layer in missing)]
+    refused = [Finding("sandbox", Level.NOTE, f"not {tier}: {reason}", OPEN) for tier, reason in seen.refused.items()]
+    return [Finding("sandbox", level, text, remedy), *refused, *(missing_layer(layer, seen) for layer in missing)]
 
 
 def missing_layer(layer: Layer, seen: Sandbox) -> Finding:

@@ -25,7 +25,7 @@ from taco_stream.errors import EvaluatorError, RunInUseError, StoreError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox import landlock
 from taco_stream.evaluator.sandbox.plan import Layer
-from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals
+from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals, refused_plans
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.lock import exclusive
 from taco_stream.types import Problem, Status, Verdict
@@ -50,6 +50,7 @@ TRIAL = Problem(problem_id="doctor", position=0, question="", tests='{"inputs": 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     """How programs can be confined here, the strongest tier first, and what may stand in the way of the rest.
 
+    `refusals` has what was said of layers that do not work, `refused` of stronger tiers that do not work as a whole.
     `forced` is the tier that the environment names, if any. `security_modules` is empty where the kernel does not show
     them; `landlock_version` is 0 where there is none.
     """
@@ -58,6 +59,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     working: frozenset[Layer]
     forced: str = ""
     refusals: Mapping[Layer, str] = {}
+    refused: Mapping[str, str] = {}
     switches: Mapping[str, int] = {}
     security_modules: str = ""
     landlock_version: int = 0
@@ -107,6 +109,7 @@ def read_sandbox() -> Sandbox:
         working=layers_that_work(),
         forced=os.environ.get(FORCED_TIER, ""),
         refusals=refusals(),
+        refused=refused_plans(),
         switches={name: int(value) for name, value in switches.items() if value},
         security_modules=text_of(Path("/sys/kernel/security/lsm")),
         landlock_version=read_landlock_version(),

@@ -129,12 +129,24 @@ def move_root() -> None:
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """The paths that exist and do not lie below another of them, the shortest first."""
+    """The paths that exist and do not lie below another of them, the shortest first.
+
+    Raises `PermissionError` if one cannot be reached: programs would miss what is in it.
+    """
     chosen: list[str] = []
-    for path in sorted({os.path.abspath(path) for path in paths if os.path.exists(path)}, key=len):
+    for path in sorted({os.path.abspath(path) for path in paths if exists(path)}, key=len):
         if not any(path == above or path.startswith(above.rstrip("/") + "/") for above in chosen):
             chosen.append(path)
     return chosen
+
+
+def exists(path: str) -> bool:
+    """Whether a path exists. Raises `PermissionError` if that cannot be told."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def bind(path: str, attributes: int = ATTRIBUTE_READ_ONLY | ATTRIBUTE_NO_SUID | ATTRIBUTE_NO_DEVICES) -> None:

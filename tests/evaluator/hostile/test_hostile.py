@@ -7,7 +7,6 @@ one with `TACO_STREAM_HOSTILE=all` in the environment.
 
 import functools
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
+from ordinary_user import NOBODY, as_user
 
 from hostile.program import HostileProgram
 from hostile.programs import PROGRAMS
@@ -23,7 +23,6 @@ from hostile.suite import Report, programs
 from taco_stream.evaluator.sandbox.probe import available_plans
 from taco_stream.types import Status
 
-NOBODY = 65534
 SUITE_SECONDS = 280
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a run waits for the whole suite
@@ -54,16 +53,13 @@ if not RUNS:
 
 on_every_run = pytest.mark.parametrize("run", RUNS, ids=str)
 
-OPEN_HOME = 'mount --bind "$1" /mnt && mount -t tmpfs -o mode=755 none "$2" && mkdir -p "$1" && mount --bind /mnt "$1"'
-"""Shell text: in a mount namespace of one's own, makes folder 1 reachable for all though folder 2 above it is not."""
-
 
 @functools.cache
 def report_of(run: Run) -> Report:
     """Runs the suite, in a process of its own, once."""
     finished = subprocess.run(
         [
-            *(become(run.user) if run.user != os.getuid() else []),
+            *as_user(run.user),
             *(sys.executable, "-m", "hostile.suite", "brief" if run.brief else "all"),
         ],
         stdout=subprocess.PIPE,
@@ -73,19 +69,6 @@ def report_of(run: Run) -> Report:
         cwd=Path(__file__).parents[3],
     )
     return msgspec.json.decode(finished.stdout, type=Report)
-
-
-def become(user: int) -> list[str]:
-    """The words before a command that run it as another user, who is given access to this interpreter."""
-    if not (shutil.which("unshare") and shutil.which("setpriv")):
-        pytest.skip("unshare and setpriv (util-linux) are needed to run the suite as an ordinary user")
-    identity = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    base = Path(sys.base_prefix).resolve()
-    closed = next((folder for folder in reversed(base.parents) if not folder.stat().st_mode & 1), None)
-    if closed is None:
-        return identity
-    script = f'{OPEN_HOME}; shift 2; exec "$@"'
-    return ["unshare", "--mount", "sh", "-ec", script, "sh", str(base), str(closed), *identity]
 
 
 @pytest.mark.parametrize(
