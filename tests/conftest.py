@@ -2,8 +2,19 @@
 
 import pytest
 
+LOOPS = {
+    "asyncio": ("asyncio", {"use_uvloop": False}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+}
 
-@pytest.fixture(params=["asyncio", "asyncio+uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """The event loops that async tests run on: the standard one and the one the command line uses."""
-    return ("asyncio", {"use_uvloop": request.param == "asyncio+uvloop"})
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The event loop that async tests run on: the command line's."""
+    return LOOPS["uvloop"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests marked `both_loops` on the standard library's loop as well."""
+    if metafunc.definition.get_closest_marker("both_loops") is not None:
+        metafunc.parametrize("anyio_backend", LOOPS.values(), ids=LOOPS)

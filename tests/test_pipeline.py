@@ -29,7 +29,7 @@ from taco_stream.types import (
     Verdict,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
 
 class ToldJudge:

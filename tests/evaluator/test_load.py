@@ -40,7 +40,6 @@ def cores_taken() -> Iterator[None]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.skipif(not is_counted(), reason="this kernel does not count how long a process waits to run")
 async def test_a_program_that_is_kept_from_running_is_not_a_slow_one(cores_taken: None) -> None:
     async with Evaluator(SETTINGS) as evaluator:

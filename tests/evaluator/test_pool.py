@@ -163,6 +163,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.both_loops
 async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: object) -> None:
     send, receive = anyio.create_memory_object_stream[Event](8)
     before = set(children_of(os.getpid()))
@@ -182,6 +183,7 @@ async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: obje
         assert (await receive.receive()).kind == "evaluator_restarted"
 
 
+@pytest.mark.both_loops
 async def test_many_programs_are_judged_at_once(anyio_backend: object) -> None:
     async with (
         Evaluator(EvaluatorSettings(workers=2, unsafe_no_sandbox=True)) as evaluator,
@@ -198,6 +200,7 @@ async def test_many_programs_are_judged_at_once(anyio_backend: object) -> None:
     assert statuses == {number: Status.PASSED if number % 2 else Status.WRONG_ANSWER for number in range(20)}
 
 
+@pytest.mark.both_loops
 async def test_cancelling_a_judgement_frees_its_worker(evaluator: Evaluator) -> None:
     with anyio.move_on_after(0.2):
         await evaluator.judge(SUM, "import time; time.sleep(1000)")
@@ -205,6 +208,7 @@ async def test_cancelling_a_judgement_frees_its_worker(evaluator: Evaluator) -> 
         assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
 
 
+@pytest.mark.both_loops
 async def test_leaving_the_evaluator_leaves_no_process(anyio_backend: object) -> None:
     before = set(children_of(os.getpid()))
     async with Evaluator(EvaluatorSettings(workers=2, unsafe_no_sandbox=True)) as evaluator:
@@ -234,6 +238,7 @@ async def test_a_test_that_the_clock_stopped_is_not_run_again(evaluator: Evaluat
     assert evaluator.statistics().tests_run == 3
 
 
+@pytest.mark.both_loops
 async def test_a_sleeper_stalls_nobody_but_its_own_worker(anyio_backend: object) -> None:
     """One that sleeps whenever it is judged, beside a hundred programs that the other worker judges meanwhile."""
     settings = EvaluatorSettings(workers=2, wall_multiple=20.0, unsafe_no_sandbox=True)
@@ -273,6 +278,7 @@ async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Ev
     assert evaluator.statistics().cache_hits == 2
 
 
+@pytest.mark.both_loops
 async def test_a_worker_that_says_nothing_is_replaced(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that is at work is not, however long the whole takes."""
     monkeypatch.setattr(worker_process, "SILENCE_SECONDS", 1.0)

@@ -49,7 +49,6 @@ def all_cores_busy() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(0.6, Status.PASSED), (1.4, Status.TIME_LIMIT)])
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_load_changes_no_verdict(
     evaluator: Evaluator, all_cores_busy: None, seconds: float, status: Status
 ) -> None:
@@ -65,7 +64,6 @@ async def test_load_changes_no_verdict(
         "np.random.rand() == 0.5488135039273248",
     ],
 )
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_same_program_has_the_same_verdict_every_time(evaluator: Evaluator, expression: str) -> None:
     """A hundred programs that differ in a comment, so that none is answered from memory."""
     programs = [f"{LUCK.format(expression=expression)}\n# {number}" for number in range(100)]

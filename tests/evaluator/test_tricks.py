@@ -113,7 +113,6 @@ async def evaluator(anyio_backend: object, tmp_path: Path) -> AsyncIterator[Eval
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("judge", SpecialJudge)
 async def test_results_made_to_break_the_worker_are_wrong(evaluator: Evaluator, judge: SpecialJudge) -> None:
     problem = call_problem(judge)
@@ -124,7 +123,6 @@ async def test_results_made_to_break_the_worker_are_wrong(evaluator: Evaluator, 
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(
     ("checker", "program", "status"),
     [
@@ -145,7 +143,6 @@ async def test_a_checker_that_fails_on_an_output_alone_has_been_given_no_answer(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_random_results_restart_no_worker(evaluator: Evaluator) -> None:
     """Written by the program itself, from the trees that the properties above are made of."""
     chosen = random.Random(0)
@@ -167,7 +164,6 @@ async def test_random_results_restart_no_worker(evaluator: Evaluator) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_number_of_any_length_is_compared_exactly(evaluator: Evaluator) -> None:
     problem = call_problem(SpecialJudge.NONE)
     text = json.dumps({"fn_name": "f", "inputs": [[1]], "outputs": [[1]]}).replace("[[1]]}", f"[[1{'0' * 5000}]]}}")

@@ -30,6 +30,7 @@ def texts_in(path: Path) -> list[str]:
 
 
 @pytest.mark.anyio
+@pytest.mark.both_loops
 async def test_what_is_appended_reads_back(tmp_path: Path) -> None:
     await written(tmp_path / "j")
     assert texts_in(tmp_path / "j") == list(TEXTS)
@@ -158,6 +159,7 @@ async def test_an_unwritable_file_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.both_loops
 async def test_appended_lines_are_visible_to_others_before_any_sync(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     await journal.open()

@@ -38,6 +38,7 @@ async def test_entries_read_back_by_kind(tmp_path: Path) -> None:
     assert [*files.completions(), *files.records(), *files.events()] == entries
 
 
+@pytest.mark.both_loops
 async def test_a_batch_puts_completions_on_disk_before_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     append = Journal.append
@@ -191,6 +192,7 @@ async def test_the_lock_goes_with_a_holder_that_is_killed(tmp_path: Path, holder
     await write(tmp_path / "run", [completion("a")])
 
 
+@pytest.mark.both_loops
 async def test_a_run_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     async with open_run(tmp_path / "run", manifest()) as run:
         await run.append([completion("a")])
@@ -251,6 +253,7 @@ async def test_a_full_disk_says_how_much_is_safe(tmp_path: Path, monkeypatch: py
         assert not run.is_generated(SampleKey("a", 2))
 
 
+@pytest.mark.both_loops
 async def test_a_cancelled_append_is_finished(tmp_path: Path) -> None:
     """A write that stopped half way would leave a torn line in the middle of the file."""
     async with open_run(tmp_path / "run", manifest()) as run:
@@ -285,6 +288,7 @@ async def test_a_run_is_synced_at_most_every_second_and_at_the_end(
     assert len(synced) == 3
 
 
+@pytest.mark.both_loops
 async def test_the_summary_is_replaced_whole(tmp_path: Path) -> None:
     async with open_run(tmp_path / "run", manifest()) as run:
         await run.append([completion("a")])
