@@ -52,6 +52,31 @@ def test_help_is_cheap() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
 
 
+SHADOWS = (
+    "json", "random", "typing", "heapq", "math", "collections", "functools", "signal", "socket", "select", "struct",
+    "threading", "torch", "numpy", "transformers", "msgspec", "anyio", "typer", "rich",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command", [[str(Path(sys.executable).with_name("taco-stream"))], [sys.executable, "-P", "-m", "taco_stream"]]
+)
+def test_nothing_is_imported_from_the_folder_that_a_run_starts_in(
+    tmp_path: Path, dataset: Path, command: list[str]
+) -> None:
+    """Neither by the command nor by a process that it starts: judging here, generating in the engine's own test."""
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name!r})\n")
+    (tmp_path / "taco_stream").mkdir()
+    (tmp_path / "taco_stream" / "types.py").write_text("raise SystemExit('not the package')\n")
+    arguments = ["run", "runs", "--engine", "replay", "--dataset", dataset]
+    done = subprocess.run(
+        [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+
+
 def test_a_replay_of_the_reference_solutions_is_judged_and_reported(tmp_path: Path, dataset: Path) -> None:
     done = taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
     assert done.returncode == 0, done.stderr

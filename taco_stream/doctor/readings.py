@@ -140,7 +140,7 @@ def read_verdict() -> Verdict:
 
 def read_torch() -> Torch:
     """What torch says in an interpreter of its own."""
-    command = [sys.executable, "-m", "taco_stream.doctor.readings"]
+    command = [sys.executable, "-P", "-m", "taco_stream.doctor.readings"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_SECONDS, check=True)
     except subprocess.TimeoutExpired:
