@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from inspect import signature
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -23,17 +24,27 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from taco_stream.engine.kv_cache import LayerShape, SlotCache
-from taco_stream.engine.layer_masks import LayerMasks, UnservedModelError
+from taco_stream.engine.layer_masks import LayerMasks, UnservedModelError, window_of
 
 _NUMBERS = count()
 
 
 class Scoring(NamedTuple):
-    """How a layer turns products of queries and keys into scores: factor, sliding window, cap."""
+    """How a layer scores keys and weighs them: factor, sliding window, cap, sinks.
+
+    A head's sink takes part in the softmax as the score of a key whose value is zero ("Efficient Streaming Language
+    Models with Attention Sinks", 2023; as gpt-oss learns it). `sinks` has one for each head, shaped as its user needs.
+    """
 
     scaling: float
     window: int | None
     softcap: float | None
+    sinks: Tensor | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a softmax over scaled products is all there is."""
+        return self.softcap is None and self.sinks is None
 
 
 @dataclass(eq=False)
@@ -159,6 +170,7 @@ class SlotAttention:
         scaling: float | None = None,
         sliding_window: int | None = None,
         softcap: float | None = None,
+        s_aux: Tensor | None = None,
         **others: Any,
     ) -> tuple[Tensor, None]:
         """Attends `query` [1, heads, tokens, size]; returns [1, tokens, heads, value size]."""
@@ -169,10 +181,11 @@ class SlotAttention:
             layer = self._learn(module, keys, values, attention_mask, sliding_window)
         elif attention_mask is not None and self.masks is None:
             raise UnservedModelError("the model makes attention masks of its own")
-        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, self.windows[layer], softcap)
+        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, self.windows[layer], softcap, s_aux)
         if self.cache is None or self.layout is None:
-            self.reads_lengths &= softcap is None and has_flash(queries, values)
-            return _chunk(queries, keys, values, ChunkSpan(slice(0), 0, 0, len(queries)), scoring)[None], None
+            self.reads_lengths &= scoring.is_plain and has_flash(queries, values)
+            attended = _chunk(queries, keys, values, ChunkSpan(slice(0), 0, 0, len(queries)), scoring)
+            return attended[None].contiguous(), None
         self.cache.write(layer, self.layout.places, keys, values)
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         parts = [_decode(queries[group.rows], keys, values, group, scoring) for group in self.layout.groups]
@@ -180,7 +193,32 @@ class SlotAttention:
             seen = slice(0, span.end)
             row = keys[span.slot, seen], values[span.slot, seen]
             parts.append(_chunk(queries[span.rows], *row, span, scoring))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts))[None], None
+        return torch.cat(parts)[None], None  # contiguous, as models expect; of a single part, too
+
+    def attach(self, model: Any) -> None:
+        """Makes `model` attend by this.
+
+        A few older classes (CodeGen, GPT-J, GPT-Neo) look up no attention function, and transformers does not set its
+        name for them. They have a method `_attn` of queries, keys, values and mask, which this takes the place of.
+        """
+        own = [module for module in model.modules() if _has_own_attention(module)]
+        for module in own:
+            module._attn = _OwnAttention(_weakly(self), module)
+        if own:
+            model.config._attn_implementation = self.name  # by which it makes masks
+        else:
+            model.set_attn_implementation(self.name)
+
+    @staticmethod
+    def detach(model: Any, own_attention: str) -> None:
+        """Makes `model` attend as it did before, by `own_attention`."""
+        own = [module for module in model.modules() if _has_own_attention(module)]
+        for module in own:
+            vars(module).pop("_attn", None)
+        if own:
+            model.config._attn_implementation = own_attention
+        else:
+            model.set_attn_implementation(own_attention)
 
     @contextmanager
     def shortened_windows(self, window: int) -> Iterator[None]:
@@ -220,11 +258,46 @@ def _weakly(attention: SlotAttention) -> Callable[..., tuple[Tensor, None]]:
     return attend
 
 
+def _has_own_attention(module: nn.Module) -> bool:
+    method = getattr(type(module), "_attn", None)
+    return method is not None and list(signature(method).parameters)[1:] == ["query", "key", "value", "attention_mask"]
+
+
+class _OwnAttention:
+    """Stands for the method `_attn` of `module`; takes and returns tensors [1, heads, tokens, size]."""
+
+    def __init__(self, attend: Callable[..., tuple[Tensor, None]], module: nn.Module) -> None:
+        self._attend = attend
+        self._module = module
+        self._scaling = 1.0 / getattr(module, "scale_attn", 1.0)
+        visible = getattr(module, "bias", None)  # GPT-Neo's own mask [1, 1, queries, keys], which may be a window
+        self._window: int | None = None
+        self._has_mask = isinstance(visible, Tensor) and visible.dtype is torch.bool
+        if isinstance(visible, Tensor) and visible.dtype is torch.bool:
+            self._window = window_of(
+                lambda _batch, _head, query, key: visible[0, 0, query, key], visible.shape[-1], visible.device
+            )
+
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, None]:
+        attended, _ = self._attend(
+            self._module,
+            query.to(value.dtype),  # float32 where it is rotated
+            key.to(value.dtype),
+            value,
+            None if self._has_mask else attention_mask,
+            scaling=self._scaling,
+            sliding_window=self._window,
+        )
+        return attended.transpose(1, 2), None
+
+
 def _refuse_what_is_not_served(module: nn.Module, others: dict[str, Any]) -> None:
     """Raises `UnservedModelError` for biases of a model's own, which slots would silently leave out."""
     if not getattr(module, "is_causal", True):
         raise UnservedModelError("the model attends in both directions")
-    for name in ("position_bias", "s_aux", "head_mask"):
+    for name in ("position_bias", "head_mask"):
         if others.get(name) is not None:
             raise UnservedModelError(f"the model's attention needs {name}")
 
@@ -232,11 +305,13 @@ def _refuse_what_is_not_served(module: nn.Module, others: dict[str, Any]) -> Non
 def _decode(queries: Tensor, keys: Tensor, values: Tensor, group: Group, scoring: Scoring) -> Tensor:
     """One query per row against the row's slot: [rows, heads, value size]."""
     rows, heads, size = queries.shape
-    if group.flash is not None and scoring.softcap is None and has_flash(queries, values):
+    if group.flash is not None and scoring.is_plain and has_flash(queries, values):
         return _flash(queries, keys[group.slots], values[group.slots], group.flash, scoring)
     packed = queries.reshape(rows, keys.shape[2], -1, size)  # query heads that share a key head are rows of its matrix
     span = slice(group.start(scoring.window), group.longest)
     keys, values = (stored[group.slots, span].transpose(1, 2) for stored in (keys, values))
+    if scoring.sinks is not None:
+        scoring = scoring._replace(sinks=scoring.sinks.reshape(packed.shape[1:3]))
     attended = _attend(packed, keys, values, group.mask(scoring.window, queries.dtype), scoring)
     return attended.reshape(rows, heads, -1)
 
@@ -282,7 +357,7 @@ def _chunk(queries: Tensor, keys: Tensor, values: Tensor, span: ChunkSpan, scori
     tokens, heads, size = queries.shape
     key_heads = keys.shape[1]
     # torch's own causal attention skips half the work, but knows only prompts from their start on
-    if span.start == 0 and scoring.softcap is None and (scoring.window is None or tokens <= scoring.window):
+    if span.start == 0 and scoring.is_plain and (scoring.window is None or tokens <= scoring.window):
         keys, values = (row.repeat_interleave(heads // key_heads, 1).transpose(0, 1)[None] for row in (keys, values))
         attended = _attend(queries.transpose(0, 1)[None], keys, values, None, scoring, is_causal=True)
         return attended[0].transpose(0, 1)
@@ -291,6 +366,9 @@ def _chunk(queries: Tensor, keys: Tensor, values: Tensor, span: ChunkSpan, scori
     keys, values = (row[first:].transpose(0, 1)[None] for row in (keys, values))
     packed = queries.reshape(tokens, key_heads, -1, size).permute(1, 2, 0, 3).reshape(1, key_heads, -1, size)
     mask = span.mask(scoring.window, queries).repeat(heads // key_heads, 1)
+    if scoring.sinks is not None:
+        sinks = scoring.sinks.reshape(key_heads, -1, 1).expand(-1, -1, tokens)
+        scoring = scoring._replace(sinks=sinks.reshape(packed.shape[1:3]))
     attended = _attend(packed, keys, values, mask, scoring).reshape(key_heads, -1, tokens, values.shape[-1])
     return attended.permute(2, 0, 1, 3).reshape(tokens, heads, -1)
 
@@ -298,13 +376,26 @@ def _chunk(queries: Tensor, keys: Tensor, values: Tensor, span: ChunkSpan, scori
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring, *, is_causal: bool = False
 ) -> Tensor:
-    """Attention of [rows, heads, queries, size] over [rows, heads, keys, size]; in steps where scores are capped."""
-    if scoring.softcap is None:
+    """Attention of [rows, heads, queries, size] over [rows, heads, keys, size]; `scoring.sinks` is [heads, queries]."""
+    if scoring.is_plain:
         return scaled_dot_product_attention(
             query, key, value, attn_mask=mask, scale=scoring.scaling, is_causal=is_causal
         )
+    if scoring.softcap is None and query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
+        assert scoring.sinks is not None
+        attended, log_sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, attn_mask=mask, scale=scoring.scaling
+        )
+        # A sink adds to the sum under the softmax and nothing to the values.
+        weighed: Tensor = attended * torch.sigmoid(log_sums - scoring.sinks.float())[..., None].to(query.dtype)
+        return weighed
     scores = query @ key.transpose(-1, -2) * scoring.scaling
-    scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
+    if scoring.softcap is not None:
+        scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
     if mask is not None:
         scores = scores + mask
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+    if scoring.sinks is not None:
+        sinks = scoring.sinks[:, :, None].expand(len(scores), -1, -1, -1)
+        scores = torch.cat([scores, sinks.to(scores.dtype)], dim=-1)
+    shares = torch.softmax(scores, dim=-1, dtype=torch.float32)[..., : key.shape[2]]
+    return shares.to(query.dtype) @ value

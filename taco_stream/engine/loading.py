@@ -138,7 +138,7 @@ def check_served(checkpoint: Checkpoint, runner: Runner, attention: SlotAttentio
             beside = model(input_ids=tokens.expand(2, -1), position_ids=rows, use_cache=False).logits[0].float()
         if not _difference(beside, expected) <= TOLERANCE[model.dtype]:
             raise UnservedModelError("a row's logits depend on the rows beside it")
-        model.set_attn_implementation(attention.name)
+        attention.attach(model)
         with learned_masks(attention.name, context_length) as attention.masks:
             runner.probe()
         attention.masks = None
@@ -157,7 +157,7 @@ def check_served(checkpoint: Checkpoint, runner: Runner, attention: SlotAttentio
         # Whatever a model's own code raises when it is called as slots call it means that slots cannot serve it.
         if is_out_of_memory(error_of_model):
             raise ModelError(f"the model leaves no memory on {checkpoint.device} to generate with") from error_of_model
-        model.set_attn_implementation(own_attention)
+        attention.detach(model, own_attention)
         raise UnservedModelError(str(error_of_model).splitlines()[0]) from error_of_model
 
 

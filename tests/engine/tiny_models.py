@@ -66,6 +66,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "head_dim": 8,
     },
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None},
+    "gpt_oss": {
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "sliding_window": 40,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "codegen": {"rotary_dim": 8},
+    "gptj": {"rotary_dim": 8},
+    "gpt_neo": {"attention_types": [[["global", "local", "global"], 1]], "window_size": 40},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
 }
 """What each architecture sets beyond `COMMON`; windows are short so that samples run out of them."""
@@ -131,11 +140,11 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 def make_model(architecture: str, seed: int = 0) -> Any:
     """A model of an architecture with random weights, large enough that greedy decoding does not fall into a loop."""
     torch.manual_seed(seed)
-    name, settings = VARIANTS.get(architecture) or (architecture, (ARCHITECTURES | UNSERVED)[architecture])
-    config = CONFIG_MAPPING[name](**(COMMON | settings))
+    model_type, settings = VARIANTS.get(architecture) or (architecture, (ARCHITECTURES | UNSERVED)[architecture])
+    config = CONFIG_MAPPING[model_type](**(COMMON | settings))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1 or "sinks" in name:
             torch.nn.init.normal_(parameter, std=0.15)
     return model
 
