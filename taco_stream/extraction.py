@@ -1,23 +1,35 @@
 """From a completion's text to the program in it.
 
-A base model's text is the program up to the first stop string. A chat answer is looked through in this order:
+A base model's text is the program up to the first stop string. A chat answer is looked through in this order, and the
+first that is found counts:
 
 1. Reasoning between tags (`<think> … </think>` and its kin) is removed. Reasoning that never closes is all there is:
    there is no program, and the reasoning is never run.
-2. The last complete fenced block that is tagged as Python; without one, the last untagged block that is Python, or else
-   the last untagged block. Blocks of other languages do not count. Where the name of the wanted function is known and
+2. The last fenced block of Python that is a program and not sample output or a shell session; without one, the last
+   untagged block that is. Blocks of other languages do not count. Where the name of the wanted function is known and
    some block defines it, only blocks that do are looked at: the last block is often an example of its use.
-3. Without such a block, bare code: the text as it stands, or cut free of the prose before and after it, where what
-   is left is Python and does something.
+3. Code between tags (`<code> … </code>`, `[PYTHON] … [/PYTHON]`), where it is a program.
+4. A block that was never closed: the answer was cut off, or its end was a stop string.
+5. Bare code: the text as it stands, or cut free of the prose before and after it, where what is left is Python and does
+   something. Paragraphs of code are never cut off as prose, so an answer that was cut off in the middle of its program
+   does not become another program.
+
+Fences are read line by line and not by CommonMark's rules: models write words behind a closing fence, glue it to the
+code, open a block twice, or put fences in a docstring. `markdown-it-py`, which keeps those rules, finds 27 of the 51
+fenced programs of `tests/chat_answers.toml`. Here the line that closes a block of Python is the first behind which its
+content is Python, and only if there is none the first fence at all.
 
 A program that is not Python as written is repaired where only one repair makes it Python: invisible characters removed,
-common indentation removed, tabs expanded. Everything here is pure; nothing is evaluated, only parsed.
+common indentation removed, tabs expanded, HTML's entities resolved. Everything here is pure; nothing is evaluated, only
+parsed.
 """
 
 import ast
+import html
 import re
 import textwrap
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,20 +37,43 @@ from taco_stream.types import ExtractionMethod
 
 
 class Extraction(NamedTuple):
-    """The program found, and how; `program` is None exactly where the method is `NONE`."""
+    """The program found, and how; `program` is None exactly if the method is `NONE`.
+
+    `cut_before` and `cut_after` count the characters of the answer, its reasoning apart, that stand before the program
+    and behind it, fences included. Nothing between is left out, except between blocks that are joined.
+    """
 
     program: str | None
     method: ExtractionMethod
+    cut_before: int = 0
+    cut_after: int = 0
 
+
+MAX_ENDS = 24
+"""Ends tried for one block or one text, each of which costs a parse. Answers have fewer fences and paragraphs."""
+
+MAX_PARSES = 500
+"""Ends tried for all blocks of an answer: a model that is caught in a loop writes fences by the thousand."""
 
 _NOTHING = Extraction(None, ExtractionMethod.NONE)
 
 
+class _Span(NamedTuple):
+    """A part of the answer from `start` to `end`, and the text there once quote marks and indentation are removed."""
+
+    start: int
+    end: int
+    text: str
+
+
 def extract_base(text: str, stop_strings: Sequence[str] = ()) -> Extraction:
-    """The text before the earliest stop string, as TACO's `generation.py` cuts it; nothing where that is blank."""
+    """The text before the earliest stop string, as TACO's `generation.py` cuts it; nothing if that is blank."""
     ends = [end for stop in stop_strings if stop and (end := text.find(stop)) >= 0]
-    program = text[: min(ends, default=len(text))]
-    return Extraction(program, ExtractionMethod.WHOLE_TEXT) if program.strip() else _NOTHING
+    end = min(ends, default=len(text))
+    program = text[:end]
+    if not program.strip():
+        return _NOTHING
+    return Extraction(program, ExtractionMethod.WHOLE_TEXT, cut_after=len(text) - end)
 
 
 def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool = False) -> Extraction:
@@ -50,12 +85,33 @@ def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool
     answer = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
     if answer is None:
         return _NOTHING
-    fenced = _program_blocks(list(_blocks(answer)), None if join_blocks else entry_point)
-    if fenced:
-        program = "\n\n".join(fenced) if join_blocks else fenced[-1]
-        return Extraction(_repaired(program), ExtractionMethod.FENCED_BLOCK)
-    bare = _bare_code(answer)
-    return _NOTHING if bare is None else Extraction(bare, ExtractionMethod.BARE_CODE)
+    blocks = list(_Blocks(answer))
+    closed = _programs([block for block in blocks if block.is_closed])
+    if closed and join_blocks:
+        return _found(answer, ExtractionMethod.FENCED_BLOCK, closed)
+    if closed:
+        return _found(answer, ExtractionMethod.FENCED_BLOCK, _defining(entry_point, closed)[-1:])
+    if tagged := [span for span in _between_tags(answer) if _is_program(span.text)]:
+        return _found(answer, ExtractionMethod.TAGGED_CODE, _defining(entry_point, tagged)[-1:])
+    if (before := _before_bare_fence(answer)) is not None:
+        return _found(answer, ExtractionMethod.BARE_CODE, [before])
+    if unclosed := _programs([_trimmed(block) for block in blocks if not block.is_closed]):
+        return _found(answer, ExtractionMethod.UNCLOSED_BLOCK, unclosed[-1:])
+    bare = None if blocks else _bare_code(answer)
+    return _NOTHING if bare is None else _found(answer, ExtractionMethod.BARE_CODE, [bare])
+
+
+def _found(answer: str, method: ExtractionMethod, spans: Sequence[_Span]) -> Extraction:
+    program = _repaired("\n\n".join(span.text for span in spans))
+    return Extraction(program, method, cut_before=spans[0].start, cut_after=len(answer) - spans[-1].end)
+
+
+def _defining(entry_point: str | None, spans: Sequence[_Span]) -> Sequence[_Span]:
+    """Those that define the function that is called, or else all."""
+    if not entry_point:
+        return spans
+    defines = re.compile(rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
+    return [span for span in spans if defines.search(span.text)] or spans
 
 
 # --- reasoning
@@ -69,7 +125,7 @@ _CLOSING = re.compile(
 
 
 def _without_reasoning(text: str) -> str | None:
-    """The answer outside reasoning tags; None where reasoning does not close.
+    """The answer outside reasoning tags; None if reasoning does not close.
 
     A closing tag without an opening one ends reasoning that began in the prompt, as many templates have it.
     """
@@ -88,98 +144,214 @@ def _without_reasoning(text: str) -> str | None:
 
 # --- fenced blocks
 
-_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*)$", re.MULTILINE)
-_PYTHON_TAGS = frozenset({"python", "python3", "py", "py3", "python 3", "python2", "pypy", "pypy3", "cpython"})
+_MARGIN = r"(?P<margin>[ \t]*(?:>[ \t]?)*(?:[-*+][ \t]+|\d+[.)][ \t]+)?[ \t]*)"
+"""What may stand before a fence: indentation, quote marks, the mark of a list."""
+
+_FENCE = re.compile(rf"^{_MARGIN}(?P<fence>`{{3,}}|~{{3,}})(?P<info>[^\n]*)$", re.MULTILINE)
+_ONE_LINE = re.compile(r"[ \t]*(?P<code>[^`\n]*[^`\s])[ \t]*`{3,}[ \t]*")
+"""What stands behind the fence of a block in one line."""
+
+_GLUED_OPENING = re.compile(
+    r"(?<=[^\s`])(?P<margin>)(?P<fence>`{3,})[ \t]*(?P<info>[A-Za-z][\w.+#-]*)[ \t]*$", re.MULTILINE
+)
+_GLUED_CLOSING = re.compile(r"(?<=[^\s`])`{3,}|(?<=[^\s~])~{3,}")
+"""Fences behind words, as in "The code:```python", and behind code."""
+
+_PYTHON = re.compile(r"(?:c?python|pypy|py)[-_ ]?(?:\d+(?:\.\d+)*)?|[\w-]+\.py")
+_UNTAGGED = frozenset({"", "code", "plaintext", "txt", "text"})
 
 
 class _Block(NamedTuple):
     tag: str
-    content: str
+    span: _Span
+    is_closed: bool
 
     @property
     def is_python(self) -> bool:
-        return self.tag in _PYTHON_TAGS
+        return _PYTHON.fullmatch(self.tag) is not None
 
 
-def _blocks(text: str) -> Iterator[_Block]:
-    """The complete fenced blocks of a Markdown text: each closes with a bare fence at least as long as its own."""
-    opening: re.Match[str] | None = None
-    for fence in _FENCE.finditer(text):
-        if opening is None:
-            opening = fence
-        elif fence[2].startswith(opening[2]) and not fence[3].strip():
-            content = text[opening.end() + 1 : fence.start()]
-            yield _Block(_tag_of(opening[3]), _outdented(content, len(opening[1])))
-            opening = None
+class _Close(NamedTuple):
+    """A place where a block may end: its content's end, and where reading goes on."""
+
+    end: int
+    resume: int
 
 
-def _tag_of(info: str) -> str:
-    """The language of a fence's info string: `Python`, `{.python .numberLines}` and `python title=a.py` are python."""
-    name = info.strip().lower().strip("{}").lstrip(".")
-    if name.startswith("python 3"):
-        return "python 3"
-    return re.split(r"[\s:,{]", name, maxsplit=1)[0]
+class _Blocks:
+    """Reads the fenced blocks of a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._fences = list(_FENCE.finditer(text))
+        self._glued = list(_GLUED_CLOSING.finditer(text))
+        self._parses = MAX_PARSES
+
+    def __iter__(self) -> Iterator[_Block]:
+        """The blocks in order; the last may be unclosed."""
+        position = 0
+        while opening := self._opening(position):
+            info = opening["info"]
+            if (one_line := _ONE_LINE.fullmatch(info)) and opening["fence"][0] == "`":
+                position = opening.end()
+                tag, code = _tag_and_rest(one_line["code"])
+                tag, code = (tag, code) if code and _PYTHON.fullmatch(tag) else ("", one_line["code"])
+                end = opening.start("info") + one_line.end("code")
+                yield _Block(tag, _Span(end - len(code), end, code + "\n"), is_closed=True)
+                continue
+            tag, rest = _tag_and_rest(info.strip())
+            has_code = _PYTHON.fullmatch(tag) is not None and _STATEMENT.match(rest) is not None
+            start = min(opening.end() + 1, len(self._text)) - (len(rest) + 1 if has_code else 0)
+            close = self._close(opening, start, tag)
+            end = len(self._text) if close is None else close.end
+            yield _Block(tag, self._span(opening, start, end), is_closed=close is not None)
+            if close is None:
+                return
+            position = close.resume
+
+    def _opening(self, position: int) -> re.Match[str] | None:
+        """The next fence that opens a block: one that begins a line, or glued to words with a tag that is Python's."""
+        first = bisect_left(self._fences, position, key=lambda fence: fence.start())
+        at_start = self._fences[first] if first < len(self._fences) else None
+        for glued in _GLUED_OPENING.finditer(self._text, position, at_start.start() if at_start else len(self._text)):
+            if _PYTHON.fullmatch(glued["info"].lower()):
+                return glued
+        return at_start
+
+    def _close(self, opening: re.Match[str], start: int, tag: str) -> _Close | None:
+        """Where a block ends: where its content is Python, or else at the first fence that begins a line, or else any.
+
+        Bare fences are tried first, then those with words behind, then glued ones. A fence with a tag of its own opens
+        the next block, so reading goes on at that fence.
+        """
+        mark = opening["fence"]
+        first = bisect_left(self._fences, opening.end(), key=lambda fence: fence.start())
+        fences = [fence for fence in self._fences[first : first + MAX_ENDS] if fence["fence"].startswith(mark)]
+        first = bisect_left(self._glued, max(start, opening.end()), key=lambda fence: fence.start())
+        closes = [_Close(fence.start(), fence.end()) for fence in fences if not fence["info"].strip()]
+        closes += [
+            _Close(fence.start(), fence.start() if _ONE_WORD.fullmatch(info) else fence.end())
+            for fence in fences
+            if (info := fence["info"].strip())
+        ]
+        at_line_start = len(closes)
+        closes += [
+            _Close(fence.start(), fence.end()) for fence in self._glued[first : first + MAX_ENDS] if fence[0] == mark
+        ]
+        if tag in _UNTAGGED or _PYTHON.fullmatch(tag):
+            for close in closes:
+                self._parses -= 1
+                if self._parses >= 0 and _is_python(self._span(opening, start, close.end).text):
+                    return close
+        return min(closes[:at_line_start] or closes, default=None)
+
+    def _span(self, opening: re.Match[str], start: int, end: int) -> _Span:
+        return _Span(start, end, _plain(self._text[start:end], opening["margin"]))
 
 
-def _outdented(content: str, width: int) -> str:
-    """The content of a block whose fence was indented, as in a list: that much indentation is not the program's."""
-    if not width:
-        return content
-    return "\n".join(re.sub(rf"^[ \t]{{0,{width}}}", "", line) for line in content.split("\n"))
+_STATEMENT = re.compile(r"(?:import|from|def|class)[ ]|print\(")
+"""What begins code on the line of an opening fence; an assignment there is an attribute."""
+
+_ONE_WORD = re.compile(r"[\w.+#-]*[\w+#]")
+"""A tag, and not a sentence behind a closing fence."""
+
+_TAG_GLUED_TO_CODE = re.compile(rf"(?:python3?|py)(?={_STATEMENT.pattern})", re.IGNORECASE)
 
 
-def _program_blocks(blocks: Sequence[_Block], entry_point: str | None) -> list[str]:
+def _tag_and_rest(info: str) -> tuple[str, str]:
+    """The language of a fence's info string, and what else stands there.
+
+    `Python`, `{.python .numberLines}`, `python 3.11` and `python title=a.py` are all tags of Python.
+    """
+    if (numbered := re.match(r"python[ ]\d[\d.]*", info, re.IGNORECASE)) or (
+        numbered := _TAG_GLUED_TO_CODE.match(info)
+    ):
+        return numbered[0].lower(), info[numbered.end() :].lstrip()
+    name = info.lstrip("{.")
+    tag = re.split(r"[\s:,{}(]", name, maxsplit=1)[0]
+    return tag.lower(), name[len(tag) :].lstrip()
+
+
+def _plain(content: str, margin: str) -> str:
+    """The content of a block without what stands before each of its lines as before its fence."""
+    if quotes := margin.count(">"):
+        margin = margin[margin.rindex(">") + 1 :]
+        blank = " ?" if margin.startswith(" ") else ""
+        content = re.sub(rf"^(?:[ \t]*>{blank}){{1,{quotes}}}", "", content, flags=re.MULTILINE)
+        margin = margin.removeprefix(" ")
+    first_line = content.lstrip("\n").partition("\n")[0]
+    width = min(len(margin), len(first_line) - len(first_line.lstrip()))
+    return re.sub(rf"^[ \t]{{1,{width}}}", "", content, flags=re.MULTILINE) if width else content
+
+
+def _programs(blocks: Sequence[_Block]) -> list[_Span]:
     """The blocks that may be the program, in order, by the rules of the module."""
-    found = [block.content for block in blocks if block.is_python and block.content.strip()]
-    if not found:
-        untagged = [block.content for block in blocks if not block.tag and block.content.strip()]
-        found = [content for content in untagged if _is_python(_repaired(content))] or untagged
-    if entry_point:
-        defines = re.compile(rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
-        found = [content for content in found if defines.search(content)] or found
-    return found
+    filled = [block for block in blocks if block.span.text.strip()]
+    python = [block.span for block in filled if block.is_python]
+    untagged = [block.span for block in filled if block.tag in _UNTAGGED]
+    return (
+        [span for span in python if _is_program(span.text)]
+        or [span for span in untagged if _is_program(span.text)]
+        or python
+    )
+
+
+# --- code between tags
+
+_TAGS = (
+    re.compile(r"<(code|python)\b[^>\n]*>(?P<code>.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE),
+    re.compile(r"\[(PYTHON|CODE)\](?P<code>.*?)(?:\[/\1\]|\Z)", re.DOTALL),
+    re.compile(r"\A(?P<code>[^\[]*(?:\[(?!/?(?:PYTHON|CODE)\])[^\[]*)*)\[/(?:PYTHON|CODE)\]"),
+)
+"""The last is for a tag that was opened in the prompt."""
+
+_TAG_LINE = re.compile(r"^\[/?(?:PYTHON|CODE)\]", re.MULTILINE)
+"""A list as a statement: Python, but nobody writes it."""
+
+
+def _between_tags(text: str) -> Iterator[_Span]:
+    if _does_something(text) and not _TAG_LINE.search(text):
+        return  # a program that has such a tag in one of its strings
+    for tags in _TAGS:
+        for found in tags.finditer(text):
+            yield _Span(found.start("code"), found.end("code"), found["code"].lstrip("\n"))
 
 
 # --- bare code
 
-_STARTS_CODE = re.compile(r"^(?:import|from|def|class|async def|@\w|if|for|while|with|try|\w+(?:, *\w+)* *=(?!=))\b")
-_ATTEMPTS = 24
-"""Cuts tried at either end; each costs a parse. Answers have fewer paragraphs of prose than that."""
 
-
-def _bare_code(text: str) -> str | None:
-    """The text where it is code, else the longest run of whole paragraphs from a line that begins code."""
-    text = _before_lone_fence(text).lstrip("\n")
-    whole = _repaired(text)
-    if _does_something(whole):
-        return whole
-    lines = text.split("\n")
-    starts = [number for number, line in enumerate(lines) if _STARTS_CODE.match(line)]
-    for start in starts[:1]:
-        for end in _paragraph_ends(lines, start):
-            candidate = _repaired("\n".join(lines[start:end]) + "\n")
-            if _does_something(candidate):
-                return candidate
+def _bare_code(text: str) -> _Span | None:
+    """The text if it is code, else the longest run of whole paragraphs from the first line that begins code."""
+    start = len(text) - len(text.lstrip("\n"))
+    if _does_something(_repaired(text[start:])):
+        return _Span(start, len(text), text[start:])
+    for line in text[start:].splitlines(keepends=True):
+        if _is_code(line):
+            return _without_trailing_prose(_Span(start, len(text), text[start:]))
+        start += len(line)
     return None
 
 
-def _before_lone_fence(text: str) -> str:
-    """The code of an answer with one fence: what follows an opening one, what precedes one that only closes."""
-    fences = list(_FENCE.finditer(text))
-    if len(fences) != 1:
-        return text
-    fence = fences[0]
-    after = text[fence.end() + 1 :]
-    if fence[3].strip():
-        return after if _tag_of(fence[3]) in _PYTHON_TAGS else ""
-    before = text[: fence.start()]
-    return before if _does_something(_repaired(before)) else after
+def _without_trailing_prose(span: _Span) -> _Span | None:
+    """The longest run of whole paragraphs that is a program; all of it if that would cut off code; None if none is."""
+    ends = [match.start() for match in re.finditer(r"(?<=\n)(?=[ \t]*\n)|\Z", span.text)]
+    for end in ends[::-1][:MAX_ENDS]:
+        text, rest = span.text[:end], span.text[end:].lstrip("\n")
+        if _does_something(_repaired(text)):
+            first_line = rest.partition("\n")[0]
+            return span if _is_code(first_line) else _Span(span.start, span.start + end, text)
+    return None
 
 
-def _paragraph_ends(lines: Sequence[str], start: int) -> list[int]:
-    """Where the text from `start` may end: at its end, or before a blank line, the longest first."""
-    blank = [number for number in range(len(lines) - 1, start, -1) if not lines[number].strip()]
-    return [len(lines), *blank[:_ATTEMPTS]]
+def _trimmed(block: _Block) -> _Block:
+    """A block that was never closed, without the prose that may stand behind its code."""
+    return block._replace(span=_without_trailing_prose(block.span) or block.span)
+
+
+def _before_bare_fence(text: str) -> _Span | None:
+    """Code before a first fence without a tag: it was opened in the prompt, or it stands before sample output."""
+    fence = _FENCE.search(text)
+    return _bare_code(text[: fence.start()]) if fence and not fence["info"].strip() else None
 
 
 # --- what is Python
@@ -204,9 +376,39 @@ def _is_python(program: str) -> bool:
 def _does_something(program: str) -> bool:
     """Whether the text is a program with an effect; a word of prose is an expression, but does nothing."""
     tree = _parsed(program)
-    return tree is not None and any(
-        not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in tree.body
-    )
+    return tree is not None and any(_has_effect(node) for node in tree.body)
+
+
+def _has_effect(node: ast.stmt) -> bool:
+    """Whether a statement does something; `YES`, `3 4` and `Output: 3` may all be statements and do not."""
+    if isinstance(node, ast.AnnAssign):
+        return node.value is not None
+    return not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call)
+
+
+def _is_program(text: str) -> bool:
+    """Whether a block is a program, if perhaps one with a mistake in it, and not output or a session of a shell."""
+    program = _repaired(text)
+    if _is_python(program):
+        return _does_something(program)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(lines) and not _SESSION.match(lines[0]) and any(map(_is_code, lines))
+
+
+_SESSION = re.compile(r"[ \t]*(?:\$|>>>|%|pip3?|python3?)[ ]")
+_KEYWORD_LINE = re.compile(
+    r"[ \t]*(?:import[ ]\w|from[ ][\w.]+[ ]import\b|try:|(?:async[ ])?def[ ]\w+\(|class[ ]\w+.*:|@\w+|print\b[ ]*[(\"']"
+    r"|(?:for|while|if|elif|with)[ ].*:[ ]*(?:\#.*)?$|\w+(?:[.]\w+)*\(.*\)[ ]*(?:\#.*)?$)"
+)
+_ASSIGNMENT = re.compile(r"[ \t]*\w+(?:,[ ]*\w+)*[ ]*(?:[-+*/]|//)?=(?!=)")
+
+
+def _is_code(line: str) -> bool:
+    """Whether a line can be nothing but code: `n = 5` and `a = [` are, `n = 5 gives 10` and `for example` are not."""
+    if _KEYWORD_LINE.match(line):
+        return True
+    line = line.strip()
+    return _ASSIGNMENT.match(line) is not None and (line[-1] in "([{\\" or _is_python(line))
 
 
 # --- repairs
@@ -215,12 +417,13 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None) | {
 
 
 def _repaired(program: str) -> str:
-    """The program, or the one repair of it that is Python; left as it is where none or more than one meaning fits."""
+    """The program, or the one repair of it that is Python; left as it is if none or more than one meaning fits."""
     if _is_python(program):
         return program
     visible = program.translate(_INVISIBLE)
     dedented = textwrap.dedent(visible).lstrip("\n")
-    for candidates in ([visible], [dedented], [dedented.expandtabs(4), dedented.expandtabs(8)]):
+    expanded = [dedented.expandtabs(4), dedented.expandtabs(8)]
+    for candidates in ([visible], [dedented], expanded, [html.unescape(dedented)]):
         trees = {text: tree for text in candidates if (tree := _parsed(text)) is not None}
         if len(trees) == 1 or len({_meaning(tree) for tree in trees.values()}) == 1:
             return next(iter(trees))

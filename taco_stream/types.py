@@ -79,6 +79,8 @@ class ExtractionMethod(StrEnum):
 
     WHOLE_TEXT = "whole_text"  # base models: everything before the first stop string
     FENCED_BLOCK = "fenced_block"  # the last complete Markdown code block
+    UNCLOSED_BLOCK = "unclosed_block"  # a code block that the answer ends in: cut off, perhaps in the program
+    TAGGED_CODE = "tagged_code"  # between tags such as <code> or [PYTHON]
     BARE_CODE = "bare_code"  # a chat answer without a fence that is code as it stands
     NONE = "none"  # no program was found
 
@@ -214,8 +216,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One judged sample, a line of `results.jsonl`.
 
-    `program` is None where no program was found in the completion. `difficulty` and `skills` repeat the problem's, so
-    that the file can be analysed on its own. `judge_seconds` runs from hand-over to verdict, queueing included.
+    `program` is None where no program was found in the completion; `cut_before` and `cut_after` count the characters of
+    the completion that stand before it and behind it, reasoning and repairs apart. `difficulty` and `skills` repeat the
+    problem's, so that the file can be analysed on its own. `judge_seconds` runs from hand-over to verdict, queueing
+    included.
     """
 
     problem_id: str
@@ -231,6 +235,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     generate_seconds: float = 0.0
     judge_seconds: float = 0.0
     engine: str = ""
+    cut_before: int = 0
+    cut_after: int = 0
     version: int = RECORD_VERSION
 
     @property

@@ -1,17 +1,21 @@
 """Which program is found in a completion, case by case."""
 
 import ast
+import time
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taco_stream.extraction import Extraction, extract_base, extract_chat
+from taco_stream.extraction import extract_base, extract_chat
 from taco_stream.prompting import BASE_STOP_STRINGS
 from taco_stream.types import ExtractionMethod
 
-FENCED, BARE, WHOLE, NONE = (
+FENCED, UNCLOSED, BARE, WHOLE, NONE = (
     ExtractionMethod.FENCED_BLOCK,
+    ExtractionMethod.UNCLOSED_BLOCK,
     ExtractionMethod.BARE_CODE,
     ExtractionMethod.WHOLE_TEXT,
     ExtractionMethod.NONE,
@@ -32,8 +36,9 @@ BASE_CASES = {
 
 @pytest.mark.parametrize(("text", "program"), BASE_CASES.values(), ids=BASE_CASES)
 def test_base_text_is_cut_as_the_original_cuts_it(text: str, program: str | None) -> None:
-    expected = Extraction(program, NONE if program is None else WHOLE)
-    assert extract_base(text, BASE_STOP_STRINGS) == expected
+    found = extract_base(text, BASE_STOP_STRINGS)
+    assert (found.program, found.method) == (program, NONE if program is None else WHOLE)
+    assert found.cut_after == (0 if program is None else len(text) - len(program))
 
 
 def test_a_reference_solution_is_kept_whole() -> None:
@@ -74,14 +79,16 @@ CHAT_CASES: dict[str, tuple[str, str | None, ExtractionMethod]] = {
     "old mac newlines": ("```python\ra = 1\r```", "a = 1\n", FENCED),
     "a syntax error in a tagged block is judged, not skipped": ("```python\nprint(1\n```", "print(1\n", FENCED),
     # one fence only
-    "a block that was never closed but is whole": ("So:\n```python\na = 1\n", "a = 1\n", BARE),
-    "a block cut off inside a statement": ("So:\n```python\na = (1,\n", None, NONE),
+    "a block that was never closed but is whole": ("So:\n```python\na = 1\n", "a = 1\n", UNCLOSED),
+    "a block cut off inside a statement": ("So:\n```python\na = (1,\n", "a = (1,\n", UNCLOSED),
     "a block opened in the prompt": ("a = 1\n```\nThat is all.", "a = 1\n", BARE),
     # bare code
     "bare code": ("import sys\nprint(1)\n", "import sys\nprint(1)\n", BARE),
     "a class": ("class Solution:\n    def f(self):\n        return 1\n", "class Solution:\n    def f(self):\n        return 1\n", BARE),
-    "prose before bare code": ("Here you are:\n\ndef f():\n    return 1\n", "def f():\n    return 1\n\n", BARE),
+    "prose before bare code": ("Here you are:\n\ndef f():\n    return 1\n", "def f():\n    return 1\n", BARE),
     "prose after bare code": ("def f():\n    return 1\n\nThis returns one.", "def f():\n    return 1\n", BARE),
+    "bare code that begins with an assignment": ("So:\n\nn = int(input())\nprint(n)\n", "n = int(input())\nprint(n)\n", BARE),
+    "prose with numbers is no program": ("n = 5 gives 10\n\nfor example, and so on:\n", None, NONE),
     "prose is no program": ("I cannot solve this problem.", None, NONE),
     "a word is no program": ("Yes", None, NONE),
     "a number is no program": ("42", None, NONE),
@@ -116,7 +123,102 @@ CHAT_CASES: dict[str, tuple[str, str | None, ExtractionMethod]] = {
 
 @pytest.mark.parametrize(("text", "program", "method"), CHAT_CASES.values(), ids=CHAT_CASES)
 def test_chat_answer_yields_its_program(text: str, program: str | None, method: ExtractionMethod) -> None:
-    assert extract_chat(text) == Extraction(program, method)
+    assert extract_chat(text)[:2] == (program, method)
+
+
+ANSWERS = tomllib.loads(Path(__file__).with_name("chat_answers.toml").read_text(encoding="utf-8"))["answer"]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer["name"])
+def test_the_program_is_found_whole_however_it_is_fenced(answer: dict[str, str]) -> None:
+    found = extract_chat(answer["text"])
+    assert found[:2] == (answer["program"], answer.get("method", FENCED))
+
+
+CUT_CASES = {
+    "prose around a block": ("So:\n```python\nprint(1)\n```\nDone.\n", 14, 10),
+    "prose around bare code": ("So:\n\nn = 1\n\nDone.\n", 5, 7),
+    "reasoning does not count": ("<think>\nhm\n</think>```python\na = 1\n```", 10, 3),
+    "nothing": ("print(1)\n", 0, 0),
+    "one line": ("```python print(1) ```\n!", 10, 6),
+}
+
+
+@pytest.mark.parametrize(("text", "before", "after"), CUT_CASES.values(), ids=CUT_CASES)
+def test_what_is_cut_away_is_counted(text: str, before: int, after: int) -> None:
+    found = extract_chat(text)
+    assert (found.cut_before, found.cut_after) == (before, after)
+
+
+def test_joined_blocks_count_what_is_around_them_all() -> None:
+    found = extract_chat("a\n```python\nb = 1\n```\nc\n```python\nd = 1\n```\ne", join_blocks=True)
+    assert (found.program, found.cut_before, found.cut_after) == ("b = 1\n\n\nd = 1\n", 12, 5)
+
+
+PROGRAMS = (
+    "print(1)\n",
+    "import sys\n\n\ndef main():\n    print(sys.stdin.read())\n\n\nmain()\n",
+    "n = int(input())\nif n > 1:\n\tprint(n)\n",
+    'def f(x):\n    """Doubles.\n\n    ```python\n    f(1)\n    ```\n    """\n    return 2 * x\n',
+    "text = '''\n```\n> quoted\n1. ~~~\n'''\nprint(text)  # ```\n",
+    "class Solution:\n    def f(self):\n        return [PYTHON, x < 1]\n",
+    "print('<code>')\nprint('&lt;')\n",
+)
+PROSE = (
+    "",
+    "Here is the program.\n",
+    "## Plan\n\n* Read n.\n* Print it: `print(n)`.\n\n",
+    "The answer, for example:\n",
+)
+SAMPLES = (
+    "",
+    "Input:\n```\n3\n1 2 3\n```\n",
+    "It prints:\n```text\nYES\n```\n",
+    "```bash\npython main.py\n```\n",
+    "```\nOutput: 3\n```\n",
+)
+TAGS = (
+    "python",
+    "Python",
+    "py",
+    "python3",
+    "python3.11",
+    "python-3",
+    "py3",
+    " python",
+    "{.python}",
+    "python title='a'",
+)
+
+
+@given(
+    st.sampled_from(PROGRAMS),
+    st.tuples(*[st.sampled_from(each) for each in (PROSE, SAMPLES, PROSE)]),
+    st.sampled_from(TAGS),
+    st.tuples(
+        st.sampled_from(["", "> ", "   ", "> > "]),
+        st.sampled_from(["```", "````", "~~~"]),
+        st.sampled_from(["\n", " \n", " That is all.\n", ""]),
+    ),
+)
+def test_a_program_in_any_fence_comes_back_unchanged(
+    program: str, around: tuple[str, str, str], tag: str, fencing: tuple[str, str, str]
+) -> None:
+    (before, samples, behind), (margin, fence, closing) = around, fencing
+    block = f"{fence}{tag}\n{program}{fence}{closing}"
+    marked = "".join(margin + line for line in block.splitlines(keepends=True))
+    answer = before + marked + (f"\n{samples}{behind}" if closing else "")
+    found = extract_chat(answer)
+    assert (found.program, found.method) == (program, FENCED)
+    if not margin:
+        assert answer[found.cut_before : len(answer) - found.cut_after] == program
+
+
+def test_an_answer_of_ten_thousand_fences_is_read_in_bounded_time() -> None:
+    """As of a model that is caught in a loop: without a bound on parsing it would take minutes."""
+    started_at = time.process_time()
+    extract_chat("```python\nfoo bar\n" * 5_000 + "```\nbar foo\n" * 5_000)
+    assert time.process_time() - started_at < 20
 
 
 EXAMPLE_OF_USE = (
@@ -150,7 +252,8 @@ def test_text_that_overwhelms_the_parser_is_survived(text: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from(list("`~<>/think \n\t\rpyo=1:(")), max_size=120))
 def test_any_text_yields_a_program_or_none(text: str) -> None:
-    program, method = extract_chat(text)
+    program, method, before, after = extract_chat(text)
     assert (program is None) == (method is NONE)
+    assert 0 <= before <= len(text) - after <= len(text)
     if method is BARE:
         ast.parse(program or "")

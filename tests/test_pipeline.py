@@ -12,13 +12,13 @@ from anyio.abc import TaskStatus
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, StoreError, TacoStreamError
 from taco_stream.evaluator.pool import EvaluatorStatistics
+from taco_stream.extraction import Extraction, extract_base
 from taco_stream.pipeline.pipeline import Pipeline
 from taco_stream.pipeline.plan import Entry, OpenProblems, Plan
 from taco_stream.types import (
     ComparisonMode,
     Completion,
     Event,
-    ExtractionMethod,
     FinishReason,
     Problem,
     Record,
@@ -88,10 +88,8 @@ def problem(number: int) -> Problem:
 
 
 def plan(problems: int = 3, samples: int = 4, source: Callable[[], Iterator[Problem]] | None = None) -> Plan:
-    def whole_text(completion: Completion, _: Problem) -> tuple[str | None, ExtractionMethod]:
-        if not completion.text:
-            return None, ExtractionMethod.NONE
-        return completion.text, ExtractionMethod.WHOLE_TEXT
+    def whole_text(completion: Completion, _: Problem) -> Extraction:
+        return extract_base(completion.text)
 
     return Plan(
         problems=source or (lambda: iter([problem(number) for number in range(problems)])),

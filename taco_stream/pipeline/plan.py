@@ -6,11 +6,11 @@ from typing import Protocol
 import msgspec
 
 from taco_stream.evaluator.pool import EvaluatorStatistics
+from taco_stream.extraction import Extraction
 from taco_stream.types import (
     ComparisonMode,
     Completion,
     Event,
-    ExtractionMethod,
     Problem,
     Prompt,
     Record,
@@ -20,7 +20,7 @@ from taco_stream.types import (
 )
 
 Entry = Completion | Record | Event
-Extract = Callable[[Completion, Problem], tuple[str | None, ExtractionMethod]]
+Extract = Callable[[Completion, Problem], Extraction]
 
 
 class Judge(Protocol):

@@ -13,7 +13,8 @@ from taco_stream.types import ComparisonMode, Completion, Problem, Record, Statu
 async def judge_completion(completion: Completion, problem: Problem, *, extract: Extract, judge: Judge) -> Record:
     """Finds the program in a completion and judges it. A completion without a program is `no_program` in every mode."""
     started_at = time.monotonic()
-    program, extraction = extract(completion, problem)
+    found = extract(completion, problem)
+    program = found.program
     if program is None:
         missing = Verdict(status=Status.NO_PROGRAM, detail=completion.error or "")
         verdicts: Mapping[ComparisonMode, Verdict] = dict.fromkeys(ComparisonMode, missing)
@@ -23,7 +24,7 @@ async def judge_completion(completion: Completion, problem: Problem, *, extract:
         problem_id=completion.problem_id,
         sample_index=completion.sample_index,
         program=program,
-        extraction=extraction,
+        extraction=found.method,
         finish_reason=completion.finish_reason,
         verdicts=verdicts,
         difficulty=problem.difficulty,
@@ -33,6 +34,8 @@ async def judge_completion(completion: Completion, problem: Problem, *, extract:
         generate_seconds=completion.generate_seconds,
         judge_seconds=time.monotonic() - started_at,
         engine=completion.engine,
+        cut_before=found.cut_before,
+        cut_after=found.cut_after,
     )
 
 
