@@ -23,12 +23,12 @@ from typing import Self
 
 import anyio
 import msgspec
+from anyio import to_thread
 from anyio.abc import ObjectSendStream
 
 from taco_stream.cores import available_cores
 from taco_stream.errors import EvaluatorError
-from taco_stream.evaluator.judged_problem import JudgedProblem, judged_problem
-from taco_stream.evaluator.protocol import Judged
+from taco_stream.evaluator.judge_spec import JudgeSpec, judge_spec
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
@@ -41,6 +41,14 @@ __all__ = ["Evaluator", "EvaluatorSettings", "EvaluatorStatistics"]
 MAX_PROGRAM_BYTES = 1 << 20
 """A longer program does not compile. The longest of TACO's solutions has a tenth of it, and a model writes less."""
 
+
+ATTEMPTS = 2
+"""How often a program is judged if the evaluator fails on it."""
+
+MAX_SPECS = 64
+"""Problems that are kept ready to judge: more than a run has in flight, and their tests are kept by the run anyway."""
+
+INFRASTRUCTURE_ERROR = Status.INFRASTRUCTURE_ERROR
 
 CLOCK_COUNTS_LOAD = (
     "this kernel does not count how long a process waits for a core (/proc/PID/schedstat): on a busy machine a slow "
@@ -62,10 +70,6 @@ class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     busy_seconds: float = 0.0
 
 
-class _JudgingFailed(Exception):  # noqa: N818 (it says that judging failed, and is never seen outside)
-    """A worker, or its zygote, failed on a program; the message says how."""
-
-
 class Evaluator:
     """Judges programs; an asynchronous context manager."""
 
@@ -82,6 +86,7 @@ class Evaluator:
         self._places = anyio.Semaphore(settings.workers or available_cores())
         self._cache = VerdictCache(None if settings.cache_folder is None else Path(settings.cache_folder))
         self._under_way: dict[bytes, anyio.Event] = {}
+        self._specs: dict[Problem, JudgeSpec] = {}
         self._cache_hits = 0
         self._waiting = self._judged = self._tests_run = self._restarts = self._infrastructure_errors = 0
         self._busy_seconds = 0.0
@@ -125,31 +130,33 @@ class Evaluator:
         """The verdict on one program under the mode of the settings."""
         return (await self.judge_all_modes(problem, program))[self._settings.mode]
 
-    async def judge_all_modes(self, problem: Problem, program: str, *, afresh: bool = False) -> Verdicts:
+    async def judge_all_modes(self, problem: Problem, program: str, *, use_cache: bool = True) -> Verdicts:
         """The verdicts on one program under every comparison mode.
 
-        A program that is being judged, or has been, is not run again: whoever asks for it meanwhile waits for the same
-        verdict. `afresh` runs it although it has been.
+        A program that has been judged is not run again unless `use_cache` is False, and one that is being judged is
+        not run twice: other callers wait for the same verdict.
         """
         if (reason := unfit(program)) is not None:
             verdict = Verdict(status=Status.COMPILE_ERROR, detail=reason, sandbox_tier=self.sandbox_tier)
             return dict.fromkeys(ComparisonMode, verdict)
-        judged = judged_problem(problem, self._settings)
-        key = cache_key(judged, program, sweep=self._settings.sweep, tier=self.sandbox_tier)
+        spec = await self._spec(problem)
+        key = cache_key(spec, program, sweep=self._settings.sweep, tier=self.sandbox_tier)
         while (under_way := self._under_way.get(key)) is not None:
             await under_way.wait()
-        verdicts = None if afresh else self._cache.find(key)
-        if verdicts is None:
+        verdicts = self._cache.find(key) if use_cache else None
+        if verdicts is not None:
+            self._cache_hits += 1
+        else:
             self._under_way[key] = anyio.Event()
             try:
-                verdicts = await self._judge_anew(judged, program)
+                verdicts = await self._judge(spec, program)
                 self._cache.keep(key, verdicts)
             finally:
                 self._under_way.pop(key).set()
-        else:
-            self._cache_hits += 1
         self._judged += 1
-        await self._tell_of_cache()
+        if self._cache.trouble:
+            trouble, self._cache.trouble = self._cache.trouble, ""
+            await self._report("verdict_cache_closed", trouble)
         return verdicts
 
     async def judge_batch(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
@@ -181,61 +188,56 @@ class Evaluator:
             busy_seconds=self._busy_seconds,
         )
 
-    async def _judge_anew(self, problem: JudgedProblem, program: str) -> Verdicts:
-        """A worker's verdicts, at the second attempt if need be."""
-        try:
-            try:
-                return self._counted((await self._asked(problem, program)).verdicts)
-            except _JudgingFailed:
-                return self._counted((await self._asked(problem, program)).verdicts)
-        except _JudgingFailed as failure:
-            reason = f"the evaluator failed twice on this program: {failure}"
-        broken = Verdict(status=Status.INFRASTRUCTURE_ERROR, detail=reason, sandbox_tier=self.sandbox_tier)
-        return self._counted(dict.fromkeys(ComparisonMode, broken))
+    async def _judge(self, spec: JudgeSpec, program: str) -> Verdicts:
+        """A worker's verdicts: the second worker's if the first one fails, and if that fails too, that it did."""
+        reason = ""
+        for _ in range(ATTEMPTS):
+            async with self._checked_out(spec) as worker:
+                try:
+                    judged = await worker.judge(spec, program)
+                except WorkerError as error:
+                    reason = str(error)
+                    self._restarts += 1
+                    await self._report("evaluator_restarted", f"problem {spec.problem_id}: {reason}")
+                    await worker.restart()
+                    continue
+            self._tests_run += judged.tests_run
+            if not judged.failure:
+                # The tests of a problem may be broken, or its checker: that is nobody's failure to judge.
+                self._infrastructure_errors += judged.verdicts[self._settings.mode].status is INFRASTRUCTURE_ERROR
+                return judged.verdicts
+            reason = judged.failure
+            await self._report("judging_failed", f"problem {spec.problem_id}: {reason}")
+        self._infrastructure_errors += 1
+        detail = f"the evaluator failed twice on this program: {reason}"
+        verdict = Verdict(status=INFRASTRUCTURE_ERROR, detail=detail, sandbox_tier=self.sandbox_tier)
+        return dict.fromkeys(ComparisonMode, verdict)
 
-    async def _asked(self, problem: JudgedProblem, program: str) -> Judged:
-        """One worker's answer. Raises `_JudgingFailed`, with the worker replaced, if there is none."""
-        async with self._worker_for(problem) as worker:
-            try:
-                judged = await worker.judge(problem, program)
-            except WorkerError as error:
-                self._restarts += 1
-                await self._tell("evaluator_restarted", f"problem {problem.problem_id}: {error}")
-                await worker.restart()
-                raise _JudgingFailed(str(error)) from error
-        self._tests_run += judged.tests_run
-        if judged.failure:
-            await self._tell("judging_failed", f"problem {problem.problem_id}: {judged.failure}")
-            raise _JudgingFailed(judged.failure)
-        return judged
-
-    def _counted(self, verdicts: Verdicts) -> Verdicts:
-        self._infrastructure_errors += verdicts[self._settings.mode].status is Status.INFRASTRUCTURE_ERROR
-        return verdicts
+    async def _spec(self, problem: Problem) -> JudgeSpec:
+        """How the problem is judged, found out once for all of its programs."""
+        spec = self._specs.get(problem)
+        if spec is None:
+            spec = self._specs[problem] = await to_thread.run_sync(judge_spec, problem, self._settings)
+            while len(self._specs) > MAX_SPECS:
+                del self._specs[next(iter(self._specs))]
+        return spec
 
     @asynccontextmanager
-    async def _worker_for(self, problem: JudgedProblem) -> AsyncIterator[WorkerProcess]:
+    async def _checked_out(self, spec: JudgeSpec) -> AsyncIterator[WorkerProcess]:
+        """Waits for a free worker, if possible one that has the tests, and gives it back.
+
+        One that is left in the middle of an answer is killed; it starts again when it is needed.
+        """
         self._waiting += 1
         try:
             await self._places.acquire()
         finally:
             self._waiting -= 1
-        try:
-            worker = next((each for each in self._free if each.knows(problem)), self._free[0])
-            async with self._in_step(worker):
-                yield worker
-        finally:
-            self._places.release()
-
-    @asynccontextmanager
-    async def _in_step(self, worker: WorkerProcess) -> AsyncIterator[WorkerProcess]:
-        """Takes a free worker. One that is left in the middle of an answer is killed; it starts again when needed."""
+        worker = next((each for each in self._free if each.knows(spec)), self._free[0])
         self._free.remove(worker)
         started_at = time.monotonic()
         try:
             yield worker
-        except _JudgingFailed:
-            raise
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await worker.kill()
@@ -243,6 +245,7 @@ class Evaluator:
         finally:
             self._busy_seconds += time.monotonic() - started_at
             self._free.append(worker)
+            self._places.release()
 
     async def _start(self) -> None:
         try:
@@ -254,7 +257,7 @@ class Evaluator:
         if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
             raise EvaluatorError(reason)
         if not self._workers[0].clock_knows_load:
-            await self._tell("clock_counts_load", CLOCK_COUNTS_LOAD)
+            await self._report("clock_counts_load", CLOCK_COUNTS_LOAD)
 
     async def _stop(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -263,13 +266,7 @@ class Evaluator:
                     stopping.start_soon(worker.stop)
         self._cache.close()
 
-    async def _tell_of_cache(self) -> None:
-        """Says once that the verdict cache is no longer used."""
-        trouble, self._cache.trouble = self._cache.trouble, ""
-        if trouble:
-            await self._tell("verdict_cache_closed", trouble)
-
-    async def _tell(self, kind: str, message: str) -> None:
+    async def _report(self, kind: str, message: str) -> None:
         if self._events is not None:
             await self._events.send(Event(kind=kind, at=time.time(), message=message))
 

@@ -21,7 +21,7 @@ import msgspec
 
 from taco_stream import __version__
 from taco_stream.errors import UsageError
-from taco_stream.evaluator.judged_problem import JudgedProblem
+from taco_stream.evaluator.judge_spec import JudgeSpec
 from taco_stream.evaluator.protocol import Sweep
 from taco_stream.types import ComparisonMode, Status, Verdict
 
@@ -86,7 +86,7 @@ class VerdictCache:
         self.close()
 
 
-def cache_key(problem: JudgedProblem, program: str, *, sweep: Sweep, tier: str) -> bytes:
+def cache_key(problem: JudgeSpec, program: str, *, sweep: Sweep, tier: str) -> bytes:
     """The digest of everything that a verdict depends on."""
     parts = (problem.digest, program, sweep, __version__, platform.python_version(), tier)
     return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=20).digest()

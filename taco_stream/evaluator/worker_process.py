@@ -22,7 +22,7 @@ from anyio.abc import Process
 
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.execution import memory_file
-from taco_stream.evaluator.judged_problem import JudgedProblem
+from taco_stream.evaluator.judge_spec import JudgeSpec
 from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Judging, Ready, Tests, ToWorker
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
@@ -57,7 +57,7 @@ class WorkerProcess:
         self.sandbox_tier = ""
         self.clock_knows_load = True
 
-    def knows(self, problem: JudgedProblem) -> bool:
+    def knows(self, problem: JudgeSpec) -> bool:
         """Whether the worker has the problem's tests."""
         return (problem.problem_id, problem.digest) in self._keys
 
@@ -107,7 +107,7 @@ class WorkerProcess:
         except WorkerError as error:
             raise EvaluatorError(f"an evaluator worker does not start again: {error}") from error
 
-    async def judge(self, problem: JudgedProblem, program: str) -> Judged:
+    async def judge(self, problem: JudgeSpec, program: str) -> Judged:
         """Sends the tests, if the worker lacks them, and the program; waits for the answer."""
         if self._process is None:
             await self.start()
@@ -121,7 +121,7 @@ class WorkerProcess:
         return answer
 
     @asynccontextmanager
-    async def _tests_of(self, problem: JudgedProblem) -> AsyncIterator[int]:
+    async def _tests_of(self, problem: JudgeSpec) -> AsyncIterator[int]:
         """Sends the tests where the worker lacks them; a memory file they go in stays open within."""
         name = problem.problem_id, problem.digest
         key = self._keys.get(name)

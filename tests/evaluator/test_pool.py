@@ -354,7 +354,7 @@ async def test_a_problem_under_other_limits_is_judged_under_those(evaluator: Eva
 
 async def test_a_program_is_run_again_where_that_is_asked_for(evaluator: Evaluator) -> None:
     for _ in range(2):
-        await evaluator.judge_all_modes(SUM, RIGHT, afresh=True)
+        await evaluator.judge_all_modes(SUM, RIGHT, use_cache=False)
     statistics = evaluator.statistics()
     assert (statistics.cache_hits, statistics.tests_run) == (0, 6)
 

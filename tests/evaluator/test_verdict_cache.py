@@ -8,27 +8,28 @@ import msgspec
 import pytest
 
 from taco_stream.errors import UsageError
-from taco_stream.evaluator.judged_problem import JudgedProblem
-from taco_stream.evaluator.protocol import Limits, Sweep
+from taco_stream.evaluator.judge_spec import judge_spec
+from taco_stream.evaluator.protocol import Sweep
+from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.evaluator.verdict_cache import VerdictCache, cache_key
-from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
+from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status, Verdict
 
-LIMITS = Limits(cpu_seconds=1.0, wall_seconds=3.0, memory_bytes=1 << 30, output_bytes=1 << 20)
-PROBLEM = JudgedProblem(
-    problem_id="p",
-    tests='{"inputs": [""], "outputs": [""]}',
-    special_judge=SpecialJudge.NONE,
-    checker=None,
-    limits=LIMITS,
-)
+SETTINGS = EvaluatorSettings(time_limit_seconds=1.0)
+PROBLEM = Problem(problem_id="p", position=0, question="", tests='{"inputs": [""], "outputs": [""]}')
 
 
 def verdicts(status: Status = Status.PASSED) -> dict[ComparisonMode, Verdict]:
     return dict.fromkeys(ComparisonMode, Verdict(status=status, tests_run=3))
 
 
-def key(problem: JudgedProblem = PROBLEM, program: str = "x", sweep: Sweep = Sweep.FULL, tier: str = "t") -> bytes:
-    return cache_key(problem, program, sweep=sweep, tier=tier)
+def key(
+    problem: Problem = PROBLEM,
+    program: str = "x",
+    sweep: Sweep = Sweep.FULL,
+    tier: str = "t",
+    settings: EvaluatorSettings = SETTINGS,
+) -> bytes:
+    return cache_key(judge_spec(problem, settings), program, sweep=sweep, tier=tier)
 
 
 def test_what_is_kept_is_found() -> None:
@@ -80,15 +81,19 @@ def test_a_row_of_another_form_is_done_without(tmp_path: Path) -> None:
         assert cache.trouble
 
 
-def test_the_key_tells_apart_whatever_changes_a_verdict() -> None:
+def test_the_key_tells_apart_whatever_changes_a_verdict(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text("def check(*_): return True")
+    several = msgspec.structs.replace(PROBLEM, special_judge=SpecialJudge.SEVERAL_ANSWERS)
     keys = [
         key(),
         key(program="y"),
         key(sweep=Sweep.FIRST_FAILURE),
-        key(msgspec.structs.replace(PROBLEM, limits=msgspec.structs.replace(LIMITS, cpu_seconds=2.0))),
+        key(settings=msgspec.structs.replace(SETTINGS, time_limit_seconds=2.0)),
+        key(msgspec.structs.replace(PROBLEM, time_limit_seconds=2.5)),
         key(msgspec.structs.replace(PROBLEM, tests='{"inputs": ["1"], "outputs": [""]}')),
         key(msgspec.structs.replace(PROBLEM, special_judge=SpecialJudge.LETTER_CASE)),
-        key(msgspec.structs.replace(PROBLEM, checker="def check(*_): return True")),
+        key(several),
+        key(several, settings=msgspec.structs.replace(SETTINGS, checkers_folder=str(tmp_path))),
         key(tier="other"),
     ]
     assert len(set(keys)) == len(keys)

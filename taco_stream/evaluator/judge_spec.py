@@ -1,0 +1,41 @@
+"""How one problem is judged: its tests, and under which limits, by which rule and with which checker."""
+
+import hashlib
+
+import msgspec
+
+from taco_stream.evaluator.protocol import Limits
+from taco_stream.evaluator.settings import EvaluatorSettings, checker_of, limits_of
+from taco_stream.types import Problem, SpecialJudge
+
+
+class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a verdict depends on beside the program.
+
+    `checker` is the text of the problem's own checker, if it has one. `digest` is of everything but the problem's name.
+    """
+
+    problem_id: str
+    tests: str
+    special_judge: SpecialJudge
+    checker: str | None
+    limits: Limits
+    digest: bytes
+
+
+def judge_spec(problem: Problem, settings: EvaluatorSettings) -> JudgeSpec:
+    """How the problem is judged under the settings.
+
+    Reads a file and hashes tests of any length, so it is for a thread. Raises `EvaluatorError` if the checker cannot be
+    read.
+    """
+    checker, limits = checker_of(problem, settings), limits_of(problem, settings)
+    parts = (problem.tests.encode("utf-8", "surrogatepass"), problem.special_judge, checker, limits)
+    return JudgeSpec(
+        problem_id=problem.problem_id,
+        tests=problem.tests,
+        special_judge=problem.special_judge,
+        checker=checker,
+        limits=limits,
+        digest=hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=20).digest(),
+    )
