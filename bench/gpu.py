@@ -41,6 +41,7 @@ from rivals import (
 from taco_stream.engine import loading
 from taco_stream.engine.batcher import Batcher
 from taco_stream.engine.checkpoint import Checkpoint
+from taco_stream.engine.layer_masks import UnservedModelError
 from taco_stream.engine.protocol import Load
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
@@ -61,7 +62,7 @@ def main() -> None:
                 break
             try:
                 measure(part, name, options, report)
-            except RuntimeError as error:  # torch's out of memory among them
+            except (RuntimeError, UnservedModelError, loading.SlotsFailedError) as error:  # out of memory among them
                 report.add({"part": part, "shape": name, "error": str(error).splitlines()[0]})
             forget()
     report.print_table()

@@ -3,7 +3,8 @@ becomes of them.
 
 Synchronous, and free of pipes: the worker feeds it from its parent, tests use it directly. It owns what belongs to a
 sample beyond its tokens (text, stop strings, times) and turns everything that can happen to a sample into exactly one
-`Finished`. Out of memory first halves the prompt chunk, then the slots; samples go on from their tokens.
+`Finished`. Logits that are not finite end their sample, and no other, in an error. Out of memory first halves the
+prompt chunk, then the slots; samples go on from their tokens.
 """
 
 import time
@@ -18,6 +19,7 @@ from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.prefill_pace import PrefillPace
 from taco_stream.engine.protocol import Finished
 from taco_stream.engine.runner import Launched, Runner
+from taco_stream.engine.sampling import UNSOUND
 from taco_stream.engine.scheduler import Sample, Scheduler, Step
 from taco_stream.engine.stopping import StopStringDetector
 from taco_stream.types import Completion, Event, FinishReason, Request
@@ -173,8 +175,14 @@ class Batcher:
             self._exact_steps = EXACT_STEPS
             if sample.tokens and sample.slot is not None:
                 self.runner.feed(sample.slot, sample.tokens[-1])
+        is_sound = True
         for sample in grown:
             token = sample.tokens[-1]
+            if token == UNSOUND:
+                is_sound = False
+                sample.tokens.pop()
+                self._finish(sample, FinishReason.ERROR, self.checkpoint.not_finite)
+                continue
             self._gauges.completion_tokens += 1
             has_stop_string = self._progress[sample].detector.feed(token)
             if token in self.checkpoint.end_tokens:
@@ -183,6 +191,9 @@ class Batcher:
                 self._finish(sample, FinishReason.STOP_STRING)
             elif len(sample.tokens) >= sample.limit:
                 self._finish(sample, FinishReason.LENGTH)
+        if not is_sound:
+            # Some slots hold keys and values that are not finite, which a mask does not hide from who comes next.
+            self.preempt()
 
     def _finish(self, sample: Sample, reason: FinishReason, error: str | None = None) -> None:
         self._scheduler.finish(sample)

@@ -39,6 +39,13 @@ class Checkpoint(NamedTuple):
     context_length: int
     unused_weights: tuple[str, ...] = ()
 
+    @property
+    def not_finite(self) -> str:
+        """The sentence for logits that are NaN or infinite, with the cure if there is one."""
+        if self.model.dtype is torch.float16:
+            return "the model's logits are not finite: it overflows in float16, try --dtype bfloat16"
+        return f"the model's logits are not finite in {str(self.model.dtype).removeprefix('torch.')}"
+
 
 def open_checkpoint(load: Load) -> Checkpoint:
     """Loads the model onto the device. Raises `UsageError` or `ModelError` that names the folder, device or setting."""

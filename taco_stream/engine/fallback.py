@@ -3,7 +3,8 @@
 Slower, because a batch goes on until its last sample has ended, and blind while it does: requests that come meanwhile
 wait, and cancelling takes effect between batches. Everything else is as from the batcher: the same random numbers per
 sample, the same stop strings, one completion per sample. Only samples whose prompts are equally long share a batch, so
-that nothing is padded, which recurrent layers do not all take well.
+that nothing is padded, which recurrent layers do not all take well. Some models do not even then generate a row as they
+do when it is alone (RWKV, say): `alike_in_batches` finds that out, and such a model is given one sample at a time.
 """
 
 import time
@@ -13,15 +14,86 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from taco_stream.engine.admission import Admission, Note
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.protocol import Finished
-from taco_stream.engine.sampling import RowSampling, sample_key, sample_tokens, uniform_numbers
+from taco_stream.engine.sampling import UNSOUND, RowSampling, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.stopping import StopStringDetector
+from taco_stream.errors import ModelError
 from taco_stream.types import Completion, Event, FinishReason, Request
+
+CHECKED_TOKENS = 24
+
+
+def use_no_settings_of_files(checkpoint: Checkpoint) -> None:
+    """Gives the model a generation config of its end tokens alone.
+
+    What its files recommend or ask for beside these was decided when it was loaded, and `generate` would do it again.
+    """
+    end_tokens = sorted(checkpoint.end_tokens)
+    checkpoint.model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=end_tokens or None, pad_token_id=end_tokens[0] if end_tokens else 0
+    )
+
+
+def alike_in_batches(checkpoint: Checkpoint, tolerance: float) -> str | None:
+    """None if two rows of `generate` give the logits that each gives alone, else a sentence that says what happens.
+
+    `tolerance` is a share of the largest logit. Raises `ModelError` if already one row fails, or is not finite.
+    """
+    use_no_settings_of_files(checkpoint)
+    tokens = (
+        torch.arange(CHECKED_TOKENS, device=checkpoint.device) % checkpoint.model.config.get_text_config().vocab_size
+    )
+    prompts = torch.stack([tokens, tokens.flip(0)])
+    try:
+        alone = [_forced_logits(checkpoint, prompts[row : row + 1])[:, 0] for row in range(len(prompts))]
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
+        raise ModelError(f"transformers cannot generate with this model: {_sentence(error)}") from error
+    if not all(logits.amax(-1).isfinite().all() for logits in alone):
+        raise ModelError(checkpoint.not_finite)
+    try:
+        together = _forced_logits(checkpoint, prompts)
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
+        return f"two fail with {_sentence(error)}"
+    for row, logits in enumerate(alone):
+        difference = float((together[:, row] - logits).abs().max() / logits.abs().max())
+        if not difference <= tolerance:
+            return f"two come out {difference:.0%} off"
+    return None
+
+
+def _forced_logits(checkpoint: Checkpoint, prompts: Tensor) -> Tensor:
+    """Logits [tokens, rows, vocabulary] behind which every row gets the same token, whatever they are."""
+    seen: list[Tensor] = []
+
+    def draw(_: Tensor, logits: Tensor) -> Tensor:
+        allowed = [token for token in range(logits.shape[1]) if token not in checkpoint.end_tokens][:CHECKED_TOKENS]
+        seen.append(logits.float())
+        token = allowed[len(seen) % len(allowed)]
+        return _only(torch.full((len(logits),), token, device=logits.device), logits)
+
+    with torch.inference_mode():
+        checkpoint.model.generate(
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            max_new_tokens=CHECKED_TOKENS,
+            logits_processor=[draw],
+        )
+    return torch.stack(seen)
+
+
+def _only(tokens: Tensor, logits: Tensor) -> Tensor:
+    """Logits [rows, vocabulary] that leave one token per row possible."""
+    return torch.full_like(logits, float("-inf")).scatter(1, tokens[:, None], 0.0)
+
+
+def _sentence(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @dataclass(eq=False, slots=True)
@@ -40,6 +112,7 @@ class GenerateBatcher:
     """Serves requests batch by batch; the worker drives it as it drives `Batcher`."""
 
     def __init__(self, checkpoint: Checkpoint, *, rows: int, identity: str, note: Note) -> None:
+        use_no_settings_of_files(checkpoint)
         self._checkpoint = checkpoint
         self._admission = Admission(checkpoint, checkpoint.context_length, note)
         self._rows = rows
@@ -122,17 +195,13 @@ class GenerateBatcher:
         started_at = time.monotonic()
         watch = _Watch(batch, self._checkpoint)
         prompts = torch.tensor([sample.prompt for sample in batch], device=self._checkpoint.device)
-        end_tokens = sorted(self._checkpoint.end_tokens)
         with torch.inference_mode():
             self._checkpoint.model.generate(
                 prompts,
                 attention_mask=torch.ones_like(prompts),
-                do_sample=False,
                 max_new_tokens=max(sample.limit for sample in batch),
                 logits_processor=[watch.draw],
                 stopping_criteria=[watch.ended],
-                eos_token_id=end_tokens or None,
-                pad_token_id=end_tokens[0] if end_tokens else 0,
             )
         seconds = time.monotonic() - started_at
         for row, sample in enumerate(batch):
@@ -141,7 +210,7 @@ class GenerateBatcher:
         self._statistics = EngineStatistics(
             rows_total=self._rows,
             samples_waiting=len(self._queue),
-            samples_finished=old.samples_finished + len(batch),
+            samples_finished=old.samples_finished + len(batch) - watch.reasons.count(FinishReason.ERROR),
             prompt_tokens=old.prompt_tokens + len(batch[0].prompt) * len(batch),
             completion_tokens=old.completion_tokens + sum(detector.token_count for detector in watch.detectors),
             busy_seconds=old.busy_seconds + seconds,
@@ -151,17 +220,20 @@ class GenerateBatcher:
 
     def _completion(self, sample: _Waiting, watch: "_Watch", row: int, started_at: float) -> Completion:
         detector = watch.detectors[row]
+        reason = watch.reasons[row] or FinishReason.LENGTH
+        is_error = reason is FinishReason.ERROR
         return Completion(
             problem_id=sample.request.problem_id,
             sample_index=sample.sample_index,
-            text=detector.text(),
-            finish_reason=watch.reasons[row] or FinishReason.LENGTH,
+            text="" if is_error else detector.text(),
+            finish_reason=reason,
             prompt_tokens=len(sample.prompt),
             completion_tokens=detector.token_count,
             seed=sample.request.seed,
             engine=self._identity,
             queue_seconds=started_at - sample.arrived_at,
             generate_seconds=time.monotonic() - started_at,
+            error=self._checkpoint.not_finite if is_error else None,
         )
 
     def _give_up(self, samples: list[_Waiting]) -> None:
@@ -222,13 +294,16 @@ class _Watch:
         for row, token in enumerate(tokens.tolist()):
             if self.reasons[row] is None:
                 self._take(row, token)
-        return torch.full_like(logits, float("-inf")).scatter(1, tokens[:, None], 0.0)
+        return _only(tokens.clamp_min(0), logits)
 
     def ended(self, _tokens: Tensor, _scores: Any, **_: Any) -> Tensor:
         """Which rows have ended."""
         return torch.tensor([reason is not None for reason in self.reasons], device=self._device)
 
     def _take(self, row: int, token: int) -> None:
+        if token == UNSOUND:
+            self.reasons[row] = FinishReason.ERROR
+            return
         has_stop_string = self.detectors[row].feed(token)
         if token in self._end_tokens:
             self.reasons[row] = FinishReason.STOP

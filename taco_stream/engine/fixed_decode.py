@@ -150,7 +150,7 @@ class FixedDecode:
         sampling = RowSampling(*(setting[:size] for setting in self._state.sampling))
         drawn = sample_in_window(shape.logits, sampling, uniform_numbers(self._state.keys[:size], indices))
         shape.drawn = Drawn(*drawn)
-        fed.copy_(torch.where(decodes == 1, drawn[0], fed))
+        fed.copy_(torch.where(decodes == 1, drawn[0].clamp_min(0), fed))  # `UNSOUND` is no token that can be fed
 
     def _groups(self, longest: int, lengths: Tensor) -> list[Group]:
         size = len(lengths)
@@ -175,7 +175,7 @@ class FixedDecode:
             tokens = sample_tokens(shape.logits[short], sampling, numbers)
             shape.drawn.tokens[short] = tokens
             shape.drawn.is_short[short] = False
-            self._state.tokens[short] = tokens
+            self._state.tokens[short] = tokens.clamp_min(0)
 
     def _capture(self, shape: _Shape) -> None:
         """Captures a shape's graph. A model that waits for the device inside its forward is run without graphs."""

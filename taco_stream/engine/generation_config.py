@@ -7,8 +7,8 @@
 * Refused: whatever else would make `generate` choose other tokens, unless the field is named to be ignored. Leaving a
   repetition penalty out silently would score another model than the one that its authors describe.
 
-Fields of beams' ranking, of encoders, of caches and of output's form change nothing here and are not looked at. Knows
-no torch.
+Fields of beams' ranking, of speed (caches, drafts, assistants) and of output's form change no token and are not looked
+at; only a cache that rounds what it keeps does, and is refused. Knows no torch.
 """
 
 import time
@@ -18,9 +18,25 @@ from typing import Any
 from taco_stream.errors import ModelError, UsageError
 from taco_stream.types import Event
 
-REFUSED: Mapping[str, float | None] = {
+EXACT_CACHES = (
+    "dynamic",
+    "offloaded",
+    "static",
+    "offloaded_static",
+    "paged",
+    "sliding_window",
+    "hybrid",
+    "hybrid_chunked",
+    "offloaded_hybrid",
+    "offloaded_hybrid_chunked",
+)
+"""The values of `cache_implementation` that keep keys and values as they are."""
+
+REFUSED: Mapping[str, float | tuple[str, ...] | None] = {
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "encoder_no_repeat_ngram_size": 0,
     "bad_words_ids": None,
     "sequence_bias": None,
     "suppress_tokens": None,
@@ -31,6 +47,7 @@ REFUSED: Mapping[str, float | None] = {
     "min_length": 0,
     "min_new_tokens": 0,
     "stop_strings": None,
+    "max_time": None,
     "typical_p": 1.0,
     "top_h": None,
     "epsilon_cutoff": 0.0,
@@ -43,8 +60,10 @@ REFUSED: Mapping[str, float | None] = {
     "token_healing": False,
     "constraints": None,
     "force_words_ids": None,
+    "cache_implementation": EXACT_CACHES,
 }
-"""The fields that this engine does not do, and the value that switches each off, as None and what is empty do."""
+"""The fields that this engine does not do, and the value (or values) that switch each off, as None and what is empty
+do."""
 
 RECOMMENDED = ("temperature", "top_p", "top_k", "min_p")
 
@@ -78,6 +97,7 @@ def recommendation(config: Any, place: str) -> Event | None:
     return Event(kind="sampling_recommended", at=time.time(), message=message, figures=values)
 
 
-def _is_on(value: Any, off: float | None) -> bool:
+def _is_on(value: Any, off: float | tuple[str, ...] | None) -> bool:
     is_empty = isinstance(value, list | tuple | dict) and not value
-    return not is_empty and value is not None and value != off
+    is_off = value in off if isinstance(off, tuple) else value == off
+    return not is_empty and value is not None and not is_off

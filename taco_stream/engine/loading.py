@@ -1,6 +1,8 @@
 """Puts the parts of a worker together: checkpoint, attention, runner and batcher, with slots that memory can hold."""
 
+import inspect
 import time
+import traceback
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +12,7 @@ from taco_stream.engine.attention import SlotAttention
 from taco_stream.engine.batcher import Batcher
 from taco_stream.engine.checkpoint import Checkpoint, open_checkpoint
 from taco_stream.engine.device_memory import free_bytes, is_out_of_memory
-from taco_stream.engine.fallback import GenerateBatcher
+from taco_stream.engine.fallback import GenerateBatcher, alike_in_batches
 from taco_stream.engine.generation_config import recommendation
 from taco_stream.engine.kv_cache import LayerShape, bytes_per_position
 from taco_stream.engine.layer_masks import UnservedModelError, learned_masks, named_windows, short_windows
@@ -37,6 +39,11 @@ MOST_SLOTS = {"cpu": 64, "cuda": 256}
 GENERATE_ROWS = 16
 """Rows of a batch of the fallback: more would mostly wait for the longest."""
 
+
+class SlotsFailedError(Exception):
+    """Slots failed at a model that they may well be able to serve: an error of this package or of the device's."""
+
+
 CHECKED_TOKENS = 24
 CHECKED_WINDOW = 8
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -47,7 +54,8 @@ wrongly is off by about one."""
 def start(load: Load, note: Note) -> tuple[Batcher | GenerateBatcher, Ready]:
     """Loads what `load` names. Raises `ModelError` or `UsageError`.
 
-    A model that slots cannot serve is noted as `generate_fallback` and served through `generate`.
+    A model that slots cannot serve is noted as `generate_fallback` and served through `generate`. So is one for which
+    the slots themselves failed, which is noted with its traceback as `slots_failed` besides.
     """
     if load.threads:
         torch.set_num_threads(load.threads)
@@ -60,13 +68,20 @@ def start(load: Load, note: Note) -> tuple[Batcher | GenerateBatcher, Ready]:
     batcher: Batcher | GenerateBatcher
     try:
         batcher = start_slots(load, checkpoint, note)
-    except UnservedModelError as reason:
+    except (UnservedModelError, SlotsFailedError) as reason:
+        if isinstance(reason, SlotsFailedError):
+            note(Event(kind="slots_failed", at=time.time(), message="".join(traceback.format_exception(reason))))
         if load.reproducible:
             raise UsageError(f"the model {load.model} has no reproducible mode: {reason}") from reason
         message = f"{load.model} is served by transformers' generate, which is slower: {reason}"
         note(Event(kind="generate_fallback", at=time.time(), message=message))
         identity = f"{identity_of(load, checkpoint)} generate"
-        batcher = GenerateBatcher(checkpoint, rows=load.batch_size or GENERATE_ROWS, identity=identity, note=note)
+        rows = load.batch_size or GENERATE_ROWS
+        if (trouble := alike_in_batches(checkpoint, TOLERANCE[checkpoint.model.dtype])) and rows > 1:
+            rows = 1
+            message = f"{load.model} generates one sample at a time: {trouble}"
+            note(Event(kind="one_row_at_a_time", at=time.time(), message=message))
+        batcher = GenerateBatcher(checkpoint, rows=rows, identity=identity, note=note)
     return batcher, Ready(
         device=str(checkpoint.device),
         devices=torch.cuda.device_count() if checkpoint.device.type == "cuda" else 1,
@@ -77,7 +92,8 @@ def start(load: Load, note: Note) -> tuple[Batcher | GenerateBatcher, Ready]:
 
 
 def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> Batcher:
-    """A batcher over slots. Raises `UnservedModelError` where the model cannot be served by them."""
+    """A batcher over slots. Raises `UnservedModelError` if the model cannot be served by them, `SlotsFailedError` if it
+    is not known whether it could be."""
     attention = SlotAttention()
     runner = Runner(
         checkpoint.model,
@@ -128,12 +144,16 @@ def check_served(checkpoint: Checkpoint, runner: Runner, attention: SlotAttentio
     kinds = set(getattr(config, "layer_types", None) or ())
     if unknown := kinds - {"full_attention", "sliding_attention"}:
         raise UnservedModelError(f"it has layers of the kind {', '.join(sorted(unknown))}")
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        raise UnservedModelError("it counts its positions itself")
     positions = torch.arange(CHECKED_TOKENS, device=checkpoint.device)
     tokens = positions % config.vocab_size
     own_attention = model.config._attn_implementation
     try:
         with torch.inference_mode(), short_windows(own_attention, CHECKED_WINDOW, context_length):
             expected = model(input_ids=tokens[None], use_cache=False).logits[0].float()
+            if not expected.amax(-1).isfinite().all():
+                raise ModelError(f"{checkpoint.not_finite} for its first {CHECKED_TOKENS} tokens")
             rows = torch.stack([positions, positions + max(0, context_length - CHECKED_TOKENS)])
             beside = model(input_ids=tokens.expand(2, -1), position_ids=rows, use_cache=False).logits[0].float()
         if not _difference(beside, expected) <= TOLERANCE[model.dtype]:
@@ -153,12 +173,29 @@ def check_served(checkpoint: Checkpoint, runner: Runner, attention: SlotAttentio
             difference = _difference(runner.logits_of(tokens).float(), expected)
         if not difference <= TOLERANCE[model.dtype]:
             raise UnservedModelError(f"its logits come out {difference:.0%} off")
-    except (UnservedModelError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error_of_model:
-        # Whatever a model's own code raises when it is called as slots call it means that slots cannot serve it.
-        if is_out_of_memory(error_of_model):
-            raise ModelError(f"the model leaves no memory on {checkpoint.device} to generate with") from error_of_model
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise ModelError(f"the model leaves no memory on {checkpoint.device} to generate with") from error
+        sentence = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, torch.AcceleratorError):
+            # Whatever is computed on the device from now on fails as well.
+            raise ModelError(f"{checkpoint.device} failed while the model was checked: {sentence}") from error
         attention.detach(model, own_attention)
-        raise UnservedModelError(str(error_of_model).splitlines()[0]) from error_of_model
+        if is_error_of_slots(error):
+            raise SlotsFailedError(f"decoding in slots failed with {sentence}") from error
+        # What a model's own code raises when it is called as slots call it means that slots cannot serve it.
+        raise UnservedModelError(sentence) from error
+    except UnservedModelError:
+        attention.detach(model, own_attention)
+        raise
+
+
+def is_error_of_slots(error: BaseException) -> bool:
+    """Whether an error came up in this package's code or below it, rather than in the code of a model."""
+    packages = [
+        frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return [name for name in packages if name in ("taco_stream", "transformers")][-1:] == ["taco_stream"]
 
 
 def _difference(logits: torch.Tensor, expected: torch.Tensor) -> float:

@@ -245,7 +245,7 @@ class Runner:
             drawn = Drawn(tokens, torch.zeros_like(tokens, dtype=torch.bool))
         else:
             drawn = Drawn(*sample_in_window(logits, sampling, numbers))
-        self._state.tokens[slots] = drawn.tokens
+        self._state.tokens[slots] = drawn.tokens.clamp_min(0)  # `UNSOUND` is no token that can be fed
         return drawn
 
     def _tensor(self, values: Sequence[int]) -> Tensor:

@@ -29,6 +29,9 @@ ROWS_AT_ONCE = 2
 """Rows whose copy in float32 is made at a time on a CPU: 152k logits each then stay in its caches."""
 
 
+UNSOUND = -1
+"""Drawn in the place of a token where there is none: a logit of the row is NaN or infinite, or all are -inf."""
+
 ROUNDING = 1e-5
 """How far off, relatively, a sum of weights in float32 may be, with room to spare."""
 
@@ -48,7 +51,8 @@ class RowSampling(NamedTuple):
 def sample_tokens(logits: Tensor, parameters: RowSampling, uniforms: Tensor) -> Tensor:
     """Tokens [rows], int64, of floating-point `logits` [rows, vocabulary] and `uniforms` [rows] in [0, 1).
 
-    Waits for the device, to learn whether rows need a wider window; `sample_in_window` never waits.
+    `UNSOUND` where a row's logits are not finite. Waits for the device, to learn whether rows need a wider window;
+    `sample_in_window` never waits.
     """
     tokens, is_short = sample_in_window(logits, parameters, uniforms)
     for window in (WIDER_WINDOW, logits.shape[1]):
@@ -75,7 +79,10 @@ def sample_in_window(
     is_largest = best.logits == best.logits[:, :1]
     first = torch.where(is_largest, best.ids, vocabulary - 1).amin(-1)
     is_first_known = ~is_largest[:, -1] | best.is_whole
-    return torch.where(is_greedy, first, drawn.tokens), ~torch.where(is_greedy, is_first_known, ~drawn.is_short)
+    # A NaN is among the largest, wherever it was in the row, and so is an infinity; a row may be -inf here and there.
+    is_sound = best.logits.amax(-1).isfinite()
+    tokens = torch.where(is_sound, torch.where(is_greedy, first, drawn.tokens), UNSOUND)
+    return tokens, is_sound & ~torch.where(is_greedy, is_first_known, ~drawn.is_short)
 
 
 def sample_key(seed: int, problem_id: str, sample_index: int) -> int:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from test_batcher import GREEDY, SAMPLED, Bench, reference, requests, texts
-from tiny_models import UNSERVED
+from tiny_models import UNSERVED, make_tokenizer
 from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, MambaForCausalLM
 
 from taco_stream.engine.fallback import GenerateBatcher
 from taco_stream.engine.loading import start
 from taco_stream.engine.protocol import Load
-from taco_stream.errors import UsageError
+from taco_stream.errors import ModelError, UsageError
 from taco_stream.types import FinishReason, Request, SamplingParameters
 
 ModelFolder = Callable[[str], Path]
@@ -116,3 +117,55 @@ def test_a_prompt_that_leaves_too_little_room_is_noted(model_folder: ModelFolder
     event = bench.events[-1]
     assert (event.kind, event.problem_id) == ("prompt_too_long", "p0")
     assert event.figures["new_tokens_left"] == context - event.figures["prompt_tokens"]
+
+
+def make_rwkv(folder: Path) -> Path:
+    """RWKV computes two rows as it computes neither alone, in transformers itself."""
+    torch.manual_seed(0)
+    fields = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 2, "attention_hidden_size": 64}
+    config = CONFIG_MAPPING["rwkv"](**fields, context_length=256, bos_token_id=1, eos_token_id=2)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.15)
+    model.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_a_model_that_mixes_rows_up_generates_one_at_a_time(tmp_path: Path) -> None:
+    folder = make_rwkv(tmp_path)
+    asked = requests(GREEDY, samples=2, count=2)
+    bench = FallbackBench(folder)
+    assert bench.notes == ["generate_fallback", "one_row_at_a_time"]
+    assert bench.ready.slots == 1
+    assert texts(bench.generate(asked)) == reference(bench.checkpoint, asked, folder)  # type: ignore[arg-type]
+
+
+def test_a_model_that_takes_no_second_row_generates_one_at_a_time(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = MambaForCausalLM.generate
+
+    def picky(self: object, prompts: Tensor, **settings: object) -> object:
+        if len(prompts) > 1:
+            raise ValueError("matC_old has wrong shape")
+        return generate(self, prompts, **settings)
+
+    monkeypatch.setattr(MambaForCausalLM, "generate", picky)
+    bench = FallbackBench(model_folder("mamba"))
+    assert bench.notes == ["generate_fallback", "one_row_at_a_time"]
+    assert len(bench.generate(requests(GREEDY, samples=3, count=1))) == 3
+
+
+def test_a_model_that_generates_nothing_at_all_is_refused(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, prompts: Tensor, **_: object) -> object:
+        raise IndexError("index out of range in self")
+
+    monkeypatch.setattr(MambaForCausalLM, "generate", broken)
+    with pytest.raises(
+        ModelError, match="transformers cannot generate with this model: IndexError: index out of range"
+    ):
+        FallbackBench(model_folder("mamba"))

@@ -42,6 +42,10 @@ TURNED_ON: dict[str, Any] = {
     "token_healing": True,
     "constraints": [1],
     "force_words_ids": [[5]],
+    "encoder_repetition_penalty": 1.3,
+    "encoder_no_repeat_ngram_size": 3,
+    "max_time": 0.0001,
+    "cache_implementation": "quantized",
 }
 
 
@@ -79,7 +83,10 @@ def test_a_field_that_is_not_done_is_refused_by_file_name_and_value(
     assert sentence.endswith(f"does not do: give --ignore-generation-config {field} to generate without")
 
 
-@pytest.mark.parametrize(("field", "off"), [*REFUSED.items(), ("bad_words_ids", []), ("sequence_bias", {})])
+OFF = [(name, off[0] if isinstance(off, tuple) else off) for name, off in REFUSED.items()]
+
+
+@pytest.mark.parametrize(("field", "off"), [*OFF, ("bad_words_ids", []), ("sequence_bias", {})])
 def test_a_field_that_is_switched_off_is_accepted(configured: Configured, field: str, off: Any) -> None:
     opened(configured(**{field: off}))
 
@@ -101,6 +108,18 @@ def test_an_ignored_field_changes_no_sample(
     folder = configured(architecture, repetition_penalty=5.0, min_new_tokens=30)
     bench = Bench(folder, ignore_generation_config=("repetition_penalty", "min_new_tokens"))
     assert texts(bench.generate(requests(GREEDY, samples=1, count=3))) == plain
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("prompt_lookup_num_tokens", 3), ("is_assistant", True), ("cache_implementation", "static"), ("use_cache", False)],
+)
+def test_what_only_makes_generate_faster_or_slower_changes_no_sample(
+    model_folder: ModelFolder, configured: Configured, field: str, value: Any
+) -> None:
+    asked = requests(GREEDY, samples=2, count=1)
+    plain = texts(Bench(model_folder("mamba")).generate(asked))
+    assert texts(Bench(configured("mamba", **{field: value})).generate(asked)) == plain
 
 
 def test_a_name_that_is_no_refused_field_cannot_be_ignored(model_folder: ModelFolder) -> None:
