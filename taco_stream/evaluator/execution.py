@@ -277,8 +277,9 @@ class RunningProgram:
         return errors
 
     def _run(self, given: bytes, limits: Limits, form: int, fn_name: str, *, file_io: bool) -> Execution:
-        outputs = 3 if fn_name else 2
-        files = [memory_file(given), *(memory_file(b"") for _ in range(outputs))]
+        # A call's arguments come last, after its result, and its standard input is empty.
+        contents_of_files = [b"", b"", b"", b"", given] if fn_name else [given, b"", b""]
+        files = [*map(memory_file, contents_of_files)]
         wanted = PACKED_TEST.pack(form, file_io, limits.cpu_seconds, limits.wall_seconds)
         clock = IdleClock(limits.wall_seconds)
         try:
@@ -287,7 +288,7 @@ class RunningProgram:
                 pass
             if not ended:
                 raise ZygoteError("the program process has ended")
-            output, errors, *result = files[1:]
+            output, errors, *result = files[1:4]
             contents = [_read(output), _read(errors, MAX_ERRORS_BYTES), *map(_read, result)]
         except OSError as error:
             raise ZygoteError(f"the program process is gone: {error}") from error

@@ -9,7 +9,10 @@ process reads the kernel's wait status and usage.
 
 What is promised: a test starts from the same state as every other; no expected output ever enters these processes; a
 test whose time on the clock is up is killed (`idle_clock`); hash seed, `random` and numpy start the same in every test.
-Whatever a test leaves unflushed when its code ends is flushed as an interpreter's exit would.
+A program runs as `python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, what an interpreter
+does at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The exceptions are
+the header's names, that the program's text is no file, and the frames below it. A test that is a call runs the program
+as a module of another name, with an empty standard input.
 
 What is not: this file confines nothing by itself; it calls `sandbox.confine` where a process must lose rights, under
 the plan that the worker chose.
@@ -24,6 +27,7 @@ The standard library only, and as little of it as possible at module level: ever
 
 import _sitebuiltins
 import _socket  # `socket` itself is half a megabyte that every fork would copy the tables of
+import atexit
 import builtins
 import contextlib
 import gc
@@ -32,13 +36,15 @@ import json
 import os
 import select
 import signal
+import stat
 import struct
 import sys
 import time
 import types
 import warnings
+from _frozen_importlib_external import SourceFileLoader  # the package that names it would be one more in every fork
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if __name__ == "__main__":
@@ -75,6 +81,20 @@ OWN_FRAMES = 7 if sys.version_info < (3, 12) else 6
 """Frames of this file below a program's first: with them added, a program recurses exactly as deep as by itself. Before
 3.12 the call of `exec` counts as one more."""
 
+MAX_RECURSION_LIMIT = (1 << 31) - 1
+"""The largest limit that an interpreter takes, a C `int`."""
+
+PROGRAM_FILE = "program.py"
+"""The program's file as tracebacks name it, which is its first argument too. There is none: its loader has the text."""
+
+CALLED_MODULE = "tmp_sol"
+"""The name of a program whose function is called, as in the original: its `if __name__ == "__main__":` does not run."""
+
+MAX_DESCRIPTORS = 5
+"""The files of a test: standard input, output and error, and where it is a call its result and its arguments."""
+
+RESULT, ARGUMENTS = 3, 4
+
 CONTROL = 10
 """The descriptor of a program process's socket: above those that a test's files get."""
 
@@ -82,6 +102,11 @@ COMPILER_SECONDS = 5
 COMPILER_BYTES = 4 << 30
 """What compiling one program may take; more is a compiler bomb and ends its process."""
 
+
+FLUSH_FAILED = 120
+"""The exit code of an interpreter whose streams cannot be flushed."""
+
+COPIED_BYTES = 1 << 20
 
 COMPILING = b"compiling"
 """The first word of a program process."""
@@ -130,7 +155,8 @@ def main() -> None:
     sys.path.remove(PACKAGE_PARENT)
     sys.path += sys.argv[6:]
     vars(builtins).update(prepared_names(with_numpy=sys.argv[5] == "numpy"))
-    builtins.exit, builtins.quit = (_sitebuiltins.Quitter(name, "") for name in ("exit", "quit"))  # as `site` does
+    for name in ("exit", "quit"):  # as `site` does
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     sys.set_int_max_str_digits(0)
     confine.enter_zygote(plan, sys.argv[3], sys.argv[4])
     for name in [name for name in sys.modules if name.partition(".")[0] == "taco_stream"]:
@@ -179,7 +205,7 @@ def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
 
 def receive(link: _socket.socket) -> tuple[bytes, list[int]]:
     """The next message and the descriptors that came with it; an empty one where the other end is closed."""
-    message, ancillary, _, _ = link.recvmsg(4096, _socket.CMSG_SPACE(4 * DESCRIPTOR.size))
+    message, ancillary, _, _ = link.recvmsg(4096, _socket.CMSG_SPACE(MAX_DESCRIPTORS * DESCRIPTOR.size))
     return message, [descriptor for *_, packed in ancillary for (descriptor,) in DESCRIPTOR.iter_unpack(packed)]
 
 
@@ -207,21 +233,24 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     free_compiler()
     confine.limit_program(plan, ProgramLimits(program.memory_bytes, program.output_bytes))
     open_streams()
-    sys.argv = ["program.py"]
-    module = main_module()
-    sys.setrecursionlimit(sys.getrecursionlimit() + OWN_FRAMES)
+    sys.argv = [PROGRAM_FILE]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    hide_own_frames()
     os.closerange(0, CONTROL)
     control.send(json.dumps([code if isinstance(code, str) else None for code in compiled]).encode())
-    serve_tests(control, compiled, module, plan)
+    serve_tests(control, compiled, program.forms, plan)
 
 
-def serve_tests(control: _socket.socket, compiled: list[Any], module: types.ModuleType, plan: SandboxPlan) -> None:
-    """Runs the tests of this program process, whose module its program will find itself to be."""
+def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequence[str], plan: SandboxPlan) -> None:
+    """Runs the tests of this program process, in the forms of its program."""
     steps = confine.steps_into_test(plan)
     can_make_processes = confine.can_make_processes(plan)
+    file = os.path.abspath(PROGRAM_FILE)
+    loaders = [ProgramLoader(text, file) for text in texts]
+    prefer_solution = ["class Solution" in text for text in texts]
     gc.freeze()
     while True:
-        # The lowest numbers are free, so the files arrive as standard input, output, error and result.
+        # The lowest numbers are free, so the files arrive as standard input, output, error, result and arguments.
         message, descriptors = receive(control)
         if not message:
             return
@@ -234,31 +263,78 @@ def serve_tests(control: _socket.socket, compiled: list[Any], module: types.Modu
                 put_files(plan)
             for step in steps:
                 step()
-            run_test(compiled[wanted.form], module, wanted)
+            run_test(compiled[wanted.form], loaders[wanted.form], wanted.fn_name, prefer_solution[wanted.form])
         limit_test(child, wanted.cpu_seconds)
         ended = wait_for(child, started, wanted.wall_seconds, control)
         if can_make_processes:
             kill_session(child)
+        if wanted.file_io:
+            take_output_file()
         confine.wipe_scratch()
         os.closerange(0, len(descriptors))
         control.send(PACKED_END.pack(*ended))
 
 
 def open_streams() -> None:
-    """Puts streams over the first three descriptors, which each test gets as files of its own."""
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r")), encoding="utf-8", errors="replace")
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w")), encoding="utf-8", errors="surrogateescape")
-    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w"), encoding="utf-8", errors="backslashreplace", write_through=True)
-    # An interpreter's own streams have a mode, and programs copied from contests read it.
-    sys.stdin.mode, sys.stdout.mode, sys.stderr.mode = "r", "w", "w"  # type: ignore[misc]
-    for name in ("stdin", "stdout", "stderr"):
-        setattr(sys, f"__{name}__", getattr(sys, name))
+    """Puts streams over the first three descriptors, which each test gets as files of its own; the header's are these.
 
-
-def main_module() -> types.ModuleType:
-    """The module that a program will find itself to be; the header's streams are this process's."""
+    They are what an interpreter opens (`create_stdio` in its `pylifecycle.c`) in the locale C.UTF-8, which containers
+    have, and in C: no translation of line ends, and bytes that are not UTF-8 pass through as lone surrogates.
+    """
+    sys.stdin = sys.__stdin__ = opened_stream(0, "<stdin>", "r", "surrogateescape")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = opened_stream(1, "<stdout>", "w", "surrogateescape")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = opened_stream(2, "<stderr>", "w", "backslashreplace")  # type: ignore[misc]
     vars(builtins).update(stdin=sys.stdin, stdout=sys.stdout)
-    return types.ModuleType("__main__")
+
+
+def opened_stream(descriptor: int, name: str, mode: Literal["r", "w"], errors: str) -> io.TextIOWrapper:
+    """One of an interpreter's own streams. Closing it leaves the descriptor open, as there."""
+    raw = io.FileIO(descriptor, mode, closefd=False)
+    raw.name = name
+    buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+    stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=name == "<stderr>")
+    stream.mode = mode  # type: ignore[misc]
+    return stream
+
+
+def hide_own_frames() -> None:
+    """Lets a program recurse as deep as without the frames below it, and read and set the limit without them."""
+    get_limit, set_limit = sys.getrecursionlimit, sys.setrecursionlimit
+
+    def getrecursionlimit() -> int:
+        limit = get_limit()
+        return limit if limit == MAX_RECURSION_LIMIT else limit - OWN_FRAMES
+
+    def setrecursionlimit(limit: int, /) -> None:
+        set_limit(min(limit + OWN_FRAMES, MAX_RECURSION_LIMIT) if 1 <= limit <= MAX_RECURSION_LIMIT else limit)
+
+    setrecursionlimit(get_limit())
+    sys.getrecursionlimit, sys.setrecursionlimit = getrecursionlimit, setrecursionlimit
+
+
+class ProgramLoader(SourceFileLoader):
+    """The loader of a program, by which `inspect`, `traceback` and `linecache` find its text, which is in no file."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__("__main__", file)
+        self._text = text
+
+    def get_source(self, fullname: str) -> str:
+        """The program's text, whatever the module calls itself."""
+        return self._text
+
+
+def program_module(name: str, loader: ProgramLoader) -> types.ModuleType:
+    """The module that a program finds itself to be: an interpreter's `__main__`, in the order of its names.
+
+    It is made in the test, not before the fork: what is older is frozen, and the collector at the end would pass by a
+    module that is, and by whatever the program left in it.
+    """
+    module = types.ModuleType(name)
+    vars(module).update(
+        __loader__=loader, __annotations__={}, __builtins__=builtins, __file__=loader.path, __cached__=None
+    )
+    return module
 
 
 def compiled_or_error(text: str) -> types.CodeType | str:
@@ -266,7 +342,7 @@ def compiled_or_error(text: str) -> types.CodeType | str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they would go to this process's standard error, not to the program's
-            return compile(text, "program.py", "exec", dont_inherit=True)
+            return compile(text, PROGRAM_FILE, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         return describe(error)
 
@@ -296,26 +372,53 @@ def kill_session(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def run_test(code: types.CodeType, module: types.ModuleType, wanted: WantedTest) -> None:
+def run_test(code: types.CodeType, loader: ProgramLoader, fn_name: str, prefer_solution: bool) -> None:
     """Runs the program in this process and ends it; the exit code is the interpreter's."""
-    sys.modules["__main__"] = module
-    os._exit(finish(execute(code, module.__dict__, wanted)))
+    name = CALLED_MODULE if fn_name else "__main__"
+    sys.modules[name] = program_module(name, loader)
+    # No frame that outlives the program's may name its module, or the collector would find it in use.
+    ended = execute(code, vars(sys.modules[name]), fn_name, prefer_solution=prefer_solution)
+    os._exit(finish(ended, name))
 
 
-def execute(code: types.CodeType, namespace: dict[str, Any], wanted: WantedTest) -> int:
+def execute(code: types.CodeType, namespace: dict[str, Any], fn_name: str, *, prefer_solution: bool) -> int:
     """Executes the program, and calls its function where the test is a call; the exit code so far."""
     try:
+        if not fn_name:
+            exec(code, namespace)
+            return 0
+        arguments = read_arguments()  # a program that looked for them would find them read
         exec(code, namespace)
-        if wanted.fn_name:
-            call(namespace, wanted.fn_name)
-        if wanted.file_io:
-            take_output_file()
+        value = function_in(namespace, fn_name, prefer_solution=prefer_solution)(*arguments)
+        with io.FileIO(RESULT, "w") as result:
+            result.write(json.dumps(tagged(value)).encode())
     except SystemExit as end:
         return exit_code(end)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        return 1
+    except BaseException as error:
+        return report(error)
     return 0
+
+
+def read_arguments() -> list[Any]:
+    """The arguments of the call, from a descriptor that is closed then."""
+    with io.FileIO(ARGUMENTS) as file:
+        arguments: list[Any] = untagged(json.loads(file.readall()))
+    return arguments
+
+
+def function_in(namespace: dict[str, Any], name: str, *, prefer_solution: bool) -> Any:
+    """The wanted function of the program's, or method of its `Solution`.
+
+    The original takes the method wherever `class Solution` stands in the text, and so it is here; where `Solution` has
+    no such method, the function counts. Raises `NameError` if there is neither.
+    """
+    if "Solution" in namespace and (prefer_solution or name not in namespace):
+        solution = namespace["Solution"]()
+        if hasattr(solution, name):
+            return getattr(solution, name)
+    if name not in namespace:
+        raise NameError(f"the program does not define {name}")
+    return namespace[name]
 
 
 def exit_code(end: SystemExit) -> int:
@@ -323,20 +426,31 @@ def exit_code(end: SystemExit) -> int:
     if end.code is None:
         return 0
     if isinstance(end.code, int):
-        return end.code & 0xFF
-    print(end.code, file=sys.stderr)
+        return end.code & 0xFF if -(1 << 63) <= end.code < 1 << 63 else 0xFF  # it is cut from a C `long`, -1 beyond
+    with contextlib.suppress(Exception):
+        print(end.code, file=sys.stderr)
     return 1
 
 
-def call(namespace: dict[str, Any], name: str) -> None:
-    """Calls the wanted function, or method of `Solution`, with the arguments on standard input."""
-    arguments = untagged(json.loads(sys.stdin.buffer.read()))
-    function = namespace.get(name)
-    if not callable(function):
-        function = getattr(namespace["Solution"](), name)
-    value = function(*arguments)
-    with io.FileIO(3, "w") as result:
-        result.write(json.dumps(tagged(value)).encode())
+def report(error: BaseException) -> int:
+    """Reports an error that nothing in the program caught, as an interpreter does; the exit code."""
+    try:
+        sys.excepthook(type(error), error.with_traceback(without_own_frames(error.__traceback__)), error.__traceback__)
+    except SystemExit as end:
+        return exit_code(end)
+    except BaseException as of_the_hook:
+        with contextlib.suppress(Exception):
+            print("Error in sys.excepthook:", file=sys.stderr)
+            for each in (of_the_hook, error):
+                sys.__excepthook__(type(each), each, each.__traceback__)
+    return 1
+
+
+def without_own_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """What of a traceback is the program's."""
+    while traceback and traceback.tb_frame.f_globals is globals():
+        traceback = traceback.tb_next
+    return traceback
 
 
 def put_files(plan: SandboxPlan) -> None:
@@ -351,34 +465,58 @@ def put_files(plan: SandboxPlan) -> None:
 
 
 def take_output_file() -> None:
-    """Takes what the program wrote to `output.txt` for its output."""
-    with open("output.txt", encoding="utf-8", errors="replace") as file:
-        sys.stdout.write(file.read())
+    """Puts what a test that has ended wrote to `output.txt` in the place of its standard output, as the original does.
 
-
-def finish(code: int) -> int:
-    """What an interpreter does at its exit: waits for threads, runs atexit, flushes. An error changes the code."""
+    What the test left under that name may be anything: only a plain file is read.
+    """
+    os.ftruncate(1, 0)
     try:
-        threading = sys.modules["threading"]
-        if len(threading._active) > 1 or threading._threading_atexits:  # else it would touch 40 pages for nothing
+        file = os.open("output.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        os.lseek(1, 0, os.SEEK_SET)
+        while chunk := os.read(file, COPIED_BYTES):
+            os.write(1, chunk)
+    os.close(file)
+
+
+def finish(code: int, name: str) -> int:
+    """What an interpreter does at its exit, after which the program's module is gone; the exit code."""
+    end_threads()
+    atexit._run_exitfuncs()
+    is_flushed = flush_streams()
+    # From here on what the program put in place of the streams may no longer find its own globals.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    # An interpreter collects once before its modules go. It brings a file before its buffer, and the buffer before the
+    # descriptor below, in the collector's order: else a file that a function's module keeps would close unflushed.
+    gc.collect(0)
+    sys.modules.pop(name, None)
+    # Collecting the oldest also empties the interpreter's free lists, 20 pages, and few programs have any.
+    gc.collect(2 if gc.get_objects(2) else 1)
+    return code if flush_streams() and is_flushed else FLUSH_FAILED
+
+
+def end_threads() -> None:
+    """Waits for the program's threads; an error there changes nothing."""
+    threading = sys.modules.get("threading")
+    if threading and (len(threading._active) > 1 or threading._threading_atexits):  # else 40 pages for nothing
+        with contextlib.suppress(BaseException):
             threading._shutdown()
-        sys.modules["atexit"]._run_exitfuncs()
-        try:  # noqa: SIM105 (making a context manager touches pages)
-            sys.stdout.flush()
-        except ValueError:
-            pass  # the program closed what it put in the place of standard output, which still has to be flushed
-        # From here on what the program put in place of the streams may no longer find its own globals.
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-        sys.modules["__main__"].__dict__.clear()
-        # Collecting the oldest also empties the interpreter's free lists, 20 pages, and few programs have any.
-        gc.collect(2 if gc.get_objects(2) else 1)
-        for stream in filter(None, (sys.stdout, sys.stderr)):
+
+
+def flush_streams() -> bool:
+    """Flushes the streams, or what the program put in their place; whether that was possible."""
+    is_flushed = True
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        if stream is None or getattr(stream, "closed", False):
+            continue
+        try:
             stream.flush()
-    except ValueError:
-        return code  # the program closed a stream, which is its right
-    except BaseException:
-        return code or 120
-    return code
+        except BaseException:
+            is_flushed = False
+    return is_flushed
 
 
 def describe(error: BaseException) -> str:
