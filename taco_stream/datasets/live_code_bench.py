@@ -76,6 +76,7 @@ def _functional_tests(cases: Sequence[_TestCase], fn_name: str) -> Tests:
         inputs=[[json_value(line) for line in case.input.split("\n") if line.strip()] for case in cases],
         outputs=[[json_value(case.output)] for case in cases],
         fn_name=fn_name,
+        wrapped=True,
     )
 
 

@@ -8,6 +8,7 @@ values proper, the lists may be lists and the limits numbers (seconds, megabytes
 """
 
 import json
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -43,6 +44,7 @@ class TestsOutline(msgspec.Struct):
     inputs: list[msgspec.Raw]
     outputs: list[msgspec.Raw]
     fn_name: str | None = None
+    wrapped: bool | None = None
 
 
 def outline_of(tests: str) -> TestsOutline:
@@ -83,12 +85,13 @@ def _lenient_outline_of(tests: str) -> TestsOutline:
 def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
     tests = required_text_of(values, "input_output")
     outline = outline_of(tests)
+    starter_code = text_of(values, "starter_code")
     return Problem(
         problem_id=problem_id_of(values, position, ID_COLUMNS),
         position=position,
         question=text_of(values, "question"),
-        tests=tests if len(outline.inputs) == len(outline.outputs) else _without_surplus(outline),
-        starter_code=text_of(values, "starter_code"),
+        tests=_settled_tests(tests, outline, starter_code),
+        starter_code=starter_code,
         fn_name=outline.fn_name or None,
         difficulty=difficulty_of(values),
         skills=names_of(values, "skill_types"),
@@ -101,10 +104,40 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
     )
 
 
-def _without_surplus(outline: TestsOutline) -> str:
-    """The tests without the outputs that belong to no input, which TACO's own evaluation never looks at."""
-    outputs = outline.outputs[: len(outline.inputs)]
-    return tests_text(Tests(outline.inputs, outputs, outline.fn_name))
+def _settled_tests(tests: str, outline: TestsOutline, starter_code: str) -> str:
+    """The tests without what the evaluator could take amiss; as they are where there is nothing.
+
+    Outputs that belong to no input are left out, which TACO's own evaluation never looks at. Values that only look
+    wrapped are said to be bare.
+    """
+    count = len(outline.inputs)
+    looks_wrapped = bool(outline.fn_name) and outline.wrapped is None and _are_bare_lists(outline, starter_code)
+    if len(outline.outputs) == count and not looks_wrapped:
+        return tests
+    wrapped = False if looks_wrapped else outline.wrapped
+    return tests_text(Tests(outline.inputs, outline.outputs[:count], outline.fn_name, wrapped=wrapped))
+
+
+_RETURNS_LIST = re.compile(r"\)\s*->\s*(?:Optional\[)?((?:List\[)*List\b)", re.IGNORECASE)
+
+
+def _are_bare_lists(outline: TestsOutline, starter_code: str) -> bool:
+    """Whether expected values that are all lists of one element are no more nested than the starter code's lists.
+
+    `-> List[int]` and the outputs `[3]` and `[7]`: each is the whole value. Where the outputs are nested deeper, or the
+    starter code does not say, they are the list that TACO puts around a value.
+    """
+    returned = _RETURNS_LIST.search(starter_code)
+    if returned is None:
+        return False
+    values = [msgspec.json.decode(output) for output in outline.outputs]
+    are_single = all(isinstance(value, list) and len(value) == 1 for value in values)
+    return are_single and max(map(_depth, values)) <= returned[1].lower().count("list")
+
+
+def _depth(value: object) -> int:
+    """How deep lists are nested in a value."""
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def special_judge_of(case: object, *, is_special: bool) -> SpecialJudge:

@@ -11,16 +11,18 @@ from taco_stream.datasets.rows import RowError
 
 
 class Tests(msgspec.Struct, omit_defaults=True):
-    """TACO's `input_output`, and `epilogue`: Python text that the evaluator appends to the program.
+    """TACO's `input_output`, and two keys more that the evaluator knows.
 
-    With `fn_name` each input is the list of arguments of one call and each output a list of the one value expected;
-    without it both are the texts of standard input and output.
+    With `fn_name` each input is the list of arguments of one call and each output the value expected, in a list of its
+    own or bare; `wrapped` says which, None that the source does not say. Without `fn_name` inputs and outputs are the
+    texts of standard input and output. `epilogue` is Python text that is appended to the program.
     """
 
     inputs: Sequence[object]
     outputs: Sequence[object]
     fn_name: str | None = None
     epilogue: str = ""
+    wrapped: bool | None = None
 
 
 def tests_text(tests: Tests) -> str:

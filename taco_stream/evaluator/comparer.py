@@ -42,11 +42,15 @@ MAX_PULSES = 600
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What a program wrote, and what was expected as JSON: a text, or a tagged value if `is_value`."""
+    """What a program wrote, and what was expected as JSON: a text, or a tagged value if `is_value`.
+
+    `is_wrapped` says that the value stands in a list of its own.
+    """
 
     written: bytes
     expected: bytes
     is_value: bool
+    is_wrapped: bool
     judge: SpecialJudge
     modes: tuple[ComparisonMode, ...]
 
@@ -69,10 +73,18 @@ class Comparer:
     ) -> list[ComparisonMode] | None:
         """The modes that accept what was written; None if it takes too much to find out."""
         if len(written) + test.expected_length <= SMALL_BYTES:
-            accepting = accepting_modes_of_value if is_value else accepting_modes_of_output
-            return accepting(written, test.expected, judge, modes)
+            if is_value:
+                return accepting_modes_of_value(written, test.expected, judge, modes, is_wrapped=test.is_wrapped)
+            return accepting_modes_of_output(written, test.expected, judge, modes)
         expected = json.dumps(tagged(test.expected) if is_value else test.expected).encode()
-        asked = Comparison(written=written, expected=expected, is_value=is_value, judge=judge, modes=tuple(modes))
+        asked = Comparison(
+            written=written,
+            expected=expected,
+            is_value=is_value,
+            is_wrapped=test.is_wrapped,
+            judge=judge,
+            modes=tuple(modes),
+        )
         answer = self._asked(asked)
         return None if answer is None else list(answer.modes)
 
@@ -122,7 +134,8 @@ def main() -> None:
 def _accepting_modes(asked: Comparison) -> list[ComparisonMode]:
     expected: Any = json.loads(asked.expected)
     if asked.is_value:
-        return accepting_modes_of_value(asked.written, untagged(expected), asked.judge, asked.modes)
+        value = untagged(expected)
+        return accepting_modes_of_value(asked.written, value, asked.judge, asked.modes, is_wrapped=asked.is_wrapped)
     return accepting_modes_of_output(asked.written, expected, asked.judge, asked.modes)
 
 

@@ -2,9 +2,10 @@
 
 No process is known here: `judge_program` asks a `Runner` for executions and compares.
 
-One execution serves every mode as long as the executed text is the same. `official` needs others in three cases, all of
-them rare: a leading import that the original's header overrides (`placement_matters`), a program whose every test
-exits with 1, which it executes again wrapped in a function, and a program that names `input.txt`.
+One execution serves every mode as long as the executed text is the same. `official` needs others in two cases, both
+rare: a leading import that the original's header overrides (`placement_matters`), and a program whose every test exits
+with 1, which it executes again wrapped in a function. A program that names `input.txt` and exits with an error is
+executed again on files, in every mode.
 """
 
 import os
@@ -27,6 +28,10 @@ PLAIN, WRAPPED, OFFICIAL = range(3)
 """The forms of a program, by their place in `forms_of`; the last is there only where it matters."""
 
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What an interpreter skips at the start of a program's file, and its compiler refuses in a text."""
+
+
 class Runner(Protocol):
     """A compiled program that runs tests."""
 
@@ -44,6 +49,7 @@ class Runner(Protocol):
 
 def forms_of(program: str, tests: ProblemTests) -> list[str]:
     """The texts of a program that some mode may execute."""
+    program = program.removeprefix(BYTE_ORDER_MARK)
     text = f"{program}\n\n{tests.epilogue}" if tests.epilogue else program
     if tests.fn_name:
         return [text]
@@ -70,11 +76,11 @@ def judge_program(
     own_form = len(errors) > OFFICIAL and errors[OFFICIAL] is None
     if errors[PLAIN] is None:
         together = [modes[mode] for mode in ComparisonMode if not (own_form and mode is ComparisonMode.OFFICIAL)]
-        judgement.run_tests(together, PLAIN)
+        judgement.run_tests_or_on_files(together, PLAIN)
         if own_form:
-            judgement.run_tests([modes[ComparisonMode.OFFICIAL]], OFFICIAL)
+            judgement.run_tests_or_on_files([modes[ComparisonMode.OFFICIAL]], OFFICIAL)
     if not tests.fn_name:
-        judgement.run_official_again(modes[ComparisonMode.OFFICIAL], form=OFFICIAL if own_form else PLAIN)
+        judgement.run_wrapped(modes[ComparisonMode.OFFICIAL], form=OFFICIAL if own_form else PLAIN)
     verdicts = {}
     for mode, tally in modes.items():
         error = errors[WRAPPED] if mode is ComparisonMode.OFFICIAL and not tests.fn_name else errors[PLAIN]
@@ -102,14 +108,23 @@ class Judgement(NamedTuple):
                 self.tests.order.failed(index)
                 return
 
-    def run_official_again(self, tally: "Tally", *, form: int) -> None:
-        """What the original tries when a program, executed in `form`, exits with an error: files, then the function."""
+    def run_tests_or_on_files(self, tallies: Sequence["Tally"], form: int) -> None:
+        """Runs tests, and runs them again for the tallies that saw a program that names `input.txt` exit with an error.
+
+        Then the input is in that file, and the output is what the program writes to `output.txt`.
+        """
+        self.run_tests(tallies, form)
+        again = [tally for tally in tallies if tally.exited_with_error]
+        if again and not self.tests.fn_name and "input.txt" in self.program:
+            for tally in again:
+                tally.start_again()
+            self.run_tests(again, form, file_io=True)
+
+    def run_wrapped(self, tally: "Tally", *, form: int) -> None:
+        """What the original tries last with a program that, executed in `form`, exits with an error: in a function."""
         if self.runner.compile_errors[WRAPPED] is not None or tally.status is Status.PASSED:
             return
         did_not_compile = self.runner.compile_errors[PLAIN] is not None
-        if "input.txt" in self.program and not did_not_compile and tally.exited_with_error:
-            tally.start_again()
-            self.run_tests([tally], form, file_io=True)
         if did_not_compile or self._only_exits_with_one(tally, form):
             tally.start_again()
             self.run_tests([tally], WRAPPED)

@@ -56,7 +56,7 @@ class Outcomes:
             return dict.fromkeys(modes, Outcome(status))
         is_value = self._tests.fn_name is not None
         written = execution.result if is_value else execution.output
-        if len(execution.output) + len(execution.result) > test.max_bytes:
+        if len(written) > test.max_bytes:  # what a function prints beside its value is ignored, as the original does
             return dict.fromkeys(modes, Outcome(Status.OUTPUT_LIMIT))
         accepting = self._compare(written, test, is_value=is_value, judge=self._tests.special_judge, modes=modes)
         if accepting is None:
@@ -77,7 +77,7 @@ class Outcomes:
             except Exception:  # whatever the program wrote in place of a value
                 return Outcome(Status.WRONG_ANSWER)
         try:
-            is_right = self._checker(*arguments, test.expected)
+            is_right = self._checker(*arguments, test.answer)
         except CheckerError as error:
             return Outcome(Status.WRONG_ANSWER) if self._checker_copes(arguments[0], test) else broken(error)
         return Outcome(Status.PASSED if is_right else Status.WRONG_ANSWER)
@@ -86,7 +86,7 @@ class Outcomes:
         """Whether the checker has an opinion on the expected answer. Then what it failed on was no answer."""
         assert self._checker is not None
         try:
-            self._checker(given, test.expected, test.expected)
+            self._checker(given, test.answer, test.answer)
         except CheckerError:
             return False
         return True

@@ -1,6 +1,7 @@
 """A problem's tests, from the JSON text of its source (TACO's `input_output`)."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,19 @@ long the expected output is."""
 class Test(NamedTuple):
     """One test: what goes to standard input (call-based: the arguments as JSON), and what should come out.
 
-    `expected_length` is how many characters that takes, as text or as JSON.
+    `expected_length` is how many characters that takes, as text or as JSON. `is_wrapped` says that the expected value
+    stands in a list of its own, as TACO writes it.
     """
 
     given: bytes
     expected: Any
     expected_length: int
+    is_wrapped: bool = False
+
+    @property
+    def answer(self) -> Any:
+        """The expected text or value itself."""
+        return self.expected[0] if self.is_wrapped else self.expected
 
     @property
     def max_bytes(self) -> int:
@@ -58,6 +66,8 @@ def parsed(message: Tests) -> ProblemTests:
         raw = _decoded(Path(message.tests_path).read_text("utf-8") if message.tests_path else message.tests)
         fn_name = raw.get("fn_name") or None
         tests = tuple(_test(given, expected, fn_name) for given, expected in zip(raw["inputs"], raw["outputs"]))  # noqa: B905
+        if fn_name and _are_wrapped(tests, raw.get("wrapped")):
+            tests = tuple(test._replace(is_wrapped=True) for test in tests)
     except (OSError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise TestsError(f"the tests of problem {message.problem_id} cannot be read: {error!r}") from error
     if len(tests) < len(raw["inputs"]):
@@ -73,6 +83,20 @@ def parsed(message: Tests) -> ProblemTests:
         str(raw.get("epilogue", "")),
         message.checker,
     )
+
+
+def _are_wrapped(tests: Sequence[Test], stated: bool | None) -> bool:
+    """Whether each expected value stands in a list of its own: as the source has `stated`, else if every one does.
+
+    TACO wraps them, and others in its format do not. Settled for the problem and not for each test, so that a program
+    that returns `[5]` for 5 at every test is wrong. A bare problem whose every right value is a list of one element can
+    be told only by what is stated (`datasets.taco` looks at the starter code). Raises `ValueError` if the values are
+    stated to be wrapped and one is not.
+    """
+    can_be = all(isinstance(test.expected, list) and len(test.expected) == 1 for test in tests)
+    if stated and not can_be:
+        raise ValueError("the outputs are stated to be wrapped, and one is not a list of one value")
+    return can_be if stated is None else stated
 
 
 def _decoded(text: str) -> Any:

@@ -9,10 +9,10 @@ process reads the kernel's wait status and usage.
 
 What is promised: a test starts from the same state as every other; no expected output ever enters these processes; a
 test whose time on the clock is up is killed (`idle_clock`); hash seed, `random` and numpy start the same in every test.
-A program runs as `python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, what an interpreter
-does at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The exceptions are
-the header's names, that the program's text is no file, and the frames below it. A test that is a call runs the program
-as a module of another name, with an empty standard input.
+A program runs as `python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, what
+an interpreter does at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The
+exceptions are the header's names, that the program's text is in no file, and the frames below it. A test that is a call
+runs the program as a module of another name, with an empty standard input.
 
 What is not: this file confines nothing by itself; it calls `sandbox.confine` where a process must lose rights, under
 the plan that the worker chose.

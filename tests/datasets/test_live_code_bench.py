@@ -72,7 +72,7 @@ def test_functional_tests_have_one_json_argument_per_line_kept_digit_for_digit(w
     problem = problem_in(write_lines, **FUNCTIONAL)
     assert problem.fn_name == "add"
     assert problem.tests == (
-        '{"inputs":[[12345678901234567890123,[1, 2.50]],["x",[]]],"outputs":[[[3]],[null]],"fn_name":"add"}'
+        '{"inputs":[[12345678901234567890123,[1, 2.50]],["x",[]]],"outputs":[[[3]],[null]],"fn_name":"add","wrapped":true}'
     )
 
 

@@ -140,3 +140,35 @@ def test_an_unknown_special_judge_is_refused() -> None:
 def test_outline_counts_tests_without_decoding_them() -> None:
     outline = outline_of(json.dumps({"inputs": [[1], [2]], "outputs": [1, 2]}))
     assert (len(outline.inputs), len(outline.outputs), outline.fn_name) == (2, 2, None)
+
+
+CLASS = "class Solution:\n    def f(self, a: List[int]) -> {returned}:\n        "
+
+
+@pytest.mark.parametrize(
+    ("returned", "outputs", "wrapped"),
+    [
+        ("List[int]", [[3], [7]], False),
+        ("List[int]", [[[3]], [[7, 8]]], None),
+        ("List[int]", [[[]]], None),
+        ("List[List[int]]", [[[3]], [[7, 8]]], False),
+        ("Optional[List[str]]", [["x"]], False),
+        ("list[int]", [[3]], False),
+        ("List", [[3]], False),
+        ("List[int]", [[3], [7, 8]], None),
+        ("int", [[3]], None),
+        ("Dict[str, List[int]]", [[3]], None),
+    ],
+)
+def test_lists_of_one_element_that_the_starter_code_returns_are_said_to_be_bare(
+    returned: str, outputs: list[object], wrapped: bool | None
+) -> None:
+    tests = {"fn_name": "f", "inputs": [[1]] * len(outputs), "outputs": outputs}
+    problem = problem_of(input_output=json.dumps(tests), starter_code=CLASS.format(returned=returned))
+    assert json.loads(problem.tests).get("wrapped") is wrapped
+
+
+def test_what_a_row_says_of_its_values_stays() -> None:
+    tests = {"fn_name": "f", "inputs": [[1]], "outputs": [[3], [4]], "wrapped": True}
+    problem = problem_of(input_output=json.dumps(tests), starter_code=CLASS.format(returned="List[int]"))
+    assert json.loads(problem.tests) == tests | {"outputs": [[3]]}

@@ -20,22 +20,32 @@ Modes = Sequence[ComparisonMode]
 
 
 def accepting_modes_of_output(output: bytes, expected: str, judge: SpecialJudge, modes: Modes) -> list[ComparisonMode]:
-    """The modes under which a text on standard output is right."""
-    text = output.decode("utf-8", "replace")
+    """The modes under which a text on standard output is right. Bytes that are not UTF-8 are right under none."""
+    try:
+        text = output.decode()
+    except UnicodeDecodeError:
+        return []
     return [mode for mode in modes if _accepts(output_rule(mode, judge), text, expected)]
 
 
-def accepting_modes_of_value(result: bytes, expected: Any, judge: SpecialJudge, modes: Modes) -> list[ComparisonMode]:
+def accepting_modes_of_value(
+    result: bytes, expected: Any, judge: SpecialJudge, modes: Modes, *, is_wrapped: bool
+) -> list[ComparisonMode]:
     """The modes under which a returned value, as `tagged_values` writes it, is right.
 
-    TACO wraps an expected value in a list, other sets do not: either reading counts.
+    `is_wrapped` says that the expected value stands in a list of its own. `official` does not ask: there either reading
+    counts.
     """
     try:
         value = untagged(msgspec.json.decode(result))
     except Exception:  # whatever the program wrote in place of a value
         return []
-    readings = [expected, *expected] if isinstance(expected, list) and len(expected) == 1 else [expected]
-    return [mode for mode in modes if any(_accepts(value_rule(mode, judge), value, each) for each in readings)]
+    answer = expected[0] if is_wrapped else expected
+    return [
+        mode
+        for mode in modes
+        if _accepts(value_rule(mode, judge), value, expected if mode is ComparisonMode.OFFICIAL else answer)
+    ]
 
 
 def output_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[str, str], bool]:

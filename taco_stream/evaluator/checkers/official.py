@@ -8,7 +8,8 @@ Standard input (`compare_std_results` reduced, its dead branches left out). An o
 3. the set of character sets of its tokens equals the set of token sets of the expected lines;
 4. the same with every element rounded as a float to three decimals.
 
-Call-based: the value, tuples as lists two levels deep, equals the expected value or the first element of it.
+Call-based: the value, tuples as lists two levels deep, equals the expected value or the first element of it, which
+TACO wraps in a list: either reading counts, per test, so `[[5]]` is answered by `[5]` as by `[[5]]`.
 
 What the original executes is not quite the program: it puts a header of imports after the program's leading imports,
 first imports the program wrapped in a function (a program that this breaks fails), executes that where every test of
@@ -61,7 +62,8 @@ ABSOLUTE_TOLERANCE = 1e-8
 
 
 def same_output(output: str, expected: str) -> bool:
-    """Whether the original would accept the output."""
+    """Whether the original would accept the output, which it reads in text mode."""
+    output = output.replace("\r\n", "\n").replace("\r", "\n")
     if output.strip() == expected.strip():
         return True
     lines = [line.strip() for line in expected.split("\n") if line]

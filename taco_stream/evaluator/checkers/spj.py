@@ -7,6 +7,8 @@ needs a checker of the problem's own; a problem without one is `no_checker`, unl
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from taco_stream.evaluator.checkers import strict
@@ -57,7 +59,7 @@ def is_close(value: float, expected: float) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, Fraction, Decimal)) and not isinstance(value, bool)
 
 
 def _all(same: Callable[[Any, Any], bool], values: list[Any], expected: list[Any]) -> bool:

@@ -6,7 +6,9 @@ the letter; how they are spread over lines does not matter, as in the default ch
 
 Call-based: the returned value, rebuilt from plain built-in types, must equal the expected one by `==`, with a
 tuple standing for a list, since JSON has no tuples. A text never equals a number, but 44.0 equals 44, False equals 0:
-two of the same reference solutions return such values, and are right.
+two of the same reference solutions return such values, and are right. So do the values of other types that Python finds
+equal (numpy's scalars, `Fraction`, `Decimal`; `tagged_values` lists them): TACO's answers say nothing of types, and a
+program that sums with numpy returns `np.int64` without its author's noticing.
 """
 
 from typing import Any
