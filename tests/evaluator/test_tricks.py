@@ -20,7 +20,7 @@ from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status
 
 MODES = tuple(ComparisonMode)
 JUDGES = st.sampled_from(SpecialJudge)
-TAGS = ("i", "f", "list", "tuple", "set", "frozenset", "dict", "other")
+TAGS = ("i", "f", "list", "tuple", "set", "frozenset", "dict", "fraction", "decimal", "complex", "other")
 SCALARS = (
     st.none()
     | st.booleans()
