@@ -9,6 +9,7 @@ interrupted and resumable.
 import functools
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -18,6 +19,7 @@ import typer
 from taco_stream import __version__
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.settings import RunSettings, descriptions, kind_of, resolve
+from taco_stream.terminal import printable
 from taco_stream.types import ComparisonMode
 
 SELECTING = (
@@ -81,9 +83,8 @@ def main() -> None:
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="taco-stream")
     except TacoStreamError as error:
-        if debug:
-            raise
-        print(f"taco-stream: {error}", file=sys.stderr)
+        text = traceback.format_exc().rstrip() if debug else f"taco-stream: {error}"
+        print(printable(text), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,7 +4,6 @@ The view polls `Snapshot`s and knows nothing else of the run; a run without a vi
 panel stays in place while other messages scroll above it; in a log file every line stands on its own and has no colour.
 """
 
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -35,11 +34,6 @@ async def show(poll: Callable[[], Snapshot], console: Console) -> None:
         await _show_live(poll, console)
     else:
         await _show_plain(poll, console)
-
-
-def stderr_console() -> Console:
-    """The console that talks to the person: standard error, honouring `NO_COLOR` and what kind of terminal it is."""
-    return Console(file=sys.stderr, highlight=False)
 
 
 async def _show_live(poll: Callable[[], Snapshot], console: Console) -> None:

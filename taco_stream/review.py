@@ -6,12 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from taco_stream.datasets.statistics import dataset_statistics, statistics_text
 from taco_stream.engine.rendering import rendered_by
 from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
-from taco_stream.progress import stderr_console
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary, summarise
 from taco_stream.report.text import print_report
@@ -19,6 +17,7 @@ from taco_stream.settings import RunSettings, resolve
 from taco_stream.sources import problem_source, prompting_from, with_readable_dataset
 from taco_stream.store.exports import ExportFormat, export
 from taco_stream.store.run import RunFiles
+from taco_stream.terminal import stderr_console, stdout_console, write_out
 from taco_stream.types import ComparisonMode, Prompt, TextPrompt
 
 NO_MODEL = RunSettings().model
@@ -55,7 +54,7 @@ def print_summary(
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
     else:
-        print_report(summary, Console(file=sys.stdout, highlight=False))
+        print_report(summary, stdout_console())
 
 
 def export_run(
@@ -101,14 +100,14 @@ def print_prompt(problem_id: str, settings: RunSettings) -> None:
         text, tokens = rendered_by(settings.model, prompt)
         console.print(f"{tokens:,} tokens", style="dim")
     is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
-    sys.stdout.write(text + ("\n" if is_cut_short else ""))
+    write_out(text + ("\n" if is_cut_short else ""))
 
 
 def print_dataset(settings: RunSettings) -> None:
     """Prints what the selected problems are: counts, sizes and a sample."""
     with ExitStack() as opened:
         problems = problem_source(with_readable_dataset(settings, opened), stderr_console())()
-        sys.stdout.write(statistics_text(dataset_statistics(problems)) + "\n")
+        write_out(statistics_text(dataset_statistics(problems)) + "\n")
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -9,7 +9,6 @@ later start that judges finds completions without a verdict.
 """
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -27,7 +26,7 @@ from taco_stream.evaluator.settings import evaluator_settings
 from taco_stream.pipeline.gauges import gauges
 from taco_stream.pipeline.pipeline import Pipeline
 from taco_stream.pipeline.plan import Entry, OpenProblems, Plan
-from taco_stream.progress import Snapshot, show, stderr_console
+from taco_stream.progress import Snapshot, show
 from taco_stream.prompting import Prompting
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary
@@ -37,6 +36,7 @@ from taco_stream.settings import RunSettings, as_json, changes_results
 from taco_stream.sources import Source, check_ids, problem_source, prompting_from, source_of, with_readable_dataset
 from taco_stream.store.manifest import Manifest, git_commit, hardware, versions
 from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
+from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Completion, Event, Problem, Record, SampleKey, SamplingParameters, Status
 
 
@@ -154,7 +154,7 @@ def tell_results(counted: CountedRun, summary: Summary) -> None:
     """Writes the summary and the page, and prints the report."""
     counted.directory.write_summary(summary)
     write_html(counted.directory, summary, counted.tally, counted.directory.path / REPORT)
-    print_report(summary, Console(file=sys.stdout, highlight=False))
+    print_report(summary, stdout_console())
 
 
 def tell_speed(counted: CountedRun, summary: Summary, console: Console) -> None:

@@ -16,7 +16,7 @@ FLOORS: dict[str, int] = {
     for floor, rooms in enumerate(
         (
             ("types", "errors", "control_group", "cores"),
-            ("frames", "settings", "prompting", "extraction", "memory", "sample_set"),
+            ("frames", "terminal", "settings", "prompting", "extraction", "memory", "sample_set"),
             ("metrics", "demo"),
             ("datasets", "engine", "evaluator", "store"),
             ("report",),

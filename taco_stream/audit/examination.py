@@ -12,7 +12,6 @@ A row that cannot be read is a finding like any other and does not end the audit
 """
 
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -50,9 +49,10 @@ from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.problem_tests import TestsError, parsed
 from taco_stream.evaluator.protocol import Limits, Tests
 from taco_stream.evaluator.settings import evaluator_settings, limits_of
-from taco_stream.progress import LIVE_SECONDS, PLAIN_SECONDS, stderr_console
+from taco_stream.progress import LIVE_SECONDS, PLAIN_SECONDS
 from taco_stream.settings import RunSettings
 from taco_stream.sources import with_readable_dataset
+from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Problem
 
 
@@ -75,7 +75,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
         console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
         audit = Audit(evaluator, asked, rules, ledger, bad_rows)
         await audit.run(problems, _problems(readable, []), console)
-    print_audit(ledger.audited.values(), settings.mode, Console(file=sys.stdout, highlight=False))
+    print_audit(ledger.audited.values(), settings.mode, stdout_console())
     if audit.interrupted:
         goes_on = f"; the same command goes on from {out}" if out else "; --out FILE would have kept what was found"
         console.print(f"interrupted{goes_on}", soft_wrap=True)

@@ -20,6 +20,7 @@ from taco_stream.cores import available_cores
 from taco_stream.doctor import findings, readings
 from taco_stream.doctor.findings import Finding, Level
 from taco_stream.store.manifest import hardware
+from taco_stream.terminal import stdout_console
 
 LIMITS = ("AS", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
 COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "bold red"}
@@ -31,7 +32,7 @@ def examine(directory: Path, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     else:
-        print_findings(found, Console(file=sys.stdout, highlight=False))
+        print_findings(found, stdout_console())
     return 0 if can_start(found) else 1
 
 

@@ -24,6 +24,7 @@ from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
 
 STDERR_TAIL_BYTES = 2000
+DETAIL_LENGTH = 300
 PLAIN, WRAPPED, OFFICIAL = range(3)
 """The forms of a program, by their place in `forms_of`; the last is there only where it matters."""
 
@@ -244,10 +245,11 @@ class Tally:
 
 def uncompiled(error: str, tests: ProblemTests, tier: str) -> Verdict:
     """The verdict on a program that does not compile."""
-    return Verdict(status=Status.COMPILE_ERROR, tests_total=len(tests.tests), detail=error, sandbox_tier=tier)
+    detail = error[:DETAIL_LENGTH]
+    return Verdict(status=Status.COMPILE_ERROR, tests_total=len(tests.tests), detail=detail, sandbox_tier=tier)
 
 
 def last_line(text: str) -> str:
     """The last line that is not blank: of a traceback, the error."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else ""
+    return lines[-1].strip()[:DETAIL_LENGTH] if lines else ""

@@ -8,7 +8,7 @@ import pytest
 from taco_stream.evaluator import protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Execution
-from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_program
+from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_program, uncompiled
 from taco_stream.evaluator.outcomes import status_of
 from taco_stream.evaluator.problem_tests import ProblemTests, parsed
 from taco_stream.evaluator.protocol import Limits, Sweep
@@ -99,3 +99,8 @@ def test_files_are_tried_with_the_text_that_official_executes() -> None:
     program = Scripted({PLAIN: WRONG, WRAPPED: EXITS_WITH_ONE, OFFICIAL: EXITS_WITH_ONE})
     assert program.statuses("open('input.txt')")[0] is Status.RUNTIME_ERROR
     assert [form for form, file_io in program.asked if file_io] == [OFFICIAL]
+
+
+def test_what_the_compiler_says_is_cut_as_other_details_are() -> None:
+    tests = three_tests()
+    assert len(uncompiled("SyntaxError: " + "x" * 1000, tests, "tier").detail) == 300

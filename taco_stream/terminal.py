@@ -1,0 +1,51 @@
+"""The consoles that a person reads, through which no text moves the cursor, colours or hides what is around it.
+
+Programs choose the last line of their error, datasets choose ids and model repositories choose names; each may hold
+escape sequences, which terminals obey. Files keep texts as they are. On the way to a person `printable` shows every
+control character as a sign, whatever is printed and by whom: in what rich has rendered, before rich adds its own.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""All control characters but tab and line feed, what changes the direction of writing or ends a line, and halves of
+characters, which cannot be printed at all."""
+
+
+def printable(text: str) -> str:
+    """The text with a sign of the same width in the place of each control character: `␛` for an escape."""
+    return CONTROL.sub(_sign, text)
+
+
+def _sign(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+class PrintableConsole(Console):
+    """A console that prints every text as `printable` shows it, and takes nothing in it for markup."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of what is rendered; those that rich itself controls the terminal with pass."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+def stderr_console() -> Console:
+    """The console that talks to the person: standard error, honouring `NO_COLOR` and what kind of terminal it is."""
+    return PrintableConsole(file=sys.stderr, highlight=False, markup=False, emoji=False)
+
+
+def stdout_console() -> Console:
+    """The console for reports: the same on standard output."""
+    return PrintableConsole(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def write_out(text: str) -> None:
+    """Writes a text to standard output: as it is to a file or a pipe, as `printable` shows it to a terminal."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
