@@ -5,8 +5,9 @@ device, spoken to in the frames of `protocol`. Requests are cut into chunks of o
 is given chunks as long as it has fewer samples than its slots and a little more, so that devices take work by demand.
 
 Promised: a worker that dies is started again and given everything it has not answered; samples come out the same,
-because they depend on (seed, problem, index) alone. A worker that dies `RESTARTS` times without finishing a sample in
-between ends the run with `EngineError`, after everything that was generated has been handed over. A completion counts
+because they depend on (seed, problem, index) alone. A request that kills workers is found out (`served_worker`) and
+answered as an error. A worker that dies `RESTARTS` times without finishing a sample in between ends the run with
+`EngineError`, after everything that was generated has been handed over. A completion counts
 against its worker's demand until the caller has taken it, so a caller who stops taking stops admission while what is
 decoding goes on, and memory stays bounded. A worker whose pipe is closed, by whatever death of the parent, ends by
 itself.
@@ -205,7 +206,7 @@ class LocalEngine:
                 else:
                     self._tickets += 1
                     worker.chunks[self._tickets] = chunk
-                    await worker.process.send(Generate(self._tickets, chunk.rest(), chunk.arrived_at))
+                    await self._send_due(worker)
             while worker.owed >= worker.demand:
                 await worker.changed.wait()
         worker.is_fed = True
@@ -226,6 +227,13 @@ class LocalEngine:
             await worker.changed.wait()
         async with worker.writing:
             await worker.process.send(Drain())
+            worker.trials.clear()  # what is not decoding comes back as cancelled
+            await self._send_due(worker)
+
+    async def _send_due(self, worker: ServedWorker) -> None:
+        """Gives the worker what it is to have now; the caller holds `writing`."""
+        for ticket, chunk in worker.to_send():
+            await worker.process.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
 
     async def _read(self, worker: ServedWorker) -> None:
         """Takes in the worker's frames, and starts a successor whenever it dies."""
@@ -242,6 +250,9 @@ class LocalEngine:
             case Finished(ticket, completion):
                 if worker.settle(ticket, completion):
                     self._samples_finished += 1
+                if worker.trials:  # the next group may be due
+                    async with worker.writing:
+                        await self._send_due(worker)
             case Gauges(statistics):
                 worker.gauges = statistics
                 worker.notify()
@@ -254,8 +265,9 @@ class LocalEngine:
         """Replaces a dead worker and gives its successor what is unanswered; False where the engine gives up."""
         async with worker.writing:
             await worker.process.end()
-            reason = f"the generation worker on {worker.process.load.device} died: {worker.process.last_words()}"
-            worker.bury()
+            last_words = worker.process.last_words()
+            reason = f"the generation worker on {worker.process.load.device} died: {last_words}"
+            condemned = worker.bury()
             if worker.restarts_in_vain > RESTARTS:
                 self._give_up(
                     worker, EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
@@ -268,16 +280,25 @@ class LocalEngine:
             except (ModelError, UsageError) as error:
                 self._give_up(worker, EngineError(f"{reason}; it cannot be started again: {error}"))
                 return False
-            for ticket, chunk in worker.chunks.items():
-                await worker.process.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
+            if condemned is not None:  # only now: the model's start shows that it was not the device
+                await self._condemn(worker, condemned, last_words)
             if self._draining:
+                worker.trials.clear()
                 await worker.process.send(Drain())
+            await self._send_due(worker)
         return True
+
+    async def _condemn(self, worker: ServedWorker, ticket: int, last_words: str) -> None:
+        """Answers a request that kills workers as an error, and lets the others go on."""
+        problem_id = worker.chunks[ticket].request.problem_id
+        worker.condemn(ticket, last_words)
+        message = f"generation workers die of the request for {problem_id}, which is answered as an error: {last_words}"
+        await self._send_event(Event(kind="request_condemned", at=time.time(), problem_id=problem_id, message=message))
 
     def _give_up(self, worker: ServedWorker, failure: EngineError) -> None:
         """Lets the run end: nothing more is taken in, the other workers finish what is decoding."""
         self._failure = failure
-        worker.chunks.clear()
+        worker.abandon()
         self._intake.cancel()
         self.drain()
 
@@ -286,9 +307,8 @@ class LocalEngine:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             for worker in self._workers:
                 worker.finished.clear()
-                if worker.chunks:
-                    await worker.process.send(Cancel(tuple(worker.chunks)))
-                    worker.chunks.clear()
+                if tickets := worker.abandon():
+                    await worker.process.send(Cancel(tickets))
 
     async def _end_workers(self) -> None:
         for worker in self._workers:

@@ -99,6 +99,43 @@ async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
     assert len(seen) >= 2
 
 
+POISON = """
+import os, signal
+from taco_stream.engine.admission import Admission
+
+admit = Admission.admit
+
+def admit_or_die(self, request):
+    if request.problem_id == "poison":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return admit(self, request)
+
+Admission.admit = admit_or_die
+"""
+
+
+@pytest.mark.timeout(300)  # four workers, one after the other
+async def test_a_request_that_kills_workers_is_answered_as_an_error_and_the_others_go_on(
+    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_folder("gpt_neox")
+    good = requests(samples=2, problems=1)
+    expected = texts(Bench(folder).generate(good))
+    (tmp_path / "sitecustomize.py").write_text(POISON)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sent, events = anyio.create_memory_object_stream[Event](100)
+    poison = msgspec.structs.replace(good[0], problem_id="poison")
+    with sent, events:
+        async with engine(folder, events=sent) as started:
+            completions = await generate(started, [good[0], poison])
+        kinds = [events.receive_nowait().kind for _ in range(events.statistics().current_buffer_used)]
+    assert kinds.count("request_condemned") == 1
+    bad = [completions.pop(SampleKey("poison", index)) for index in (0, 1)]
+    assert {completion.finish_reason for completion in bad} == {FinishReason.ERROR}
+    assert all("generation workers died of this request: signal 11" in str(item.error) for item in bad)
+    assert texts(completions) == expected
+
+
 async def test_a_full_outbound_stream_stops_admission_and_drops_nothing(model_folder: ModelFolder) -> None:
     asked = requests(samples=8, problems=30)
     request_send, request_receive = anyio.create_memory_object_stream[Request](0)
