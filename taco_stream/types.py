@@ -1,8 +1,8 @@
 """The values that cross stages.
 
 Every value here is an immutable `msgspec.Struct`: the same definition is the value in memory, the MessagePack frame
-between a worker and its parent, and the JSON line on disk. A value is parsed and checked once, at the edge where it
-enters; everything inward trusts it.
+between a worker and its parent, and, but for a `Record`, the JSON line on disk. A value is parsed and checked once, at
+the edge where it enters; everything inward trusts it.
 
 Times are seconds, sizes are bytes, and both say so in their names. Indices count from zero.
 """
@@ -12,9 +12,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
-
-RECORD_VERSION = 1
-"""The version of a line of `results.jsonl`; raised when a reader of the old lines would misread the new ones."""
 
 
 class SampleKey(NamedTuple):
@@ -189,17 +186,17 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
         return SampleKey(self.problem_id, self.sample_index)
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What judging one program under one comparison mode found.
+class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What running a program's tests showed, up to the failing test that counts.
 
     `failed_test` is the original index of the first failing test, None where none failed. `test_statuses` has one
     status per test in the original order, and only where full results were asked for. `cpu_seconds` and `wall_seconds`
     are sums over the tests that ran; `peak_cpu_seconds` and `peak_memory_bytes` are the largest of them. `detail` is
-    one sentence for a person (`ZeroDivisionError: division by zero (line 7)`); `stderr_tail` the end of what the
-    failing test wrote there.
+    one sentence for a person (`ZeroDivisionError: division by zero (line 7)`, `line 2: printed 4 where 5 was
+    expected`). `stderr_tail` is the end of what the failing test wrote there, and `output_head` the beginning of a
+    wrong answer.
     """
 
-    status: Status
     failed_test: int | None = None
     tests_run: int = 0
     tests_total: int = 0
@@ -209,12 +206,19 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     peak_memory_bytes: int = 0
     detail: str = ""
     stderr_tail: str = ""
+    output_head: str = ""
     test_statuses: tuple[Status, ...] | None = None
     sandbox_tier: str = ""
 
 
+class Verdict(Observations, frozen=True, kw_only=True, omit_defaults=True):
+    """What judging one program under one comparison mode found."""
+
+    status: Status
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One judged sample, a line of `results.jsonl`.
+    """One judged sample. A line of `results.jsonl` holds it in the shape of `store.record_line`.
 
     `program` is None where no program was found in the completion; `cut_before` and `cut_after` count the characters of
     the completion that stand before it and behind it, reasoning and repairs apart. `difficulty` and `skills` repeat the
@@ -237,7 +241,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""
     cut_before: int = 0
     cut_after: int = 0
-    version: int = RECORD_VERSION
 
     @property
     def key(self) -> SampleKey:

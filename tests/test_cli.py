@@ -80,7 +80,7 @@ def test_nothing_is_imported_from_the_folder_that_a_run_starts_in(
 def test_a_replay_of_the_reference_solutions_is_judged_and_reported(tmp_path: Path, dataset: Path) -> None:
     done = taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
     assert done.returncode == 0, done.stderr
-    statuses = sorted(record["verdicts"]["strict"]["status"] for record in records(tmp_path / "run"))
+    statuses = sorted(record["statuses"]["strict"] for record in records(tmp_path / "run"))
     assert statuses == ["passed", "passed", "wrong_answer", "wrong_answer"]
     assert "pass@1" in done.stdout
 
@@ -154,7 +154,7 @@ def test_what_was_only_generated_is_judged_by_evaluate_from_its_file_or_its_fold
     for number, named in enumerate((tmp_path / "run", tmp_path / "run" / "completions.jsonl")):
         done = taco_stream("evaluate", named, tmp_path / str(number), "--dataset", dataset)
         assert done.returncode == 0, done.stderr
-        statuses = sorted(record["verdicts"]["strict"]["status"] for record in records(tmp_path / str(number)))
+        statuses = sorted(record["statuses"]["strict"] for record in records(tmp_path / str(number)))
         assert statuses == ["passed", "passed", "wrong_answer", "wrong_answer"]
 
 
@@ -221,7 +221,7 @@ def test_exported_generations_are_judged_alike_by_evaluate(tmp_path: Path, datas
     assert done.returncode == 0, done.stderr
 
     def verdicts(run: Path) -> list[tuple[str, int, str]]:
-        return sorted((r["problem_id"], r["sample_index"], r["verdicts"]["strict"]["status"]) for r in records(run))
+        return sorted((r["problem_id"], r["sample_index"], r["statuses"]["strict"]) for r in records(run))
 
     assert verdicts(tmp_path / "again") == verdicts(tmp_path / "run")
 
@@ -351,7 +351,7 @@ def test_completions_in_fields_of_any_name_are_judged(tmp_path: Path, dataset: P
     one_sentence(taco_stream(*arguments), 2, "answers.jsonl, line 1", "--id-field")
     done = taco_stream(*arguments, "--id-field", "name", "--text-field", "answer")
     assert done.returncode == 0, done.stderr
-    assert [record["verdicts"]["strict"]["status"] for record in records(tmp_path / "r")] == ["passed"]
+    assert [record["statuses"]["strict"] for record in records(tmp_path / "r")] == ["passed"]
 
 
 def test_a_run_leaves_a_report_for_people(tmp_path: Path, dataset: Path) -> None:

@@ -37,6 +37,7 @@ from taco_stream.store.atomic import sync_folder, write_atomically
 from taco_stream.store.journal import Journal, read_at, read_lines, read_values, repair, withdraw
 from taco_stream.store.lock import exclusive
 from taco_stream.store.manifest import Manifest, check_agreement, read_manifest
+from taco_stream.store.record_line import RecordLine, line_of, record_of
 from taco_stream.types import Completion, Event, Record, SampleKey, Status
 
 SYNC_SECONDS = 1.0
@@ -67,13 +68,15 @@ class _Outcome(msgspec.Struct):
 
 
 class _Judgement(msgspec.Struct):
-    """The part of a record that says whether its sample has been judged."""
+    """The part of a record, of either version, that says whether its sample has been judged."""
 
-    verdicts: dict[str, _Outcome]
+    statuses: dict[str, str] = {}
+    verdicts: dict[str, _Outcome] = {}
 
     @property
     def failed(self) -> bool:
-        return any(each.status == Status.INFRASTRUCTURE_ERROR for each in self.verdicts.values())
+        statuses = [*self.statuses.values(), *(each.status for each in self.verdicts.values())]
+        return Status.INFRASTRUCTURE_ERROR in statuses
 
 
 class RunFiles:
@@ -89,7 +92,7 @@ class RunFiles:
 
     def records(self) -> Iterator[Record]:
         """Every record on disk, in the order judged."""
-        return read_values(self.path / RESULTS, Record)
+        return map(record_of, read_values(self.path / RESULTS, RecordLine))
 
     def events(self) -> Iterator[Event]:
         """Every event on disk."""
@@ -116,7 +119,7 @@ class RecordIndex:
         if offsets is None:
             return []
         with self._path.open("rb") as file:
-            records = [read_at(file, offset, Record) for offset in offsets]
+            records = [record_of(read_at(file, offset, RecordLine)) for offset in offsets]
         first = {record.sample_index: record for record in reversed(records)}
         return [first[index] for index in sorted(first)]
 
@@ -184,7 +187,7 @@ class RunDirectory(RunFiles):
             for completion in completions:
                 self._generated.add(completion.key)
         if records := [entry for entry in entries if isinstance(entry, Record)]:
-            await self._results.append(records)
+            await self._results.append([line_of(record) for record in records])
             for record in records:
                 self._judged.add(record.key)
         if events := [entry for entry in entries if isinstance(entry, Event)]:

@@ -1,0 +1,105 @@
+"""A record as a line of `results.jsonl`: what was executed once, a status per mode, and what differs where it does.
+
+The comparison modes look at the same execution of nearly every program, so their verdicts differ in the status or not
+at all. A line of version 2 holds the observations of the first mode once, under `observed`. `differing` names for
+another mode those fields that it saw differently, with its own values, and is left out where there are none; so are all
+fields that have their default. Seconds have six decimals, a microsecond.
+
+Lines of version 1 hold a whole verdict for each mode, under `verdicts`. They are read and never rewritten, so the file
+of a run that was begun by an older version may have both.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from taco_stream.errors import StoreError
+from taco_stream.types import ComparisonMode, ExtractionMethod, FinishReason, Observations, Record, Status, Verdict
+
+RECORD_VERSION = 2
+"""Raised whenever a reader of the old lines would misread the new ones."""
+
+
+class RecordLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of either version; of `observed` and `verdicts` it has one."""
+
+    problem_id: str
+    sample_index: int
+    statuses: Mapping[ComparisonMode, Status] = {}
+    program: str | None
+    extraction: ExtractionMethod
+    finish_reason: FinishReason
+    observed: Observations = Observations()
+    differing: Mapping[ComparisonMode, Mapping[str, Any]] = {}
+    verdicts: Mapping[ComparisonMode, Verdict] | None = None
+    difficulty: str = "UNKNOWN"
+    skills: tuple[str, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    generate_seconds: float = 0.0
+    judge_seconds: float = 0.0
+    engine: str = ""
+    cut_before: int = 0
+    cut_after: int = 0
+    version: int = 1
+
+
+_SAME = [name for name in Record.__struct_fields__ if name != "verdicts"]
+_OBSERVED = Observations.__struct_fields__
+
+
+def line_of(record: Record) -> RecordLine:
+    """The record as a line of the newest version."""
+    observed = {mode: _observations(verdict) for mode, verdict in record.verdicts.items()}
+    first = next(iter(observed.values()), Observations())
+    return RecordLine(
+        **_on_disk(record, _SAME),
+        statuses={mode: verdict.status for mode, verdict in record.verdicts.items()},
+        observed=first,
+        differing={mode: differing for mode, own in observed.items() if (differing := _differing(first, own))},
+        version=RECORD_VERSION,
+    )
+
+
+def record_of(line: RecordLine) -> Record:
+    """The record in a line. Raises `StoreError` if a newer version wrote it, or it contradicts itself."""
+    if line.version > RECORD_VERSION:
+        raise StoreError(
+            f"the record of sample {line.sample_index} of {line.problem_id} is of version {line.version}: "
+            "read it with the taco-stream that wrote it, or a newer one"
+        )
+    verdicts = line.verdicts
+    if verdicts is None:
+        verdicts = {mode: _verdict(line, mode, status) for mode, status in line.statuses.items()}
+    return Record(**{name: getattr(line, name) for name in _SAME}, verdicts=verdicts)
+
+
+def _observations(verdict: Verdict) -> Observations:
+    return Observations(**_on_disk(verdict, _OBSERVED))
+
+
+def _on_disk(value: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
+    """Fields of a value; the floats among them are seconds, and those that are zero are left to their defaults.
+
+    msgspec leaves out a default that is the very object, which one zero out of a sum is not.
+    """
+    fields = {name: getattr(value, name) for name in names}
+    floats = {name: round(each, 6) for name, each in fields.items() if isinstance(each, float)}
+    return {name: floats.get(name, each) for name, each in fields.items() if floats.get(name) != 0}
+
+
+def _differing(first: Observations, own: Observations) -> dict[str, Any]:
+    return {name: value for name in _OBSERVED if (value := getattr(own, name)) != getattr(first, name)}
+
+
+def _verdict(line: RecordLine, mode: ComparisonMode, status: Status) -> Verdict:
+    values = {name: getattr(line.observed, name) for name in _OBSERVED}
+    if not (differing := line.differing.get(mode)):
+        return Verdict(status=status, **values)
+    try:
+        return msgspec.convert({**values, **differing, "status": status}, Verdict)
+    except msgspec.ValidationError as error:
+        raise StoreError(
+            f"the record of sample {line.sample_index} of {line.problem_id} is broken under {mode}: {error}"
+        ) from error
