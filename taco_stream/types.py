@@ -194,7 +194,8 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     are sums over the tests that ran; `peak_cpu_seconds` and `peak_memory_bytes` are the largest of them. `detail` is
     one sentence for a person (`ZeroDivisionError: division by zero (line 7)`, `line 2: printed 4 where 5 was
     expected`). `stderr_tail` is the end of what the failing test wrote there, and `output_head` the beginning of a
-    wrong answer.
+    wrong answer. `judged_in_program` says that the tests are code that had to run in the program's process, so
+    that a program written to cheat could have forged this verdict.
     """
 
     failed_test: int | None = None
@@ -209,6 +210,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     output_head: str = ""
     test_statuses: tuple[Status, ...] | None = None
     sandbox_tier: str = ""
+    judged_in_program: bool = False
 
 
 class Verdict(Observations, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,33 +1,18 @@
-"""Assertion-style tests as call-based ones.
+"""Assertion-style tests as calls.
 
-HumanEval and MBPP publish Python code that asserts. The evaluator runs it where the program runs, in the sandbox: the
-code is the `epilogue` of the tests, appended to the program, and defines one function that the tests call. It answers
-True, or False where an assertion failed, so that a wrong answer is a wrong answer and not a crash.
-
-What this cannot promise: expected values stand in the assertions, so they are in the memory of the program under test,
-and a program written to cheat could forge its verdict. Only benchmarks whose tests are code have this weakness.
+HumanEval and MBPP publish Python code that asserts, EvalPlus a solution to compare with. Here that becomes tests that
+call one function of such code: it answers True, or False where an assertion failed, so that a wrong answer is a wrong
+answer and not a crash. The evaluator runs the code apart from the program (`taco_stream/evaluator/assertions.py`).
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
-from taco_stream.datasets.tests_text import Tests
+from taco_stream.datasets.tests_text import Assertions, Tests
 
 CHECK = "taco_stream_check"
-"""The function that an epilogue defines."""
-
-_STATEMENTS = """
-_taco_stream_statements = {statements!r}
-
-
-def {check}(number):
-    try:
-        exec(_taco_stream_statements[number], globals())
-    except AssertionError:
-        return False
-    return True
-"""
+"""The function that the tests call."""
 
 _DIFFERENTIAL = """
 _taco_stream_reference = {{}}
@@ -70,14 +55,16 @@ def {check}(arguments):
 """
 
 
-def statement_tests(setup: str, statements: Sequence[str]) -> Tests:
-    """One test for each statement, run in the program's own namespace after `setup`."""
-    body = _STATEMENTS.format(statements=list(statements), check=CHECK)
+def statement_tests(entry_point: str, statements: Sequence[str], *, setup: str = "", prompt: str = "") -> Tests:
+    """One test for each statement, which calls the function `entry_point`, run after `setup`.
+
+    `prompt` is code that a program is supposed to continue, as far as `entry_point`, which has any body there.
+    """
     return Tests(
         inputs=[[number] for number in range(len(statements))],
         outputs=[[True]] * len(statements),
         fn_name=CHECK,
-        epilogue=f"{setup}\n{body}",
+        assertions=Assertions(entry_point=entry_point, setup=setup, statements=statements, prompt=prompt),
     )
 
 
@@ -88,6 +75,13 @@ def differential_tests(entry_point: str, reference: str, arguments: Sequence[msg
     value of the same type is right whose numbers differ by `tolerance` (1e-6 where that is zero) and 1e-7 of the
     expected one. One oddity is left out: there, once a problem has expected floats, its later tests have a tolerance
     too.
+    """
+    setup = _DIFFERENTIAL.format(reference=reference, entry_point=entry_point, tolerance=tolerance, check=CHECK)
+    return checked_calls(entry_point, setup, arguments)
+
+
+def checked_calls(entry_point: str, setup: str, arguments: Sequence[msgspec.Raw]) -> Tests:
+    """One test for each list of arguments, given to the function `CHECK` that `setup` defines.
 
     A test passes its arguments as one list, so that the evaluator takes none of them for a dictionary of TACO's, whose
     keys it would turn into integers.
@@ -96,16 +90,5 @@ def differential_tests(entry_point: str, reference: str, arguments: Sequence[msg
         inputs=[[each] for each in arguments],
         outputs=[[True]] * len(arguments),
         fn_name=CHECK,
-        epilogue=_DIFFERENTIAL.format(reference=reference, entry_point=entry_point, tolerance=tolerance, check=CHECK),
-    )
-
-
-def missing_names(prompt: str, entry_point: str) -> str:
-    """Code that adds what a HumanEval prompt defines before its function (imports, helpers) where a program has not."""
-    return (
-        "_taco_stream_prompt = {}\n"
-        f"exec({prompt.rstrip() + chr(10) + '    pass' + chr(10)!r}, _taco_stream_prompt)\n"
-        "for _taco_stream_name, _taco_stream_value in _taco_stream_prompt.items():\n"
-        f"    if _taco_stream_name != {entry_point!r}:\n"
-        "        globals().setdefault(_taco_stream_name, _taco_stream_value)\n"
+        assertions=Assertions(entry_point=entry_point, setup=setup),
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.assertions import differential_tests
+from taco_stream.datasets.assertions import CHECK, checked_calls, differential_tests
 from taco_stream.datasets.human_eval import entry_point_of, solutions_of
 from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of, text_of
 from taco_stream.datasets.tests_text import Tests, tests_text
@@ -54,11 +54,10 @@ def _tests_of(values: Mapping[str, Value], prompt: str) -> Tests:
     tolerance = values.get("atol") or 0
     if not isinstance(tolerance, int | float):
         raise RowError(f"atol is {tolerance!r}, not a number")
-    tests = differential_tests(entry_point, reference, arguments, float(tolerance))
     if entry_point != "find_zero":
-        return tests
-    epilogue = _FIND_ZERO.format(check=tests.fn_name, entry_point=entry_point, tolerance=float(tolerance) or 1e-4)
-    return msgspec.structs.replace(tests, epilogue=epilogue)
+        return differential_tests(entry_point, reference, arguments, float(tolerance))
+    setup = _FIND_ZERO.format(check=CHECK, entry_point=entry_point, tolerance=float(tolerance) or 1e-4)
+    return checked_calls(entry_point, setup, arguments)
 
 
 def _arguments_in(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]:

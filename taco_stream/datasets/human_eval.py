@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.assertions import missing_names, statement_tests
+from taco_stream.datasets.assertions import statement_tests
 from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of
 from taco_stream.datasets.tests_text import tests_text
 from taco_stream.types import Problem
@@ -19,12 +19,17 @@ from taco_stream.types import Problem
 def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
     entry_point = entry_point_of(values)
     prompt = required_text_of(values, "prompt")
-    setup = f"{missing_names(prompt, entry_point)}\n{required_text_of(values, 'test')}\n"
+    tests = statement_tests(
+        entry_point,
+        [f"check({entry_point})"],
+        setup=required_text_of(values, "test"),
+        prompt=prompt.rstrip() + "\n    pass\n",
+    )
     return Problem(
         problem_id=problem_id_of(values, position, ("task_id",)),
         position=position,
         question=prompt,
-        tests=tests_text(statement_tests(setup, [f"check({entry_point})"])),
+        tests=tests_text(tests),
         fn_name=entry_point,
         source="humaneval",
         solutions=solutions_of(prompt, values),

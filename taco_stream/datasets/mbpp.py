@@ -30,21 +30,22 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
         raise RowError("test_list is empty")
     description = text_of(values, "text") or required_text_of(values, "prompt")
     code = required_text_of(values, "code")
+    entry_point = _function_tested(code, assertions[0])
     return Problem(
         problem_id=problem_id_of(values, position, ("task_id",)),
         position=position,
         question="\n".join([description, "Your code should pass these tests:", "", *assertions]),
-        tests=tests_text(_tests_of(values, assertions)),
-        fn_name=_function_tested(code, assertions[0]),
+        tests=tests_text(_tests_of(values, entry_point or "", assertions)),
+        fn_name=entry_point,
         source="mbpp",
         solutions=msgspec.json.encode([code.replace("\r\n", "\n")]).decode("utf-8"),
     )
 
 
-def _tests_of(values: Mapping[str, Value], assertions: Sequence[str]) -> Tests:
+def _tests_of(values: Mapping[str, Value], entry_point: str, assertions: Sequence[str]) -> Tests:
     setup = "\n".join([text_of(values, "test_setup_code"), *names_of(values, "test_imports")])
     everything = text_of(values, "test")
-    return statement_tests(setup, [everything] if everything else assertions)
+    return statement_tests(entry_point, [everything] if everything else assertions, setup=setup)
 
 
 def _function_tested(code: str, assertion: str) -> str | None:

@@ -10,18 +10,31 @@ import msgspec
 from taco_stream.datasets.rows import RowError
 
 
+class Assertions(msgspec.Struct, omit_defaults=True):
+    """Tests that are Python code, which calls the function `entry_point` of the program.
+
+    `setup` defines the function that the tests call. Where there are `statements`, the evaluator defines that function,
+    which executes the statement whose number it is given. `prompt` is code that a program is supposed to continue.
+    """
+
+    entry_point: str
+    setup: str = ""
+    statements: Sequence[str] = ()
+    prompt: str = ""
+
+
 class Tests(msgspec.Struct, omit_defaults=True):
     """TACO's `input_output`, and two keys more that the evaluator knows.
 
     With `fn_name` each input is the list of arguments of one call and each output the value expected, in a list of its
     own or bare; `wrapped` says which, None that the source does not say. Without `fn_name` inputs and outputs are the
-    texts of standard input and output. `epilogue` is Python text that is appended to the program.
+    texts of standard input and output. `assertions` are there if the tests are code.
     """
 
     inputs: Sequence[object]
     outputs: Sequence[object]
     fn_name: str | None = None
-    epilogue: str = ""
+    assertions: Assertions | None = None
     wrapped: bool | None = None
 
 

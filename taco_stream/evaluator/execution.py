@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -31,9 +32,11 @@ from taco_stream.evaluator.sandbox.scratch import ScratchFolder
 from taco_stream.evaluator.zygote import (
     COMPILING,
     LATE,
+    NO_PART,
     PACKED_END,
     PACKED_SECONDS,
     PACKED_TEST,
+    SERVES,
     StartedProgram,
 )
 
@@ -68,7 +71,8 @@ class ZygoteError(Exception):
 class Execution(NamedTuple):
     """What the kernel said of one test, and what the program wrote.
 
-    `out_of_wall` says that the test was stopped by the clock, `is_starved` that the machine is to blame for that.
+    `out_of_wall` says that the test was stopped by the clock, `is_starved` that the machine is to blame for that,
+    `in_program` that code which asserts ran in the program's own process, which could have forged the result.
     """
 
     status: int
@@ -80,6 +84,20 @@ class Execution(NamedTuple):
     errors: bytes = b""
     result: bytes = b""
     is_starved: bool = False
+    in_program: bool = False
+
+
+class CallPipes(NamedTuple):
+    """One side of calls between two tests (`calls`): its part, where it reads and where it writes."""
+
+    part: int
+    inbound: FileIO
+    outbound: FileIO
+
+    def close(self) -> None:
+        """Closes both ends; the test that they were sent to has its own."""
+        self.inbound.close()
+        self.outbound.close()
 
 
 class Zygotes:
@@ -93,6 +111,8 @@ class Zygotes:
         self.pulse = pulse
         self._lean = Zygote(plan, pulse=pulse)
         self._with_numpy: Zygote | None = None
+        self._apart: Zygotes | None = None
+        self._kept: tuple[tuple[str, Limits], RunningProgram] | None = None
 
     def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
         """Starts a program process. Raises `ZygoteError` where the zygote is gone.
@@ -105,6 +125,23 @@ class Zygotes:
             self._with_numpy = Zygote(self.plan, with_numpy=True, pulse=self.pulse)
         return self._with_numpy.program(forms, limits)
 
+    @property
+    def apart(self) -> "Zygotes":
+        """Others, for code that must not be in one sandbox with judged programs; started when first asked for."""
+        if self._apart is None:
+            self._apart = Zygotes(self.plan, pulse=self.pulse)
+        return self._apart
+
+    def kept_program(self, text: str, limits: Limits) -> "RunningProgram":
+        """A program process that stays until another is asked for. Raises `ZygoteError` if there is none."""
+        if self._kept is None or self._kept[0] != (text, limits):
+            self._end_kept()
+            try:
+                self._kept = (text, limits), self.program([text], limits)
+            except CompilerCrashError as error:
+                raise ZygoteError("the compiler crashed on the tests' own code") from error
+        return self._kept[1]
+
     def restart(self) -> None:
         """Replaces the zygotes and everything below them."""
         self.close()
@@ -112,10 +149,19 @@ class Zygotes:
 
     def close(self) -> None:
         """Ends the zygotes."""
+        self._end_kept()
         self._lean.close()
         if self._with_numpy is not None:
             self._with_numpy.close()
             self._with_numpy = None
+        if self._apart is not None:
+            self._apart.close()
+            self._apart = None
+
+    def _end_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept[1].close()
 
 
 class Zygote:
@@ -236,12 +282,26 @@ class RunningProgram:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
         self._control.close()
 
     def run(
-        self, given: bytes, limits: Limits, *, form: int = 0, fn_name: str | None = None, file_io: bool = False
+        self,
+        given: bytes,
+        limits: Limits,
+        *,
+        form: int = 0,
+        fn_name: str | None = None,
+        file_io: bool = False,
+        calls: CallPipes | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Execution:
-        """Runs one test; of `limits` those of time count. Raises `ZygoteError` where there is no answer.
+        """Runs one test; of `limits` those of time count. Raises `ZygoteError` if there is no answer.
+
+        One that takes part in calls is given its side, which is closed here. `meanwhile` is called while the test runs.
 
         A test that ran its control group out of memory, which ends the zygote too, is one that the kernel has killed.
         """
@@ -250,7 +310,7 @@ class RunningProgram:
             self._start()
         started_at = time.monotonic()
         try:
-            execution = self._run(given, limits, form, fn_name or "", file_io=file_io)
+            execution = self._run(given, limits, form, fn_name or "", file_io=file_io, calls=calls, meanwhile=meanwhile)
         except ZygoteError:
             if not (memory_bytes := self._zygote.restart_if_out_of_memory()):
                 raise
@@ -276,14 +336,29 @@ class RunningProgram:
         errors: list[str | None] = json.loads(compiled)
         return errors
 
-    def _run(self, given: bytes, limits: Limits, form: int, fn_name: str, *, file_io: bool) -> Execution:
+    def _run(
+        self,
+        given: bytes,
+        limits: Limits,
+        form: int,
+        fn_name: str,
+        *,
+        file_io: bool,
+        calls: CallPipes | None,
+        meanwhile: Callable[[], None],
+    ) -> Execution:
+        part = calls.part if calls else NO_PART
         # A call's arguments come last, after its result, and its standard input is empty.
-        contents_of_files = [b"", b"", b"", b"", given] if fn_name else [given, b"", b""]
-        files = [*map(memory_file, contents_of_files)]
-        wanted = PACKED_TEST.pack(form, file_io, limits.cpu_seconds, limits.wall_seconds)
-        clock = IdleClock(limits.wall_seconds)
+        is_call = bool(fn_name) and part != SERVES
+        files = [*map(memory_file, [b"", b"", b"", b"", given] if is_call else [given, b"", b""])]
+        wanted = PACKED_TEST.pack(form, part, file_io, limits.cpu_seconds, limits.wall_seconds)
         try:
-            socket.send_fds(self._control, [wanted, fn_name.encode()], files)
+            ends = [calls.inbound.fileno(), calls.outbound.fileno()] if calls else []
+            socket.send_fds(self._control, [wanted, fn_name.encode()], [*files, *ends])
+            if calls:
+                calls.close()
+            meanwhile()
+            clock = IdleClock(limits.wall_seconds)
             while (ended := self._answer(limits.wall_seconds + ANSWER_SECONDS, clock)) == LATE:
                 pass
             if not ended:

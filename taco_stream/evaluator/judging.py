@@ -240,6 +240,7 @@ class Tally:
             stderr_tail=tail,
             test_statuses=tuple(self.statuses.values()) if sweep is Sweep.FULL else None,
             sandbox_tier=tier,
+            judged_in_program=bool(self._tests.epilogue) or any(each.in_program for each in executions),
         )
 
 

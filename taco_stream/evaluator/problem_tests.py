@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from taco_stream.evaluator.assertions import Assertions
 from taco_stream.evaluator.failure_order import FailureOrder
 from taco_stream.evaluator.protocol import Limits, Tests
 from taco_stream.evaluator.tagged_values import tagged
@@ -42,9 +43,10 @@ class Test(NamedTuple):
 
 
 class ProblemTests(NamedTuple):
-    """A problem as a worker keeps it. `epilogue` is code of a benchmark whose tests are code, put after the program.
+    """A problem as a worker keeps it. `order` learns from the programs that are judged.
 
-    `order` learns from the programs that are judged.
+    Where the tests are code, that is in `assertions`; if it has to run in the program's process, it is the `epilogue`
+    that is put after the program.
     """
 
     fn_name: str | None
@@ -53,6 +55,7 @@ class ProblemTests(NamedTuple):
     special_judge: SpecialJudge
     order: FailureOrder
     epilogue: str = ""
+    assertions: Assertions | None = None
     checker: str | None = None
 
 
@@ -68,7 +71,8 @@ def parsed(message: Tests) -> ProblemTests:
         tests = tuple(_test(given, expected, fn_name) for given, expected in zip(raw["inputs"], raw["outputs"]))  # noqa: B905
         if fn_name and _are_wrapped(tests, raw.get("wrapped")):
             tests = tuple(test._replace(is_wrapped=True) for test in tests)
-    except (OSError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        epilogue, assertions = _assertions(raw, fn_name)
+    except (OSError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
         raise TestsError(f"the tests of problem {message.problem_id} cannot be read: {error!r}") from error
     if len(tests) < len(raw["inputs"]):
         raise TestsError(f"problem {message.problem_id} has {len(raw['inputs'])} inputs and only {len(tests)} outputs")
@@ -80,7 +84,8 @@ def parsed(message: Tests) -> ProblemTests:
         message.limits,
         message.special_judge,
         FailureOrder(len(tests)),
-        str(raw.get("epilogue", "")),
+        epilogue,
+        assertions,
         message.checker,
     )
 
@@ -97,6 +102,14 @@ def _are_wrapped(tests: Sequence[Test], stated: bool | None) -> bool:
     if stated and not can_be:
         raise ValueError("the outputs are stated to be wrapped, and one is not a list of one value")
     return can_be if stated is None else stated
+
+
+def _assertions(raw: dict[str, Any], fn_name: str | None) -> tuple[str, Assertions | None]:
+    """Code that is to be put after the program, or code that need not be."""
+    if "assertions" not in raw or not fn_name:
+        return "", None
+    assertions = msgspec.convert(raw["assertions"], Assertions)
+    return (assertions.inside_text(fn_name), None) if assertions.needs_program else ("", assertions)
 
 
 def _decoded(text: str) -> Any:

@@ -22,11 +22,12 @@ from typing import BinaryIO
 
 import msgspec
 
+from taco_stream.evaluator.asserted_program import AssertedProgram
 from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError, sandboxed
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
-from taco_stream.evaluator.judging import forms_of, judge_program, uncompiled
+from taco_stream.evaluator.judging import Runner, forms_of, judge_program, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed
 from taco_stream.evaluator.protocol import Forget, Judge, Judged, Judging, Limits, Ready, Sweep, Tests, ToWorker
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
@@ -100,6 +101,7 @@ def judge(asked: Judge, tests: ProblemTests | TestsError, zygotes: Zygotes, comp
         zygotes.restart()
         return _failed(asked, str(error), zygotes)
     except Exception as error:
+        zygotes.restart()  # a process that is kept may have an answer for the question that failed
         return _failed(asked, f"the worker failed: {error!r}", zygotes)
 
 
@@ -109,13 +111,27 @@ def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer,
     try:
         with ExitStack() as opened:
             running = opened.enter_context(zygotes.program(forms_of(asked.program, tests), tests.limits))
-            counted = Counted(running)
+            counted = Counted(asserted(asked.program, running, tests, zygotes, opened))
             checker = opened_checker(tests, zygotes, opened)
             compare = comparer.accepting_modes
             verdicts = judge_program(asked.program, tests, counted, compare, checker, sweep=sweep, tier=tier)
     except CompilerCrashError:
         return _in_every_mode(asked, uncompiled("the compiler crashed", tests, tier))
     return Judged(ticket=asked.ticket, verdicts=verdicts, tests_run=counted.tests_run)
+
+
+def asserted(program: str, running: RunningProgram, tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Runner:
+    """The program as its tests are run: beside the code that asserts, if they are code."""
+    if tests.assertions is None:
+        return running
+    assert tests.fn_name is not None
+    apart = zygotes.apart.kept_program(tests.assertions.outside_text(tests.fn_name), tests.limits)
+    text = f"{program}\n\n{tests.assertions.inside_text(tests.fn_name)}"
+
+    def within() -> RunningProgram:
+        return opened.enter_context(zygotes.program([text], tests.limits))
+
+    return AssertedProgram(running, apart, tests.assertions.entry_point, within)
 
 
 def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
@@ -144,7 +160,7 @@ def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> 
 class Counted:
     """Passes tests on and counts them."""
 
-    def __init__(self, running: RunningProgram) -> None:
+    def __init__(self, running: Runner) -> None:
         self.compile_errors = running.compile_errors
         self.tests_run = 0
         self._running = running

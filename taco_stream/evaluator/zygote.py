@@ -7,12 +7,13 @@ the text and then serves that socket: every message on it carries descriptors fo
 result, and is one test, run in a fork of its own. The program's code is executed only in those forks; the program
 process reads the kernel's wait status and usage.
 
-What is promised: a test starts from the same state as every other; no expected output ever enters these processes; a
-test whose time on the clock is up is killed (`idle_clock`); hash seed, `random` and numpy start the same in every test.
-A program runs as `python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, what
-an interpreter does at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The
-exceptions are the header's names, that the program's text is in no file, and the frames below it. A test that is a call
-runs the program as a module of another name, with an empty standard input.
+What is promised: a test starts from the same state as every other; no expected output ever enters a process that
+executes a judged program (tests that are code, and checkers, have processes of their own); a test whose time on the
+clock is up is killed (`idle_clock`); hash seed, `random` and numpy start the same in every test. A program runs as
+`python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, what an interpreter does
+at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The exceptions are the
+header's names, that the program's text is in no file, and the frames below it. A test that is a call runs the program
+as a module of another name, with an empty standard input.
 
 What is not: this file confines nothing by itself; it calls `sandbox.confine` where a process must lose rights, under
 the plan that the worker chose.
@@ -50,7 +51,8 @@ PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath
 if __name__ == "__main__":
     sys.path.insert(0, PACKAGE_PARENT)
 
-from taco_stream.evaluator.sandbox import confine  # noqa: E402 (an isolated interpreter finds it only now)
+from taco_stream.evaluator import calls  # noqa: E402 (an isolated interpreter finds it only now)
+from taco_stream.evaluator.sandbox import confine  # noqa: E402
 from taco_stream.evaluator.sandbox.plan import SandboxPlan  # noqa: E402
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, free_compiler, limit_compiler, limit_test  # noqa: E402
 from taco_stream.evaluator.tagged_values import tagged, untagged  # noqa: E402
@@ -90,8 +92,9 @@ PROGRAM_FILE = "program.py"
 CALLED_MODULE = "tmp_sol"
 """The name of a program whose function is called, as in the original: its `if __name__ == "__main__":` does not run."""
 
-MAX_DESCRIPTORS = 5
-"""The files of a test: standard input, output and error, and where it is a call its result and its arguments."""
+MAX_DESCRIPTORS = 7
+"""The files of a test: standard input, output and error, where it is a call its result and its arguments, and two pipes
+if it takes part in calls between two."""
 
 RESULT, ARGUMENTS = 3, 4
 
@@ -113,7 +116,13 @@ COMPILING = b"compiling"
 
 DESCRIPTOR = struct.Struct("=i")
 
-PACKED_TEST = struct.Struct("=B?dd")
+NO_PART, SERVES, ASKS = range(3)
+"""What a test does in calls between two of them (`calls`)."""
+
+ASK = "taco_stream_ask"
+"""The name under which a test that asks finds the function to call."""
+
+PACKED_TEST = struct.Struct("=BB?dd")
 """A `WantedTest` on its way here, before the name of the function."""
 
 PACKED_END = struct.Struct("=iddQ?")
@@ -135,9 +144,14 @@ class StartedProgram(NamedTuple):
 
 
 class WantedTest(NamedTuple):
-    """One test as the worker asks for it: which form of the program, with which limits; `fn_name` empty for no call."""
+    """One test as the worker asks for it: which form of the program, with which limits; `fn_name` empty for no call.
+
+    `part` is its part in calls between two tests. A test that serves `fn_name` has the two pipes in the place of result
+    and arguments, one that asks has them after those.
+    """
 
     form: int
+    part: int
     file_io: bool
     cpu_seconds: float
     wall_seconds: float
@@ -263,7 +277,7 @@ def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequenc
                 put_files(plan)
             for step in steps:
                 step()
-            run_test(compiled[wanted.form], loaders[wanted.form], wanted.fn_name, prefer_solution[wanted.form])
+            run_test(compiled[wanted.form], loaders[wanted.form], wanted, prefer_solution[wanted.form])
         limit_test(child, wanted.cpu_seconds)
         ended = wait_for(child, started, wanted.wall_seconds, control)
         if can_make_processes:
@@ -372,24 +386,30 @@ def kill_session(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def run_test(code: types.CodeType, loader: ProgramLoader, fn_name: str, prefer_solution: bool) -> None:
+def run_test(code: types.CodeType, loader: ProgramLoader, wanted: WantedTest, prefer_solution: bool) -> None:
     """Runs the program in this process and ends it; the exit code is the interpreter's."""
-    name = CALLED_MODULE if fn_name else "__main__"
+    name = CALLED_MODULE if wanted.fn_name else "__main__"
     sys.modules[name] = program_module(name, loader)
     # No frame that outlives the program's may name its module, or the collector would find it in use.
-    ended = execute(code, vars(sys.modules[name]), fn_name, prefer_solution=prefer_solution)
+    ended = execute(code, vars(sys.modules[name]), wanted, prefer_solution=prefer_solution)
     os._exit(finish(ended, name))
 
 
-def execute(code: types.CodeType, namespace: dict[str, Any], fn_name: str, *, prefer_solution: bool) -> int:
+def execute(code: types.CodeType, namespace: dict[str, Any], wanted: WantedTest, *, prefer_solution: bool) -> int:
     """Executes the program, and calls its function where the test is a call; the exit code so far."""
     try:
-        if not fn_name:
+        if not wanted.fn_name:
             exec(code, namespace)
             return 0
+        if wanted.part == SERVES:
+            exec(code, namespace)
+            calls.serve(served_function(namespace, wanted.fn_name), requests=3, answers=4)
+            return 0
+        if wanted.part == ASKS:
+            namespace[ASK] = calls.asker(result=RESULT, answers=5, requests=6)
         arguments = read_arguments()  # a program that looked for them would find them read
         exec(code, namespace)
-        value = function_in(namespace, fn_name, prefer_solution=prefer_solution)(*arguments)
+        value = function_in(namespace, wanted.fn_name, prefer_solution=prefer_solution)(*arguments)
         with io.FileIO(RESULT, "w") as result:
             result.write(json.dumps(tagged(value)).encode())
     except SystemExit as end:
@@ -451,6 +471,13 @@ def without_own_frames(traceback: types.TracebackType | None) -> types.Traceback
     while traceback and traceback.tb_frame.f_globals is globals():
         traceback = traceback.tb_next
     return traceback
+
+
+def served_function(namespace: dict[str, Any], name: str) -> Any:
+    """The function of a program that code outside of it calls by its name alone, as that code would find it."""
+    if name not in namespace:
+        raise NameError(f"name {name!r} is not defined")
+    return namespace[name]
 
 
 def put_files(plan: SandboxPlan) -> None:

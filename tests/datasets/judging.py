@@ -1,17 +1,21 @@
-"""Runs call-based tests in this process, as the evaluator does in its sandbox: only for programs that tests wrote."""
+"""Runs assertions in this process, beside a program that the tests wrote: what they say, not where they run."""
 
 import json
 
+import msgspec
+
+from taco_stream.evaluator.assertions import Assertions
 from taco_stream.types import Problem
 
 
 def results_of(problem: Problem, program: str) -> list[object]:
     """What each test of the problem returns for the program, or the name of the exception it raises."""
     tests = json.loads(problem.tests)
+    assertions = msgspec.convert(tests["assertions"], Assertions)
     results: list[object] = []
     for arguments in tests["inputs"]:
         namespace: dict[str, object] = {"__name__": "program"}
-        exec(program + "\n\n" + tests.get("epilogue", ""), namespace)
+        exec(f"{program}\n\n{assertions.inside_text(tests['fn_name'])}", namespace)
         try:
             results.append(namespace[tests["fn_name"]](*arguments))  # type: ignore[operator]
         except Exception as error:

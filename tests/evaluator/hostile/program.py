@@ -1,8 +1,8 @@
 """What a hostile program is to the suite: its text, the problem it is judged on, and the statuses that mean it failed.
 
-Three problems. `SUM` has an answer that the program may well give, and asks what becomes of a program that answers and
-misbehaves. `SECRET` has an expected output that nobody but the evaluator's worker knows, so `passed` means that it
-leaked. `ATTACK` expects the word `held`: the program tries something and says `held` only where the kernel refused it;
+`SUM` has an answer that the program may well give, and asks what becomes of a program that answers and misbehaves.
+`SECRET` and `SECRET_CALL` have an expected output that nobody but the evaluator's worker knows, so `passed` means that
+it leaked; in `ASSERTED` and `COMPARED` it stands in code, as HumanEval's and EvalPlus' tests do. `ATTACK` expects the word `held`: the program tries something and says `held` only where the kernel refused it;
 a program that is killed for trying held, too. Its input is a JSON object that tells the program where to strike (see
 `world.World`), so that nothing fails for want of an address.
 """
@@ -21,6 +21,8 @@ class On(StrEnum):
     SUM = "sum"
     SECRET = "secret"
     SECRET_CALL = "secret_call"
+    ASSERTED = "asserted"
+    COMPARED = "compared"
     ATTACK = "attack"
 
 

@@ -22,6 +22,7 @@ from hostile.program import HostileProgram, On
 from hostile.programs import PROGRAMS
 from hostile.side_by_side import PAIRS
 from hostile.world import World, opened_world
+from taco_stream.datasets import eval_plus, human_eval
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings, EvaluatorStatistics
 from taco_stream.types import Problem, Status, Verdict
 
@@ -99,7 +100,18 @@ def problems_of(world: World) -> dict[On, Problem]:
         On.SECRET_CALL: {"inputs": [[]], "outputs": [[secret]], "fn_name": "answer"},
         On.ATTACK: {"inputs": [world.described() + "\n"], "outputs": ["held\n"]},
     }
-    return {
+    rows = {
+        "prompt": "def answer(given):\n",
+        "entry_point": "answer",
+        "canonical_solution": f"    return {secret!r}\n",
+    }
+    asserted = {"task_id": "asserted", "test": f"def check(candidate):\n    assert candidate(1) == {secret!r}\n"}
+    compared = {"task_id": "compared", "base_input": "[[1]]", "plus_input": "[[2]]"}
+    coded = {
+        On.ASSERTED: human_eval.ADAPTER.problem_of(rows | asserted, 0),
+        On.COMPARED: eval_plus.ADAPTER.problem_of(rows | compared, 0),
+    }
+    return coded | {
         kind: Problem(
             problem_id=kind,
             position=position,

@@ -2,6 +2,7 @@
 
 from hostile.program import HostileProgram
 from hostile.programs import (
+    assertions,
     compilers,
     exits,
     files,
@@ -19,6 +20,7 @@ PROGRAMS: tuple[HostileProgram, ...] = (
     *processes.PROGRAMS,
     *secrets_sought.PROGRAMS,
     *forgeries.PROGRAMS,
+    *assertions.PROGRAMS,
     *files.PROGRAMS,
     *network.PROGRAMS,
     *kernel_calls.PROGRAMS,
