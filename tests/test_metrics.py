@@ -3,6 +3,8 @@
 import itertools
 import math
 import random
+import time
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -113,36 +115,90 @@ def test_the_order_of_records_does_not_matter() -> None:
     assert tally_of(*records).scores(STRICT, [1, 5]) == tally_of(*shuffled).scores(STRICT, [1, 5])
 
 
-def test_the_interval_is_that_of_the_normal_approximation() -> None:
-    """For 0, 0.5, 1: the standard error is 0.5 / sqrt(3)."""
-    estimate = mean_estimate([0.0, 0.5, 1.0])
-    assert estimate.value == pytest.approx(0.5)
-    assert estimate.low == 0.0
-    wide = mean_estimate([0.4, 0.5, 0.6])
-    half = 1.959964 * 0.1 / math.sqrt(3)
-    assert (wide.low, wide.high) == (pytest.approx(0.5 - half), pytest.approx(0.5 + half))
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
-def test_an_interval_holds_its_mean_and_stays_within_0_and_1(values: list[float]) -> None:
+def test_an_interval_holds_its_mean_stays_within_0_and_1_and_has_a_width(values: list[float]) -> None:
     estimate = mean_estimate(values)
-    assert 0 <= estimate.low <= estimate.value + 1e-12
-    assert estimate.value - 1e-12 <= estimate.high <= 1
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert estimate.high - estimate.low > 1 / (2 * len(values) + 2) ** 2
 
 
-@pytest.mark.parametrize(("value", "low", "high"), [(0.0, 0.0, 0.2775), (1.0, 0.7225, 1.0)])
-def test_problems_that_are_all_alike_do_not_claim_certainty(value: float, low: float, high: float) -> None:
-    """Wilson's interval for 0 or 10 of 10, as published tables have it."""
-    estimate = mean_estimate([value] * 10)
-    assert (estimate.low, estimate.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+@pytest.mark.parametrize(("right", "size"), [(0, 10), (1, 5), (3, 8), (10, 10), (1, 60), (950, 1000)])
+def test_for_scores_of_0_and_1_the_limits_are_the_mid_p_ones(right: int, size: int) -> None:
+    """Checked by what defines them: 2.5 % for what is more extreme, half of what was seen included."""
+    estimate = mean_estimate([1.0] * right + [0.0] * (size - right))
+
+    def probability(count: int, chance: float) -> float:
+        return math.comb(size, count) * chance**count * (1 - chance) ** (size - count)
+
+    if right:
+        more = sum(probability(count, estimate.low) for count in range(right + 1, size + 1))
+        assert more + probability(right, estimate.low) / 2 == pytest.approx(0.025, rel=1e-6)
+    if right < size:
+        fewer = sum(probability(count, estimate.high) for count in range(right))
+        assert fewer + probability(right, estimate.high) / 2 == pytest.approx(0.025, rel=1e-6)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Problems drawn from a known population: 95 % of the intervals should hold its mean."""
+def test_scores_that_differ_in_the_last_digit_have_an_interval_like_those_that_do_not() -> None:
+    """pass@1 of 1 of 2 and of 3 of 6 samples: 0.5 and 0.4999999999999999."""
+    values = [pass_at_k(2, 1, 1), pass_at_k(6, 3, 1)]
+    assert values[0] != values[1]
+    estimate, alike = mean_estimate(values), mean_estimate([0.5, 0.5])
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.5, alike.low, alike.high), abs=1e-6)
+    assert alike.high - alike.low > 0.5
+
+
+def test_a_worse_score_has_no_better_interval() -> None:
+    """All of 20 right, and the last of them less and less."""
+    estimates = [mean_estimate([1.0] * 19 + [last]) for last in (1.0, 0.999, 0.99, 0.9, 0.5, 0.1, 0.0)]
+    assert [each.low for each in estimates] == sorted((each.low for each in estimates), reverse=True)
+    assert [each.high for each in estimates] == sorted((each.high for each in estimates), reverse=True)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(0, 1))
+def test_similar_scores_have_similar_intervals(values: list[float], step: float) -> None:
+    moved = [*values[:-1], min(1.0, values[-1] + step * 1e-6)]
+    before, after = mean_estimate(values), mean_estimate(moved)
+    assert (after.low, after.high) == pytest.approx((before.low, before.high), abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [5, 20])
+@pytest.mark.parametrize(("chances", "samples", "k", "mean"), [
+    (lambda dice: 0.1, 1, 1, 0.1),
+    (lambda dice: dice.betavariate(0.3, 0.7), 10, 1, 0.3),
+    (lambda dice: dice.betavariate(0.3, 0.7), 10, 10, 1 - math.prod((0.7 + index) / (1 + index) for index in range(10))),
+    (lambda dice: dice.betavariate(0.1, 0.9), 10, 1, 0.1),
+])  # fmt: skip
+def test_the_interval_holds_the_truth_as_often_as_it_says(
+    chances: Callable[[random.Random], float], samples: int, k: int, mean: float, size: int
+) -> None:
+    """Few problems of a known population, as `bench/coverage.py` has it for many. The bound is 93 % less one error."""
     dice = random.Random(7)
     held = 0
-    for _ in range(1000):
-        values = [dice.betavariate(0.5, 1.5) for _ in range(100)]  # mean 0.25, most problems near 0
+    for _ in range(400):
+        values = []
+        for _ in range(size):
+            chance = chances(dice)
+            passed = sum(dice.random() < chance for _ in range(samples))
+            values.append(pass_at_k(samples, passed, k))
         estimate = mean_estimate(values)
-        held += estimate.low <= 0.25 <= estimate.high
-    assert 920 <= held <= 975
+        held += estimate.low <= mean <= estimate.high
+    assert held >= 0.92 * 400
+    assert held < 400
+
+
+def test_a_thousand_problems_take_no_time() -> None:
+    """Some 5 ms; the bound leaves room for a busy machine."""
+    dice = random.Random(1)
+    values = [dice.betavariate(0.3, 0.7) for _ in range(1000)]
+    started_at = time.process_time()
+    for _ in range(10):
+        mean_estimate(values)
+    assert time.process_time() - started_at < 0.5
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5] * 100_000, [0.999] * 100_000, [1.0] * 100_000, [1 - 1e-12] * 10, [1e-300, 0.0]]
+)
+def test_scores_that_hardly_vary_have_an_interval(values: list[float]) -> None:
+    estimate = mean_estimate(values)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1

@@ -1,6 +1,6 @@
 """The summary as text: tables for a terminal, the same without colour in a pipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from rich import box
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.metrics import Estimate
+from taco_stream.metrics import FEWEST_PROBLEMS, Estimate
 from taco_stream.report.summary import NAMES_SHOWN, Coverage, Summary, Throughput
 
 
@@ -37,7 +37,12 @@ def _tables(summary: Summary) -> list[Table]:
 
 def notes_on(summary: Summary) -> list[str]:
     """What a reader of the scores must know of the samples behind them, a sentence each."""
-    return _notes_on_samples(summary.coverage) + _notes_on_ks(summary) + notes_on_prompts(summary.coverage)
+    return [
+        *_notes_on_samples(summary.coverage),
+        *_notes_on_ks(summary),
+        *_notes_on_few_problems(summary),
+        *notes_on_prompts(summary.coverage),
+    ]
 
 
 def _notes_on_samples(coverage: Coverage) -> list[str]:
@@ -68,6 +73,22 @@ def _notes_on_ks(summary: Summary) -> list[str]:
         for k, estimate in summary.pass_at_k.items()
         if estimate.problems < most
     ]
+
+
+def _notes_on_few_problems(summary: Summary) -> list[str]:
+    """Which scores stand on too few problems for an interval to mean much."""
+    problems = problems_in(summary.pass_at_k)
+    if 0 < problems < FEWEST_PROBLEMS:
+        return [f"the score is of {problems} problems only: from {FEWEST_PROBLEMS} up an interval says something"]
+    few = [
+        f"{name} ({problems_in(estimates)})"
+        for split in (summary.by_difficulty, summary.by_skill)
+        for name, estimates in split.items()
+        if problems_in(estimates) < FEWEST_PROBLEMS
+    ]
+    more = f" and {len(few) - NAMES_SHOWN} others" if len(few) > NAMES_SHOWN else ""
+    names = ", ".join(few[:NAMES_SHOWN])
+    return [f"fewer than {FEWEST_PROBLEMS} problems, whose scores say little: {names}{more}"] if few else []
 
 
 def notes_on_prompts(coverage: Coverage) -> list[str]:
@@ -114,9 +135,17 @@ def _generation_speed(throughput: Throughput) -> list[str]:
     return parts
 
 
-def percent(estimate: Estimate | None) -> str:
-    """A score for a table."""
-    return "–" if estimate is None else f"{100 * estimate.value:.1f} %"
+def percent(estimate: Estimate | None, problems: int) -> str:
+    """A score for a table whose row is of so many problems; one that is of fewer says of how many."""
+    if estimate is None:
+        return "–"
+    own = "" if estimate.problems == problems else f" ({estimate.problems} problems)"
+    return f"{100 * estimate.value:.1f} %{own}"
+
+
+def interval(estimate: Estimate) -> str:
+    """The limits of a score's 95 % interval, in percent."""
+    return f"{100 * estimate.low:.1f}–{100 * estimate.high:.1f}"
 
 
 def problems_in(estimates: Mapping[int, Estimate]) -> int:
@@ -133,12 +162,11 @@ def _table(*columns: str) -> Table:
 
 def _scores(summary: Summary) -> Table:
     table = _table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
-    with_interval = (
-        f"{percent(each)} ({100 * each.low:.1f}–{100 * each.high:.1f})" for each in summary.pass_at_k.values()
-    )
-    table.add_row(f"{summary.mode} (counts)", *with_interval, str(problems_in(summary.pass_at_k)), style="bold")
+    problems = problems_in(summary.pass_at_k)
+    with_interval = (f"{percent(each, problems)} ({interval(each)})" for each in summary.pass_at_k.values())
+    table.add_row(f"{summary.mode} (counts)", *with_interval, str(problems), style="bold")
     for mode, estimates in summary.other_modes.items():
-        table.add_row(mode, *(percent(estimates.get(k)) for k in summary.pass_at_k), str(problems_in(estimates)))
+        _add_scores(table, Text(mode), estimates, list(summary.pass_at_k))
     return table
 
 
@@ -146,8 +174,13 @@ def _split(title: str, split: Mapping[str, Mapping[int, Estimate]]) -> Table:
     ks = sorted({k for estimates in split.values() for k in estimates})
     table = _table(title, *(f"pass@{k}" for k in ks), "problems")
     for name, estimates in split.items():
-        table.add_row(Text(name), *(percent(estimates.get(k)) for k in ks), str(problems_in(estimates)))
+        _add_scores(table, Text(name), estimates, ks)
     return table
+
+
+def _add_scores(table: Table, name: Text, estimates: Mapping[int, Estimate], ks: Sequence[int]) -> None:
+    problems = problems_in(estimates)
+    table.add_row(name, *(percent(estimates.get(k), problems) for k in ks), str(problems))
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Table:

@@ -19,9 +19,11 @@ def printed(records: Sequence[Record], events: Sequence[Event] = (), ks: tuple[i
 
 
 def test_scores_stand_with_their_interval_and_the_other_modes_beside() -> None:
-    text = printed([record("a"), record("b", 0, Status.WRONG_ANSWER), record("c"), record("d")])
+    """The mid-P interval of 9 of 12."""
+    records = [record(f"p{number}", 0, Status.WRONG_ANSWER if number < 3 else Status.PASSED) for number in range(12)]
+    text = printed(records)
     (line,) = [line for line in text.splitlines() if line.startswith("strict (counts)")]
-    assert line.split()[2:] == ["75.0", "%", "(26.0–100.0)", "4"]
+    assert line.split()[2:] == ["75.0", "%", "(45.9–93.2)", "12"]
     assert "official" in text
     assert "spj" in text
 
@@ -108,6 +110,22 @@ def test_problems_whose_prompts_leave_too_little_room_are_counted_and_ten_named(
 def test_a_score_of_fewer_problems_than_the_others_says_so() -> None:
     text = printed([record("a", 0), record("a", 1), record("b", 0)], ks=(1, 2))
     assert "pass@2 is of the 1 problems with at least 2 scored samples, of 2" in text
+
+
+def test_a_score_of_fewer_problems_than_its_row_says_of_how_many() -> None:
+    text = printed([record("a", 0), record("a", 1), record("b", 0)], ks=(1, 2))
+    (line,) = [line for line in text.splitlines() if line.startswith("official")]
+    assert line.split()[1:] == ["100.0", "%", "100.0", "%", "(1", "problems)", "2"]
+
+
+def test_scores_of_too_few_problems_are_told_of() -> None:
+    records = [
+        record(f"p{number}", difficulty="EASY" if number else "HARD", skills=("Sorting",)) for number in range(6)
+    ]
+    assert "fewer than 5 problems, whose scores say little: HARD (1)\n" in printed(records)
+    assert "the score is of 4 problems only" in printed(records[:4])
+    assert "problems, whose" not in printed(records[1:])
+    assert "problems only" not in printed(records[1:])
 
 
 def test_chat_answers_taken_for_programs_are_told_of() -> None:

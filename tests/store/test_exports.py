@@ -2,17 +2,21 @@
 
 import json
 import math
+import random
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 from sample_values import manifest, record
 
 from taco_stream.errors import StoreError, UsageError
+from taco_stream.metrics import DECIMALS, Tally
 from taco_stream.store.exports import ExportFormat, export
 from taco_stream.store.exports.json_stream import write_json_array
 from taco_stream.store.exports.taco import original_id, result_codes
@@ -132,6 +136,59 @@ async def test_metrics_equal_the_original_formula_on_the_exported_verdicts(tmp_p
         assert metrics["detail"][f"pass@{k}"] == pytest.approx(expected)
         assert metrics[f"pass@{k}"] == pytest.approx(sum(expected.values()) / len(expected))
     assert set(metrics) == {"pass@1", "pass@5", "pass@10", "detail"}, "11 is over the samples of some problems"
+
+
+def original_metrics(results: dict[str, list[list[bool | int]]], ks: Sequence[int]) -> dict[str, Any]:
+    """`compute_metric.compute_metrics` of FlagOpen/TACO with its `estimate_pass_at_k`, shortened."""
+    correct = np.array([sum(bool(np.all(np.array(codes) > 0)) for codes in samples) for samples in results.values()])
+    total = np.array([len(samples) for samples in results.values()])
+
+    def estimator(n: int, c: int, k: int) -> float:
+        return 1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
+
+    estimates = {
+        f"pass@{k}": np.array([estimator(int(n), int(c), k) for n, c in zip(total, correct, strict=True)])
+        for k in ks
+        if (total >= k).all()
+    }
+    means = {name: values.mean() for name, values in estimates.items()}
+    return means | {"detail": {name: dict(zip(results, v.tolist(), strict=True)) for name, v in estimates.items()}}
+
+
+async def test_metrics_are_to_the_last_digit_what_the_original_makes_of_the_results(tmp_path: Path) -> None:
+    """300 problems: numpy adds by eights and in halves, so any other sum ends in other digits. One has no sample."""
+    dice = random.Random(5)
+    counts = [(12, dice.randrange(13)) for _ in range(300)]
+    run = await run_of(tmp_path / "run", [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)])
+    prompts = [(str(number), "") for number in dice.sample(range(301), 301)]
+    paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=OFFICIAL, ks=(1, 5, 10, 13))
+    results = json.loads(paths[1].read_text())
+    assert paths[2].read_text() == json.dumps(original_metrics(results, (1, 5, 10, 13)), indent=4)
+    values = list(json.loads(paths[2].read_text())["detail"]["pass@5"].values())
+    assert sum(values) / len(values) != np.mean(values), "the order of addition does not matter here: a weak test"
+
+
+async def test_metrics_and_summary_agree_in_all_digits_of_the_summary(tmp_path: Path) -> None:
+    dice = random.Random(6)
+    counts = [(12, dice.randrange(13)) for _ in range(300)]
+    records = [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)]
+    run = await run_of(tmp_path / "run", dice.sample(records, len(records)))
+    prompts = [(str(number), "") for number in range(300)]
+    paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=OFFICIAL, ks=(1, 5, 10))
+    metrics, tally = json.loads(paths[2].read_text()), Tally()
+    for each in records:
+        tally.add(each)
+    for k, estimate in tally.scores(OFFICIAL, (1, 5, 10)).overall.items():
+        assert estimate.value == round(metrics[f"pass@{k}"], DECIMALS)
+
+
+async def test_a_problem_without_a_judged_sample_is_in_neither_results_nor_metrics(tmp_path: Path) -> None:
+    """The original computes nothing at all where one problem has no samples."""
+    run = await run_of(tmp_path / "run", [record("0", 0), record("1", 0, Status.INFRASTRUCTURE_ERROR)])
+    prompts = (("0", ""), ("1", ""), ("2", ""))
+    paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=STRICT, ks=(1, 2))
+    assert json.loads(paths[1].read_text()) == {"0": [[True]]}
+    assert json.loads(paths[2].read_text()) == {"pass@1": 1.0, "detail": {"pass@1": {"0": 1.0}}}
 
 
 async def test_the_mode_asked_for_is_the_one_exported(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@
 * `taco_results.json`, what `compute_metric.evaluate_generations` returns: for each task and sample a list of codes,
   True passed, False wrong answer, -1 time limit, -2 not compiled, -3 any other failure. One code per test where the run
   kept per-test results (`--full-results`), else one for the sample.
-* `taco_metrics.json`, what `compute_metric.compute_metrics` returns: `{"pass@k": mean, "detail": {"pass@k": {task_id:
-  value}}}` for every k that all problems have samples for.
+* `taco_metrics.json`, to the last digit what `compute_metric.compute_metrics` returns for that file: `{"pass@k": mean,
+  "detail": {"pass@k": {task_id: value}}}` for every k that all its problems have samples for.
 
 Samples that could not be judged are in the first file and in neither of the others: the original has no word for them.
+So are problems without a judged sample: one of them would leave the original, and so the third file, no score at all.
 Ids that are decimal numbers are written as numbers, as the published example has them.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from taco_stream.metrics import Tally, pass_at_k
+from taco_stream.metrics import pass_at_k
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.exports.grouping import Group, Prompts, grouped
 from taco_stream.store.exports.json_stream import write_json_array, write_json_object
@@ -39,13 +40,10 @@ def write_all(
     run: RunFiles, index: RecordIndex, folder: Path, *, prompts: Prompts, mode: ComparisonMode, ks: Sequence[int]
 ) -> tuple[Path, ...]:
     """Writes the three files; their paths."""
-    tally = Tally()
-    for record in run.records():
-        tally.add(record)
     return (
         write_generations(grouped(index, prompts), folder / "generations.json"),
         write_results(grouped(index, prompts), mode, folder / "taco_results.json"),
-        write_metrics(tally, mode, ks, folder / "taco_metrics.json"),
+        write_metrics(grouped(index, prompts), mode, ks, folder / "taco_metrics.json"),
     )
 
 
@@ -66,18 +64,25 @@ def write_generations(groups: Iterable[Group], path: Path) -> Path:
 
 def write_results(groups: Iterable[Group], mode: ComparisonMode, path: Path) -> Path:
     """Writes `taco_results.json`; the path."""
-    return write_json_object(((group.problem_id, _codes_of(group, mode)) for group in groups), path)
+    results = ((group.problem_id, _codes_of(group, mode)) for group in groups)
+    return write_json_object(((problem_id, codes) for problem_id, codes in results if codes), path)
 
 
-def write_metrics(tally: Tally, mode: ComparisonMode, ks: Sequence[int], path: Path) -> Path:
+def write_metrics(groups: Iterable[Group], mode: ComparisonMode, ks: Sequence[int], path: Path) -> Path:
     """Writes `taco_metrics.json`; the path."""
-    counts = tally.problems[mode]
-    possible = [k for k in ks if all(count.scored >= k for count in counts.values())]
+    import numpy as np  # its mean adds in pairs, which no other sum does to the last digit
+
+    counts = {}
+    for group in groups:
+        if codes := _codes_of(group, mode):
+            counts[group.problem_id] = len(codes), sum(all(code > 0 for code in of_sample) for of_sample in codes)
+    fewest = min((samples for samples, _ in counts.values()), default=0)
     detail = {
-        f"pass@{k}": {name: pass_at_k(count.scored, count.passed, k) for name, count in counts.items()}
-        for k in possible
+        f"pass@{k}": {name: pass_at_k(samples, passed, k) for name, (samples, passed) in counts.items()}
+        for k in ks
+        if k <= fewest
     }
-    means: dict[str, Any] = {name: sum(values.values()) / len(values) for name, values in detail.items() if values}
+    means: dict[str, Any] = {name: float(np.mean(list(values.values()))) for name, values in detail.items()}
     write_atomically(path, json.dumps(means | {"detail": detail}, indent=4).encode("ascii"))
     return path
 
