@@ -264,3 +264,19 @@ def test_key_is_the_same_in_every_version() -> None:
     assert sample_key(0, "taco/1", 2) == sample_key(0, "taco/1", 2)
     assert sample_key(7, "problem", 3) == 8844377876041136613
     assert len({sample_key(seed, name, index) for seed in (0, 1) for name in ("a", "b") for index in (0, 1)}) == 8
+
+
+def test_rows_that_miss_the_window_are_drawn_again_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the middle window where the first decided for some, from the widest where it decided for hardly any."""
+    drawn: list[tuple[int, int]] = []
+
+    def watched(logits: Tensor, settings: RowSampling, numbers: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
+        drawn.append((len(logits), window))
+        return sample_in_window(logits, settings, numbers, window)
+
+    monkeypatch.setattr("taco_stream.engine.sampling.sample_in_window", watched)
+    torch.manual_seed(3)
+    logits = torch.randn(16, LARGE)
+    for spreads in ([30.0] * 8 + [4.3] * 8, [3.2] * 16):
+        sample_tokens(logits * torch.tensor(spreads)[:, None], all_rows(16, top_p=0.95), evenly_spread(16))
+    assert drawn == [(16, 64), (8, 512), (16, 64), (16, 2048)]
