@@ -140,6 +140,7 @@ PAIRS = (
             while time.monotonic() < until:
                 for operation in (1, 10):
                     woken += max(0, libc.syscall(ctypes.c_long({FUTEX}), page, operation, 1, None, None, -1))
+                time.sleep(0.001)
             print("breach" if woken else "held")
         """, HELD),
         watch("wait at the page", f"""{LIBRARY_PAGE}

@@ -16,7 +16,7 @@ PROGRAMS = (
     program("atexit may answer", PASSED, "import atexit\natexit.register(lambda: print(sum(map(int, input().split()))))"),
     program("atexit that ends the process loses the answer", WRONG, f"import atexit, os\natexit.register(os._exit, 0)\n{ANSWER}"),
     program("a file over descriptor 1 left unflushed still counts", PASSED, "f = open(1, 'w', closefd=False); f.write(str(sum(map(int, input().split()))))"),
-    program("an os._exit that does nothing forges no verdict", WRONG, "import os; os._exit = lambda code: None; print('no')"),
+    program("an os._exit that does nothing forges no verdict", WRONG | ERROR, "import os; os._exit = lambda code: None; print('no')"),
     program("a closed standard output is no answer", WRONG, "import sys; sys.stdout.close()"),
     program("closed descriptors are no answer", WRONG | ERROR, "import os; os.closerange(0, 64)"),
     program("sys.stdout = None is no answer", WRONG | ERROR, "import sys; sys.stdout = sys.__stdout__ = None; print(3)"),
