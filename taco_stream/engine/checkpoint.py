@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from taco_stream.engine.adapter import Place, place_of
@@ -17,7 +15,7 @@ from taco_stream.engine.model_folder import model_place
 from taco_stream.engine.model_kind import refuse_what_does_not_generate
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.weights import load_weights, quantization_of
-from taco_stream.errors import ModelError, UsageError
+from taco_stream.errors import ModelError, TacoStreamError, UsageError
 
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -168,17 +166,9 @@ def _in_a_sentence(beginning: str, place: str) -> Iterator[None]:
     """Turns what transformers raises about the model or tokenizer at `place` into a `ModelError` of one sentence."""
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except TacoStreamError:
+        raise
+    except Exception as error:  # files may hold anything, and what reads them comes from many packages
         raise ModelError(f"{beginning}: {_reason(error, place)}") from error
 
 
@@ -189,4 +179,6 @@ def _reason(error: BaseException, place: str) -> str:
     is_offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE")
     is_of_the_hub = isinstance(error, OSError) and not Path(place).is_dir()
     hint = " (the hub is switched off by HF_HUB_OFFLINE)" if is_offline and is_of_the_hub else ""
-    return (lines[0].rstrip(".:") if lines else type(error).__name__) + hint
+    is_unspoken = isinstance(error, NameError | LookupError | AttributeError | TypeError) or not lines
+    name = [type(error).__name__] if is_unspoken else []  # their message alone says little
+    return ": ".join([*name, *(line.rstrip(".:") for line in lines[:1])]) + hint

@@ -3,9 +3,10 @@
 transformers fills what a checkpoint does not hold with random numbers, and what it holds in a form that it does not
 know; it says so in a log that nobody reads. So its report is asked for, and whatever is missing is an error. A
 checkpoint's own quantisation (GPTQ, AWQ, bitsandbytes, compressed-tensors, FP8, MXFP4 and others) is left to
-transformers, which names the package that it needs.
+transformers.
 """
 
+import importlib.util
 import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -16,6 +17,17 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from taco_stream.engine.adapter import Place, merged
 from taco_stream.errors import ModelError, UsageError
+
+PACKAGES = {
+    "gptq": ("optimum", "gptqmodel"),
+    "awq": ("accelerate", "gptqmodel"),
+    "bitsandbytes": ("accelerate", "bitsandbytes"),
+    "compressed-tensors": ("compressed-tensors",),
+    "fp8": ("accelerate",),
+    "mxfp4": ("accelerate",),
+    "torchao": ("torchao",),
+}
+"""Of which quantisations cannot do without. transformers names them one by one, and not in all cases."""
 
 NAMED = 3
 """Weights that a sentence names before it says how many more there are."""
@@ -88,6 +100,11 @@ def _check_quantization(place: Place, method: str | None, quantize: str | None) 
         raise UsageError(f"the model {place.base} is quantised already ({method}): leave --quantize {quantize} out")
     if method not in {"bitsandbytes", *AUTO_QUANTIZATION_CONFIG_MAPPING}:
         raise ModelError(f"the model {place.base} is quantised by {method!r}, which this transformers does not know")
+    if missing := [
+        name for name in PACKAGES.get(method, ()) if importlib.util.find_spec(name.replace("-", "_")) is None
+    ]:
+        packages = " ".join(missing)
+        raise ModelError(f"the model {place.base} is quantised ({method}), which needs more: pip install {packages}")
     if place.adapter is not None:
         raise ModelError(
             f"the base model {place.base} of the adapter {place.adapter} is quantised ({method}): "

@@ -62,24 +62,31 @@ def quantize_names(weights: dict[str, torch.Tensor]) -> None:
         weights[f"{stem}scales"] = torch.ones(1, rows, dtype=torch.float16)
 
 
-PACKAGE_OF = {
-    "gptq": "optimum",
-    "awq": "gptqmodel",
-    "bitsandbytes": "bitsandbytes",
-    "compressed-tensors": "compressed_tensors",
-    "fp8": "accelerate",
-    "mxfp4": "accelerate",
-}
-
-
-@pytest.mark.parametrize("method", PACKAGE_OF)
-def test_a_checkpoints_own_quantisation_is_never_left_out(folder: Path, method: str) -> None:
-    if importlib.util.find_spec(PACKAGE_OF[method]):
-        pytest.skip(f"{PACKAGE_OF[method]} is installed, and nothing is wrong")
+@pytest.mark.parametrize(
+    ("method", "packages"),
+    [
+        ("gptq", "optimum gptqmodel"),
+        ("awq", "accelerate gptqmodel"),
+        ("bitsandbytes", "accelerate bitsandbytes"),
+        ("compressed-tensors", "compressed-tensors"),
+        ("fp8", "accelerate"),
+        ("mxfp4", "accelerate"),
+    ],
+)
+def test_a_checkpoints_own_quantisation_is_never_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, packages: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     change_weights(folder, quantize_names)
     bits = {"load_in_4bit": True} if method == "bitsandbytes" else {"bits": 4, "group_size": -1}
     change_config(folder, quantization_config={"quant_method": method} | bits)
-    assert f"(quantised: {method}) cannot be loaded: " in refusal(folder)
+    assert refusal(folder).endswith(f"is quantised ({method}), which needs more: pip install {packages}")
+
+
+def test_weights_that_are_not_what_their_quantisation_says_are_refused(folder: Path) -> None:
+    """Whatever is installed here: plain weights are no FP8 weights, and GPTQ's are none of a plain model."""
+    change_weights(folder, quantize_names)
+    assert "is not whole: its files do not hold model.layers.0.mlp.down_proj.weight" in refusal(folder)
 
 
 def test_a_quantisation_that_nobody_knows_is_not_left_out(folder: Path) -> None:
