@@ -189,7 +189,7 @@ def requests_of(workload: Sequence[Sample]) -> list[Any]:
             prompt=TextPrompt(text_of(samples[0].prompt)),
             sample_indices=tuple(sample.index for sample in samples),
             sampling=SamplingParameters(
-                max_new_tokens=samples[0].length, temperature=TEMPERATURE, top_p=TOP_P, stop_strings=("\nQUESTION",)
+                max_new_tokens=samples[0].length, temperature=TEMPERATURE, top_p=TOP_P, stop=("\nQUESTION",)
             ),
         )
         for problem, samples in problems.items()

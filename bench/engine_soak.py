@@ -77,9 +77,7 @@ def requests(samples: int) -> Iterator[Request]:
             problem_id=str(number),
             prompt=TextPrompt(text_of(prompt)),
             sample_indices=tuple(range(SAMPLES_PER_PROMPT)),
-            sampling=SamplingParameters(
-                max_new_tokens=dice.randrange(1, 16), temperature=1.0, stop_strings=("a", "zz")
-            ),
+            sampling=SamplingParameters(max_new_tokens=dice.randrange(1, 16), temperature=1.0, stop=("a", "zz")),
         )
 
 

@@ -296,7 +296,7 @@ def add(batcher: Batcher, workload: Sequence[Sample], temperature: float = TEMPE
         problems.setdefault(sample.problem, []).append(sample)
     for ticket, samples in enumerate(problems.values()):
         sampling = SamplingParameters(
-            max_new_tokens=samples[0].length, temperature=temperature, top_p=top_p, stop_strings=("\nQUESTION",)
+            max_new_tokens=samples[0].length, temperature=temperature, top_p=top_p, stop=("\nQUESTION",)
         )
         request = Request(
             problem_id=str(samples[0].problem),

@@ -1,58 +1,41 @@
 """The command line: what a person types, turned into settings and a session.
 
-A command's flags are generated from `settings.RunSettings`, so there is one definition of each setting. Nothing heavy
-is imported before a command needs it: `taco-stream --help` answers in a fraction of a second. Results go to standard
-output, talk to standard error. Exit codes: 0 complete, 1 failed, 2 usage, 3 finished with infrastructure errors, 130
-interrupted and resumable.
+A command's flags are made from groups of settings (`taco_stream.settings`), each the configuration of one component.
+Nothing heavy is imported before a command needs it: `taco-stream --help` answers in a fraction of a second. Results go
+to standard output, talk to standard error. Exit codes: 0 complete, 1 failed, 2 usage, 3 finished with infrastructure
+errors, 130 interrupted and resumable.
 """
 
 import functools
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from taco_stream import __version__
+from taco_stream.datasets.settings import DatasetSettings
+from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import TacoStreamError, UsageError
-from taco_stream.settings import RunSettings, descriptions, kind_of, resolve
+from taco_stream.evaluator.settings import EvaluatorSettings
+from taco_stream.prompting import PromptSettings
+from taco_stream.run.settings import SETTINGS, RunSettings, SampleSettings
+from taco_stream.settings import Group, Setting, settings_of
 from taco_stream.terminal import printable
-from taco_stream.types import ComparisonMode
+from taco_stream.types import ComparisonMode, SamplingParameters
 
-SELECTING = (
-    "split", "difficulty", "skill", "tag", "source", "ids", "exclude", "limit", "shuffle", "shard", "special_judges",
-    "skip_bad_rows",
-)  # fmt: skip
-"""The settings that choose problems."""
-
-PROMPTING = ("prompt", "system", "thinking", "few_shot")
-"""The settings that shape a prompt."""
-
-JUDGING = (
-    "dataset", *SELECTING, "strict_ids", "id_field", "text_field", "prompt", "join_blocks", "mode", "workers",
-    "time_limit_factor", "memory_limit", "full_results", "failures_first", "checkers_folder", "unsafe_no_sandbox",
-    "verdict_cache", "k",
-)  # fmt: skip
-"""The settings that `evaluate` knows: those of `run` that do not concern generation."""
-
-AUDITING = (
-    *(name for name in SELECTING if name != "skip_bad_rows"), "mode", "workers", "time_limit_factor", "memory_limit",
-    "full_results", "checkers_folder", "unsafe_no_sandbox",
-)  # fmt: skip
-"""The settings that `audit` knows: which problems, and how they are judged."""
-
-ONLY_JUDGING = (
-    "id_field", "text_field", "strict_ids", "mode", "workers", "time_limit_factor", "memory_limit",
-    "full_results", "failures_first", "checkers_folder", "unsafe_no_sandbox", "verdict_cache", "completions_buffer",
-    "k",
-)  # fmt: skip
-"""The settings that `generate` does not know."""
-
-GENERATING = tuple(name for name in RunSettings.__struct_fields__ if name not in ONLY_JUDGING)
-"""The settings that `generate` knows: those of `run` without those that only judging needs."""
+PANELS: dict[Group, str] = {
+    ModelSettings: "Model",
+    DatasetSettings: "Problems",
+    SampleSettings: "Samples",
+    SamplingParameters: "Sampling",
+    PromptSettings: "Prompt",
+    EvaluatorSettings: "Judging",
+}
+"""The groups of settings as `--help` shows them, in the order in which they are most used."""
 
 app = typer.Typer(
     name="taco-stream",
@@ -90,25 +73,40 @@ def main() -> None:
         sys.exit(130)
 
 
-def settings_flags(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command, in place of its parameter `flags`, one option for each named setting.
+def with_settings(
+    *groups: Group, only: Container[str] = SETTINGS, but: Container[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command, in place of its parameter `flags`, an option for each setting of the groups.
 
-    The command receives `flags`, a mapping from setting to value with None where the flag was not given.
+    `only` and `but` narrow them down by name. The command receives `flags`, a mapping from setting to value with None
+    for a flag that was not given.
     """
+    wanted = {
+        name: each
+        for group in PANELS
+        if group in groups
+        for name, each in settings_of([group]).items()
+        if name in only and name not in but
+    }
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [value for name, value in inspect.signature(command).parameters.items() if name != "flags"]
-        options = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
-            for name in names
-        ]
-
         @functools.wraps(command)
         def called(**values: Any) -> None:
-            flags = {name: values.pop(name) for name in names}
+            flags = {name: values.pop(name) for name in wanted}
+            for name in wanted:
+                if values.pop(f"no_{name}", False):
+                    flags[name] = False
             command(flags=flags, **values)
 
-        parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in own] + options
+        # Typer makes options of a function's parameters, so the settings have to look like parameters.
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        own = [value for name, value in inspect.signature(command).parameters.items() if name != "flags"]
+        parameters = [value.replace(kind=keyword) for value in own]
+        for each in wanted.values():
+            parameters.append(inspect.Parameter(each.name, keyword, default=None, annotation=_option(each)))
+            if each.kind is bool:
+                off = Annotated[bool, typer.Option(f"--no-{each.flag[2:]}", hidden=True)]
+                parameters.append(inspect.Parameter(f"no_{each.name}", keyword, default=False, annotation=off))
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {value.name: value.annotation for value in parameters}
         return called
@@ -116,16 +114,25 @@ def settings_flags(names: Sequence[str]) -> Callable[[Callable[..., None]], Call
     return decorate
 
 
-def _option(name: str) -> Any:
+METAVARS = {str: "TEXT", int: "N", float: "X", bool: " "}
+
+
+def _option(setting: Setting) -> Any:
     """The typer option of one setting. Ranges are checked by `resolve`, once for flags, environment and file."""
-    kind = kind_of(name)
+    kind = setting.kind
     if get_origin(kind) is tuple:
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
-    default = RunSettings.__struct_defaults__[RunSettings.__struct_fields__.index(name)]
-    shown = "" if default in (None, (), False) else f" [default: {default}]"
-    flag = name.replace("_", "-")
-    declared = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
-    return Annotated[kind | None, typer.Option(declared, help=descriptions()[name] + shown, show_default=False)]
+    help = setting.description
+    if setting.default not in (None, (), False):
+        help = f"{help.removesuffix('.')} (default: {setting.default})."
+    option = typer.Option(
+        setting.flag,
+        help=help,
+        show_default=False,
+        metavar=METAVARS.get(get_args(kind)[0] if get_origin(kind) is list else kind, "NAME"),
+        rich_help_panel=PANELS[setting.group],
+    )
+    return Annotated[kind | None, option]
 
 
 def _version(asked: bool) -> None:
@@ -143,7 +150,7 @@ def options(
 
 
 @app.command()
-@settings_flags(RunSettings.__struct_fields__)
+@with_settings(*PANELS)
 def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
     """Generate and judge. Without arguments: the embedded demo. The same command again goes on where a run stopped."""
     from taco_stream.session import start
@@ -152,7 +159,10 @@ def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None,
 
 
 @app.command()
-@settings_flags(GENERATING)
+@with_settings(
+    *(group for group in PANELS if group is not EvaluatorSettings),
+    but=("id_field", "text_field", "strict_ids", "completions_buffer", "k"),
+)
 def generate(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
     """Only generate, with throughput. The same flags to `run`, or `evaluate` of what was written, judge it later."""
     from taco_stream.session import start
@@ -165,11 +175,17 @@ def _resolved(flags: Flags, config: Path | None) -> RunSettings:
     from taco_stream.sources import DEMO_PRESET
 
     names_no_source = flags["model"] is None and flags["dataset"] is None and flags["engine"] is None
-    return resolve(flags, config or (DEMO_PRESET if names_no_source else None))
+    return RunSettings.resolve(flags, config or (DEMO_PRESET if names_no_source else None))
 
 
 @app.command()
-@settings_flags(JUDGING)
+@with_settings(
+    DatasetSettings,
+    EvaluatorSettings,
+    PromptSettings,
+    SampleSettings,
+    but=("system", "thinking", "few_shot", "samples", "engine", "seed", "completions_buffer"),
+)
 def evaluate(
     completions: Annotated[
         Path, typer.Argument(help="Completions to judge: a run, completions.jsonl, generations.json, …")
@@ -182,7 +198,7 @@ def evaluate(
     """Judge completions that exist already, with the same progress, resume and report as a run."""
     from taco_stream.session import start
 
-    raise typer.Exit(start(resolve({**flags, "engine": f"replay:{completions}"}, config), run_directory))
+    raise typer.Exit(start(RunSettings.resolve({**flags, "engine": f"replay:{completions}"}, config), run_directory))
 
 
 @app.command()
@@ -218,7 +234,7 @@ def export(
 
 
 @app.command()
-@settings_flags(SELECTING)
+@with_settings(DatasetSettings, but=("dataset",))
 def dataset(
     spec: Annotated[str, typer.Argument(help="A file, a folder, a hub name such as BAAI/TACO, or 'demo'.")],
     config: ConfigOption = None,
@@ -228,11 +244,11 @@ def dataset(
     """Say what problems a dataset holds: counts, kinds, sizes, missing fields, a sample."""
     from taco_stream.review import print_dataset
 
-    print_dataset(resolve({**flags, "dataset": spec}, config))
+    print_dataset(RunSettings.resolve({**flags, "dataset": spec}, config))
 
 
 @app.command()
-@settings_flags(AUDITING)
+@with_settings(DatasetSettings, EvaluatorSettings, but=("dataset", "skip_bad_rows", "failures_first", "verdict_cache"))
 def audit(
     spec: Annotated[str, typer.Argument(help="A file, a folder, a hub name such as BAAI/TACO, or 'demo'.")],
     config: ConfigOption = None,
@@ -244,11 +260,16 @@ def audit(
     """Judge a dataset's reference solutions: which problems are broken, flaky, too slow or need a special judge."""
     from taco_stream.audit.examination import start
 
-    raise typer.Exit(start(resolve({**flags, "dataset": spec}, config), solutions=solutions, out=out))
+    raise typer.Exit(start(RunSettings.resolve({**flags, "dataset": spec}, config), solutions=solutions, out=out))
 
 
 @app.command()
-@settings_flags(("dataset", "split", "skip_bad_rows", "model", *PROMPTING))
+@with_settings(
+    DatasetSettings,
+    ModelSettings,
+    PromptSettings,
+    only=("dataset", "split", "skip_bad_rows", "model", "prompt", "system", "thinking", "few_shot"),
+)
 def prompt(
     problem: Annotated[str, typer.Argument(help="A problem's id.")],
     config: ConfigOption = None,
@@ -258,7 +279,7 @@ def prompt(
     """Print a problem's prompt as a run with the same flags would send it; --model renders its chat template."""
     from taco_stream.review import print_prompt
 
-    print_prompt(problem, resolve(flags, config))
+    print_prompt(problem, RunSettings.resolve(flags, config))
 
 
 @app.command()

@@ -17,12 +17,14 @@ template. An example that asks the very question at hand is left out.
 """
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
 from taco_stream.errors import UsageError
+from taco_stream.settings import setting
 from taco_stream.types import ChatMessage, ChatPrompt, Problem, Prompt, TextPrompt
 
 if TYPE_CHECKING:
@@ -30,6 +32,28 @@ if TYPE_CHECKING:
 
 BASE_STOP_STRINGS = ("\nQUESTION", "\n---", "\nANSWER", "<|endoftext|>")
 """Where TACO's `generation.py` cuts a base model's text."""
+
+
+class Switch(StrEnum):
+    """A setting that may be on, off, or left as it is."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class PromptSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to ask: a group of `taco_stream.settings`."""
+
+    prompt: Annotated[str, setting("base (TACO's own), chat, or a jinja2 template file.", changes_results=True)] = (
+        "base"
+    )
+    system: Annotated[str | None, setting("System message of chat prompts.", changes_results=True)] = None
+    thinking: Annotated[
+        Switch | None, setting("Ask a chat template that supports it for reasoning, or for none.", changes_results=True)
+    ] = None
+    few_shot: Annotated[
+        str | None, setting("File of worked examples put before each prompt.", changes_results=True)
+    ] = None
 
 
 class Prompting(NamedTuple):
@@ -49,23 +73,22 @@ class Example(msgspec.Struct, frozen=True):
     fn_name: str | None = None
 
 
-def prompting_of(
-    kind: str, *, system: str | None = None, thinking: bool | None = None, few_shot: Path | None = None
-) -> Prompting:
-    """The prompting named `base` or `chat`, or that of a template file.
+def build_prompting(settings: PromptSettings) -> Prompting:
+    """The prompting that the settings name.
 
-    Raises `UsageError` where there is no such template, it has a mistake, or `system` and `thinking` are given for a
-    prompt that is no conversation.
+    Raises `UsageError` if there is no such template, it has a mistake, or `system` and `thinking` are given for a
+    prompt that is not a conversation.
     """
-    examples = _examples_in(few_shot) if few_shot else ()
-    if kind == "base":
+    system, thinking = settings.system, None if settings.thinking is None else settings.thinking is Switch.ON
+    examples = _examples_in(Path(settings.few_shot)) if settings.few_shot else ()
+    if settings.prompt == "base":
         prompting = Prompting(lambda problem: base_prompt(problem, examples), BASE_STOP_STRINGS, is_chat=False)
-    elif kind == "chat":
+    elif settings.prompt == "chat":
         prompting = Prompting(lambda problem: chat_prompt(problem, system, thinking, examples), (), is_chat=True)
     else:
-        prompting = _template_prompting(Path(kind), system, thinking, examples)
+        prompting = _template_prompting(Path(settings.prompt), system, thinking, examples)
     if not prompting.is_chat and (system is not None or thinking is not None):
-        raise UsageError(f"--system and --thinking need a conversation: --prompt chat, not {kind}")
+        raise UsageError(f"--system and --thinking need a conversation: --prompt chat, not {settings.prompt}")
     return prompting
 
 

@@ -10,17 +10,18 @@ import msgspec
 from taco_stream.datasets.statistics import dataset_statistics, statistics_text
 from taco_stream.engine.rendering import rendered_by
 from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
+from taco_stream.prompting import build_prompting
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary, summarise
 from taco_stream.report.text import print_report
-from taco_stream.settings import RunSettings, resolve
-from taco_stream.sources import problem_source, prompting_from, with_readable_dataset
+from taco_stream.run.settings import SETTINGS, RunSettings
+from taco_stream.sources import problem_source, with_readable_dataset
 from taco_stream.store.exports import ExportFormat, export
 from taco_stream.store.run import RunFiles
 from taco_stream.terminal import stderr_console, stdout_console, write_out
 from taco_stream.types import ComparisonMode, Prompt, TextPrompt
 
-NO_MODEL = RunSettings().model
+NO_MODEL = RunSettings().model.model
 """What stands for no model named: the embedded one, which knows no conversation."""
 
 
@@ -34,9 +35,9 @@ def tally_of(files: RunFiles) -> Tally:
 
 def sum_up(tally: Tally, files: RunFiles, settings: RunSettings) -> Summary:
     """The summary of everything in the run directory."""
-    most = max((count.scored for count in tally.problems[settings.mode].values()), default=0)
-    ks = tuple(k for k in settled_ks(settings.k, max(most, *settings.k, 1)) if k <= most)
-    return summarise(tally, files.events(), mode=settings.mode, ks=ks)
+    most = max((count.scored for count in tally.problems[settings.evaluator.mode].values()), default=0)
+    ks = tuple(k for k in settled_ks(settings.samples.k, max(most, *settings.samples.k, 1)) if k <= most)
+    return summarise(tally, files.events(), mode=settings.evaluator.mode, ks=ks)
 
 
 def print_summary(
@@ -67,16 +68,18 @@ def export_run(
     """
     files, settings = _read_run(path, mode, ks)
     if ks:
-        settled_ks(ks, _fewest_samples(tally_of(files), settings.mode))
-    prompting = prompting_from(settings)
+        settled_ks(ks, _fewest_samples(tally_of(files), settings.evaluator.mode))
+    prompting = build_prompting(settings.prompt)
     with ExitStack() as opened:
-        problems = problem_source(with_readable_dataset(settings, opened), stderr_console())
+        problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())
 
         def prompts() -> Iterator[tuple[str, str]]:
             for problem in problems():
                 yield problem.problem_id, prompt_text(prompting.build(problem))
 
-        return export(files, kind, target, prompts=prompts, mode=settings.mode, ks=settings.k or DEFAULT_KS)
+        return export(
+            files, kind, target, prompts=prompts, mode=settings.evaluator.mode, ks=settings.samples.k or DEFAULT_KS
+        )
 
 
 def _fewest_samples(tally: Tally, mode: ComparisonMode) -> int:
@@ -91,13 +94,13 @@ def print_prompt(problem_id: str, settings: RunSettings) -> None:
     """
     console = stderr_console()
     with ExitStack() as opened:
-        wanted = msgspec.structs.replace(with_readable_dataset(settings, opened), ids=(problem_id,))
+        wanted = msgspec.structs.replace(with_readable_dataset(settings.dataset, opened), ids=(problem_id,))
         problem = next(problem_source(wanted, console)())
-    prompt = prompting_from(settings).build(problem)
-    if settings.model == NO_MODEL:
+    prompt = build_prompting(settings.prompt).build(problem)
+    if settings.model.model == NO_MODEL:
         text = shown_text(prompt)
     else:
-        text, tokens = rendered_by(settings.model, prompt)
+        text, tokens = rendered_by(settings.model.model, prompt)
         console.print(f"{tokens:,} tokens", style="dim")
     is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
     write_out(text + ("\n" if is_cut_short else ""))
@@ -106,7 +109,7 @@ def print_prompt(problem_id: str, settings: RunSettings) -> None:
 def print_dataset(settings: RunSettings) -> None:
     """Prints what the selected problems are: counts, sizes and a sample."""
     with ExitStack() as opened:
-        problems = problem_source(with_readable_dataset(settings, opened), stderr_console())()
+        problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())()
         write_out(statistics_text(dataset_statistics(problems)) + "\n")
 
 
@@ -127,4 +130,5 @@ def shown_text(prompt: Prompt) -> str:
 def _read_run(path: Path, mode: ComparisonMode | None, ks: tuple[int, ...]) -> tuple[RunFiles, RunSettings]:
     files = RunFiles(path)
     chosen = {name: value for name, value in (("mode", mode), ("k", ks)) if value}
-    return files, resolve({**files.manifest.settings, **chosen}, environ={})
+    written = {name: value for name, value in files.manifest.settings.items() if name in SETTINGS}
+    return files, RunSettings.resolve({**written, **chosen}, environ={})

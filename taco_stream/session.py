@@ -22,22 +22,21 @@ from taco_stream.cores import generating_cores
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.errors import StoreError, TacoStreamError
 from taco_stream.evaluator.pool import Evaluator
-from taco_stream.evaluator.settings import evaluator_settings
 from taco_stream.pipeline.gauges import gauges
 from taco_stream.pipeline.pipeline import Pipeline
 from taco_stream.pipeline.plan import Entry, OpenProblems, Plan
 from taco_stream.progress import Snapshot, show
-from taco_stream.prompting import Prompting
+from taco_stream.prompting import Prompting, build_prompting
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary
 from taco_stream.report.text import generation_speed_of, notes_on_prompts, print_report
 from taco_stream.review import sum_up, tally_of
-from taco_stream.settings import RunSettings, as_json, changes_results
-from taco_stream.sources import Source, check_ids, problem_source, prompting_from, source_of, with_readable_dataset
+from taco_stream.run.settings import RunSettings
+from taco_stream.sources import Source, check_ids, problem_source, source_of, with_readable_dataset
 from taco_stream.store.manifest import Manifest, git_commit, hardware, versions
 from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
-from taco_stream.types import Completion, Event, Problem, Record, SampleKey, SamplingParameters, Status
+from taco_stream.types import Completion, Event, Problem, Record, SampleKey, Status
 
 
 def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -> int:
@@ -51,20 +50,20 @@ def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -
 
 def default_name(settings: RunSettings) -> str:
     """Names a run by what changes its results, so that the same command finds its own run again."""
-    digest = hashlib.sha256(msgspec.json.encode(changes_results(settings), order="deterministic")).hexdigest()
-    made_by = settings.model if settings.engine == "local" else settings.engine
-    words = [word.strip("./").replace("/", "-").replace(":", "-") for word in (made_by, settings.dataset)]
+    digest = hashlib.sha256(msgspec.json.encode(settings.results(), order="deterministic")).hexdigest()
+    made_by = settings.model.model if settings.samples.engine == "local" else settings.samples.engine
+    words = [word.strip("./").replace("/", "-").replace(":", "-") for word in (made_by, settings.dataset.dataset)]
     return "-".join([*dict.fromkeys(words), digest[:8]])
 
 
 async def run(settings: RunSettings, path: Path, is_judged: bool, console: Console) -> int:
     """Runs the settings in `path`; 0 complete, 3 complete with infrastructure errors, 130 interrupted."""
-    prompting = prompting_from(settings)
+    prompting = build_prompting(settings.prompt)
     open_problems = OpenProblems()
     # Events are rare; a full buffer only makes their sender wait for the next gauge.
     happened, events = anyio.create_memory_object_stream[Event](256)
     async with happened, events, AsyncExitStack() as opened:
-        readable = with_readable_dataset(settings, opened.enter_context(ExitStack()))
+        readable = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))
         problems = problem_source(readable, console)
         source = source_of(
             settings,
@@ -78,7 +77,7 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
         check_ids(source, problems, settings, console)
         evaluator = None
         if is_judged:
-            evaluator = await opened.enter_async_context(Evaluator(evaluator_settings(settings), events=happened))
+            evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=happened))
         manifest = manifest_of(settings, readable.dataset, evaluator.sandbox_tier if evaluator else "")
         directory = await opened.enter_async_context(open_run(path, manifest))
         announce(directory, evaluator, console)
@@ -123,7 +122,7 @@ async def carry_out(pipeline: Pipeline, counted: CountedRun, settings: RunSettin
     await counted.append([_event("run_resumed" if counted.directory.is_resumed else "run_started")])
 
     def poll() -> Snapshot:
-        return Snapshot(statistics=pipeline.statistics(), pass_at_1=counted.tally.pass_at_1(settings.mode))
+        return Snapshot(statistics=pipeline.statistics(), pass_at_1=counted.tally.pass_at_1(settings.evaluator.mode))
 
     failure: TacoStreamError | None = None
     async with anyio.create_task_group() as view:
@@ -147,7 +146,7 @@ async def carry_out(pipeline: Pipeline, counted: CountedRun, settings: RunSettin
         return 130
     if not pipeline.is_judging:
         return 0
-    return 3 if counted.tally.statuses[settings.mode][Status.INFRASTRUCTURE_ERROR] else 0
+    return 3 if counted.tally.statuses[settings.evaluator.mode][Status.INFRASTRUCTURE_ERROR] else 0
 
 
 def tell_results(counted: CountedRun, summary: Summary) -> None:
@@ -173,25 +172,18 @@ def plan_of(
         sample_indices=source.sample_indices,
         prompt=prompting.build,
         extract=source.extract,
-        sampling=SamplingParameters(
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            top_k=settings.top_k,
-            min_p=settings.min_p,
-            stop_strings=prompting.stop_strings + settings.stop,
-        ),
-        seed=settings.seed,
-        completions_buffer=settings.completions_buffer,
+        sampling=msgspec.structs.replace(settings.sampling, stop=prompting.stop_strings + settings.sampling.stop),
+        seed=settings.samples.seed,
+        completions_buffer=settings.samples.completions_buffer,
     )
 
 
 def manifest_of(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manifest:
     """The manifest of this start. Reads every byte of the dataset, or asks for its revision, for its fingerprint."""
-    fingerprint = dataset_fingerprint(dataset, split=settings.split)
+    fingerprint = dataset_fingerprint(dataset, split=settings.dataset.split)
     return Manifest(
-        results={**changes_results(settings), "dataset_fingerprint": fingerprint},
-        settings=as_json(settings),
+        results={**settings.results(), "dataset_fingerprint": fingerprint},
+        settings=settings.values(),
         sandbox_tier=sandbox_tier,
         versions=versions(),
         hardware=hardware(),

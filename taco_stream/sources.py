@@ -14,17 +14,19 @@ from rich.console import Console
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.selection import selection_of
+from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.sources import STANDARD_INPUT
 from taco_stream.engine.base import Engine
 from taco_stream.engine.local import LocalEngine
 from taco_stream.engine.replay import CompletionSpool, ReplayEngine, reference_solution, solutions_of
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
+from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import UsageError
 from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.metrics import settled_ks
 from taco_stream.pipeline.plan import OpenProblems
-from taco_stream.prompting import Prompting, prompting_of
-from taco_stream.settings import RunSettings, Switch
+from taco_stream.prompting import Prompting
+from taco_stream.run.settings import RunSettings
 from taco_stream.store.imports import FieldNames, match_ids, read_completions
 from taco_stream.store.run import COMPLETIONS
 from taco_stream.types import Completion, Event, Problem
@@ -46,17 +48,7 @@ class Source(NamedTuple):
     spool: CompletionSpool | None = None
 
 
-def prompting_from(settings: RunSettings) -> Prompting:
-    """How the settings ask for programs."""
-    return prompting_of(
-        settings.prompt,
-        system=settings.system,
-        thinking=None if settings.thinking is None else settings.thinking is Switch.ON,
-        few_shot=_path(settings.few_shot),
-    )
-
-
-def with_readable_dataset(settings: RunSettings, opened: ExitStack) -> RunSettings:
+def with_readable_dataset(settings: DatasetSettings, opened: ExitStack) -> DatasetSettings:
     """The settings with a dataset that can be read more than once: standard input is kept in a temporary file."""
     if settings.dataset != STANDARD_INPUT:
         return settings
@@ -67,7 +59,7 @@ def with_readable_dataset(settings: RunSettings, opened: ExitStack) -> RunSettin
     return msgspec.structs.replace(settings, dataset=str(path))
 
 
-def problem_source(settings: RunSettings, console: Console) -> Callable[[], Iterator[Problem]]:
+def problem_source(settings: DatasetSettings, console: Console) -> Callable[[], Iterator[Problem]]:
     """What yields the selected problems, any number of times. Raises what is wrong with the dataset as a whole now."""
     selection = selection_of(settings)
     told: set[str] = set()
@@ -103,25 +95,26 @@ def source_of(
 
     Raises `UsageError` for a name that is none.
     """
-    name, _, argument = settings.engine.partition(":")
+    name, _, argument = settings.samples.engine.partition(":")
     if name == "replay" and argument:
         spool = opened.enter_context(CompletionSpool(replayed_completions(Path(argument), settings, problems)))
         return _of_file(settings, prompting, spool)
     if name == "replay":
         return _of_reference_solutions(settings, open_problems)
-    samples = DEFAULT_SAMPLES if settings.samples is None else settings.samples
-    settled_ks(settings.k, samples)
+    samples = DEFAULT_SAMPLES if settings.samples.samples is None else settings.samples.samples
+    settled_ks(settings.samples.k, samples)
+    extract = _extraction(prompting, settings)
     if name == "local" and not argument:
-        return Source(_local(settings, happened, threads), lambda _: range(samples), _extraction(prompting, settings))
+        return Source(_local(settings.model, happened, threads), lambda _: range(samples), extract)
     if name == "scripted":
         script = read_script(Path(argument)) if argument else Script()
-        return Source(ScriptedEngine(script), lambda _: range(samples), _extraction(prompting, settings))
+        return Source(ScriptedEngine(script), lambda _: range(samples), extract)
     raise UsageError(
-        f"--engine cannot be {settings.engine!r}: it is local, replay, replay:FILE, scripted or scripted:FILE"
+        f"--engine cannot be {settings.samples.engine!r}: it is local, replay, replay:FILE, scripted or scripted:FILE"
     )
 
 
-def _local(settings: RunSettings, happened: ObjectSendStream[Event], threads: int) -> LocalEngine:
+def _local(settings: ModelSettings, happened: ObjectSendStream[Event], threads: int) -> LocalEngine:
     return LocalEngine(
         str(DEMO / "model") if settings.model == "demo" else settings.model,
         devices=settings.devices,
@@ -138,8 +131,8 @@ def _local(settings: RunSettings, happened: ObjectSendStream[Event], threads: in
 def _of_file(settings: RunSettings, prompting: Prompting, spool: CompletionSpool) -> Source:
     """Replays a file's completions, cut where their author cut them: a program may well hold a stop string."""
     return Source(
-        ReplayEngine(spool.lookup, settings.engine),
-        lambda problem: spool.sample_indices(problem.problem_id)[: settings.samples],
+        ReplayEngine(spool.lookup, settings.samples.engine),
+        lambda problem: spool.sample_indices(problem.problem_id)[: settings.samples.samples],
         _extraction(prompting._replace(stop_strings=()), settings),
         spool,
     )
@@ -149,7 +142,7 @@ def _of_reference_solutions(settings: RunSettings, open_problems: OpenProblems) 
     identity = "replay:reference solutions"
     return Source(
         ReplayEngine(reference_solution(open_problems.__getitem__, identity), identity),
-        lambda problem: range(len(solutions_of(problem)))[: settings.samples],
+        lambda problem: range(len(solutions_of(problem)))[: settings.samples.samples],
         lambda completion, _: extract_base(completion.text),
     )
 
@@ -159,7 +152,7 @@ def _extraction(prompting: Prompting, settings: RunSettings) -> Callable[[Comple
 
     def extract(completion: Completion, problem: Problem) -> Extraction:
         if prompting.is_chat:
-            return extract_chat(completion.text, entry_point=problem.fn_name, join_blocks=settings.join_blocks)
+            return extract_chat(completion.text, entry_point=problem.fn_name, join_blocks=settings.samples.join_blocks)
         return extract_base(completion.text, prompting.stop_strings)
 
     return extract
@@ -171,10 +164,10 @@ def replayed_completions(
     """The completions of a file or a run. Those that only continue HumanEval's prompts are put behind them."""
     if (path / COMPLETIONS).is_file():
         path /= COMPLETIONS
-    named = settings.id_field or settings.text_field
+    named = settings.samples.id_field or settings.samples.text_field
     return read_completions(
         path,
-        names=FieldNames(problem_id=settings.id_field, text=settings.text_field) if named else None,
+        names=FieldNames(problem_id=settings.samples.id_field, text=settings.samples.text_field) if named else None,
         prompts={problem.problem_id: problem.question for problem in problems() if problem.source == "humaneval"},
     )
 
@@ -191,7 +184,7 @@ def check_ids(
     asked = (problem.problem_id for problem in problems())
     held = {name: len(source.spool.sample_indices(name)) for name in sorted(source.spool.problem_ids())}
     gaps = match_ids(held, asked, source.spool.repeated)
-    if gaps and settings.strict_ids:
+    if gaps and settings.samples.strict_ids:
         raise UsageError("; ".join(gaps))
     for gap in gaps:
         console.print(gap, style="yellow", soft_wrap=True)

@@ -9,9 +9,13 @@ Times are seconds, sizes are bytes, and both say so in their names. Indices coun
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
+
+CHANGES_RESULTS = {"changes_results": True}
+"""Marks a setting that must be the same when a run is resumed (`taco_stream.settings.setting` marks the others)."""
 
 
 class SampleKey(NamedTuple):
@@ -132,18 +136,25 @@ Prompt = TextPrompt | ChatPrompt
 
 
 class SamplingParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """How to sample, in transformers' own names. `temperature` 0 is greedy decoding.
+    """How to sample, in transformers' own names: a group of `taco_stream.settings`.
 
-    `top_k` 0 and `top_p` 1 and `min_p` 0 switch the respective filter off. `stop_strings` end a sample as soon as one
-    of them appears in the generated text (never in the prompt); the text is cut before the earliest.
+    The first of the `stop` strings to appear in the generated text (never in the prompt) ends a sample; the text is cut
+    before it.
     """
 
-    max_new_tokens: int = 2048
-    temperature: float = 0.2
-    top_p: float = 0.95
-    top_k: int = 0
-    min_p: float = 0.0
-    stop_strings: tuple[str, ...] = ()
+    temperature: Annotated[float, Meta(description="0 is greedy.", extra=CHANGES_RESULTS, ge=0)] = 0.2
+    top_p: Annotated[float, Meta(description="Nucleus sampling; 1 is off.", extra=CHANGES_RESULTS, gt=0, le=1)] = 0.95
+    top_k: Annotated[int, Meta(description="Keep the k likeliest tokens; 0 is off.", extra=CHANGES_RESULTS, ge=0)] = 0
+    min_p: Annotated[
+        float,
+        Meta(description="Drop tokens below this share of the likeliest; 0 is off.", extra=CHANGES_RESULTS, ge=0, lt=1),
+    ] = 0.0
+    max_new_tokens: Annotated[int, Meta(description="Longest completion, in tokens.", extra=CHANGES_RESULTS, ge=1)] = (
+        2048
+    )
+    stop: Annotated[
+        tuple[str, ...], Meta(description="Further stop string; may be given several times.", extra=CHANGES_RESULTS)
+    ] = ()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

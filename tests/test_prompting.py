@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from taco_stream.errors import UsageError
-from taco_stream.prompting import BASE_STOP_STRINGS, base_prompt, chat_prompt, prompting_of
+from taco_stream.prompting import BASE_STOP_STRINGS, PromptSettings, Switch, base_prompt, build_prompting, chat_prompt
 from taco_stream.types import ChatMessage, ChatPrompt, Problem, TextPrompt
 
 
@@ -37,7 +37,7 @@ def test_base_prompt_is_the_originals_byte_for_byte(asked: Problem, prompt: str)
 
 
 def test_base_prompting_stops_where_the_original_cuts() -> None:
-    prompting = prompting_of("base")
+    prompting = build_prompting(PromptSettings(prompt="base"))
     assert prompting.stop_strings == BASE_STOP_STRINGS == ("\nQUESTION", "\n---", "\nANSWER", "<|endoftext|>")
     assert not prompting.is_chat
 
@@ -58,7 +58,7 @@ def test_chat_prompt_of_a_standard_input_problem_asks_for_standard_input() -> No
 
 
 def test_chat_prompting_passes_system_message_and_thinking_on() -> None:
-    prompting = prompting_of("chat", system="Be brief.", thinking=False)
+    prompting = build_prompting(PromptSettings(prompt="chat", system="Be brief.", thinking=Switch.OFF))
     prompt = prompting.build(problem())
     assert isinstance(prompt, ChatPrompt)
     assert prompt.messages[0] == ChatMessage("system", "Be brief.")
@@ -68,7 +68,7 @@ def test_chat_prompting_passes_system_message_and_thinking_on() -> None:
 
 def test_unknown_prompting_is_refused() -> None:
     with pytest.raises(UsageError, match="--prompt cannot be 'bsae'"):
-        prompting_of("bsae")
+        build_prompting(PromptSettings(prompt="bsae"))
 
 
 EXAMPLES = (
@@ -99,7 +99,7 @@ def template(tmp_path: Path) -> Callable[[str], str]:
 
 
 def test_base_examples_are_answered_questions_without_the_one_asked(few_shot: Path) -> None:
-    prompt = prompting_of("base", few_shot=few_shot).build(problem())
+    prompt = build_prompting(PromptSettings(prompt="base", few_shot=str(few_shot))).build(problem())
     assert prompt == TextPrompt(
         "\nQUESTION:\nDouble.\nUse Standard Input format\nANSWER:\nprint(2 * int(input()))\n"
         "\nQUESTION:\nHalve.\nUse Call-Based format\nANSWER:\ndef halve(n):\n    return n / 2\n"
@@ -108,7 +108,7 @@ def test_base_examples_are_answered_questions_without_the_one_asked(few_shot: Pa
 
 
 def test_chat_examples_are_earlier_turns(few_shot: Path) -> None:
-    prompt = prompting_of("chat", system="Be brief.", few_shot=few_shot).build(problem())
+    prompt = build_prompting(PromptSettings(prompt="chat", system="Be brief.", few_shot=str(few_shot))).build(problem())
     assert isinstance(prompt, ChatPrompt)
     assert [message.role for message in prompt.messages] == ["system", *["user", "assistant"] * 2, "user"]
     assert prompt.messages[2].content == "```python\nprint(2 * int(input()))\n```"
@@ -118,17 +118,17 @@ def test_chat_examples_are_earlier_turns(few_shot: Path) -> None:
 def test_a_broken_example_is_named(few_shot: Path, line: str) -> None:
     few_shot.write_text(f'{{"question": "a", "answer": "b"}}\n{line}\n', encoding="utf-8")
     with pytest.raises(UsageError, match=r"examples\.jsonl:2 is no worked example"):
-        prompting_of("base", few_shot=few_shot)
+        build_prompting(PromptSettings(prompt="base", few_shot=str(few_shot)))
 
 
 def test_missing_examples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
-        prompting_of("base", few_shot=tmp_path / "nowhere.jsonl")
+        build_prompting(PromptSettings(prompt="base", few_shot=str(tmp_path / "nowhere.jsonl")))
 
 
 def test_template_is_rendered_with_the_problem(template: Callable[[str], str]) -> None:
     kind = template("{{ problem_id }}|{{ question }}|{{ fn_name }}|{{ is_call_based }}|{{ skills | join(',') }}\n")
-    prompting = prompting_of(kind)
+    prompting = build_prompting(PromptSettings(prompt=kind))
     assert prompting.build(problem(fn_name="add")) == TextPrompt("0|Add.|add|True|\n")
     assert prompting == (prompting.build, BASE_STOP_STRINGS, False)
 
@@ -140,12 +140,12 @@ def test_a_template_knows_every_variable_that_is_documented(tmp_path: Path) -> N
     assert "instruction" in names
     path = tmp_path / "all.j2"
     path.write_text("".join(f"{{{{ {name} }}}}" for name in names))
-    assert isinstance(prompting_of(str(path)).build(problem()), TextPrompt)
+    assert isinstance(build_prompting(PromptSettings(prompt=str(path))).build(problem()), TextPrompt)
 
 
 def test_template_names_its_form_and_stop_strings(template: Callable[[str], str]) -> None:
     kind = template("{% set format = 'chat' -%}\n{% set stop = ['END', '\\n'] -%}\n{{ question }} {{ instruction }}")
-    prompting = prompting_of(kind, system="Be brief.", thinking=True)
+    prompting = build_prompting(PromptSettings(prompt=kind, system="Be brief.", thinking=Switch.ON))
     prompt = prompting.build(problem())
     assert isinstance(prompt, ChatPrompt)
     assert prompt.messages[1].content.startswith("Add. Write a Python 3 program")
@@ -155,7 +155,7 @@ def test_template_names_its_form_and_stop_strings(template: Callable[[str], str]
 
 def test_template_places_the_examples(template: Callable[[str], str], few_shot: Path) -> None:
     kind = template("{% for example in examples %}{{ example.question }}={{ example.answer }};{% endfor %}")
-    prompt = prompting_of(kind, few_shot=few_shot).build(problem())
+    prompt = build_prompting(PromptSettings(prompt=kind, few_shot=str(few_shot))).build(problem())
     assert prompt == TextPrompt("Double.=print(2 * int(input()));Halve.=def halve(n):\n    return n / 2\n;")
 
 
@@ -174,16 +174,16 @@ def test_a_template_with_a_mistake_is_refused_before_the_run(
     template: Callable[[str], str], source: str, reason: str
 ) -> None:
     with pytest.raises(UsageError, match=reason):
-        prompting_of(template(source))
+        build_prompting(PromptSettings(prompt=template(source)))
 
 
-@pytest.mark.parametrize("given", [{"system": "Be brief."}, {"thinking": True}])
+@pytest.mark.parametrize("given", [{"system": "Be brief."}, {"thinking": Switch.ON}])
 def test_a_system_message_without_a_conversation_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="need a conversation"):
-        prompting_of("base", **given)
+        build_prompting(PromptSettings(prompt="base", **given))
 
 
 def test_base_and_chat_do_not_load_the_template_engine() -> None:
-    code = "import sys, taco_stream.prompting as p; p.prompting_of('chat'); print('jinja2' in sys.modules)"
+    code = "import sys, taco_stream.prompting as p; p.build_prompting(p.PromptSettings(prompt='chat')); print('jinja2' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "False"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from taco_stream.errors import UsageError
-from taco_stream.settings import RunSettings, changes_results, descriptions, resolve
+from taco_stream.run.settings import SETTINGS, RunSettings
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -17,16 +17,17 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
     file = written(tmp_path, "temperature = 0.1\ntop_k = 1\nseed = 1\n")
     environ = {"TACO_STREAM_TEMPERATURE": "0.2", "TACO_STREAM_TOP_K": "2", "PATH": "/bin"}
-    settings = resolve({"temperature": 0.3, "seed": None}, file, environ)
-    assert (settings.temperature, settings.top_k, settings.seed, settings.top_p) == (0.3, 2, 1, 0.95)
+    settings = RunSettings.resolve({"temperature": 0.3, "seed": None}, file, environ)
+    assert (settings.sampling.temperature, settings.sampling.top_k, settings.samples.seed) == (0.3, 2, 1)
+    assert settings.sampling.top_p == 0.95
 
 
 def test_repeatable_settings_are_split_at_commas_in_the_environment() -> None:
-    assert resolve({}, environ={"TACO_STREAM_K": "1,10"}).k == (1, 10)
+    assert RunSettings.resolve({}, environ={"TACO_STREAM_K": "1,10"}).samples.k == (1, 10)
 
 
 def test_a_repeatable_flag_not_given_leaves_the_lower_layer(tmp_path: Path) -> None:
-    assert resolve({"k": []}, written(tmp_path, "k = [5]"), {}).k == (5,)
+    assert RunSettings.resolve({"k": []}, written(tmp_path, "k = [5]"), {}).samples.k == (5,)
 
 
 @pytest.mark.parametrize(
@@ -35,31 +36,31 @@ def test_a_repeatable_flag_not_given_leaves_the_lower_layer(tmp_path: Path) -> N
 )
 def test_a_value_out_of_range_names_its_flag(flags: dict[str, object], named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        resolve(flags, environ={})
+        RunSettings.resolve(flags, environ={})
 
 
 def test_an_unknown_variable_suggests_the_nearest_setting() -> None:
     with pytest.raises(UsageError, match=r"TACO_STREAM_TEMPERATUR is not a setting; did you mean 'temperature'"):
-        resolve({}, environ={"TACO_STREAM_TEMPERATUR": "1"})
+        RunSettings.resolve({}, environ={"TACO_STREAM_TEMPERATUR": "1"})
 
 
 def test_an_unknown_key_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'sampels' of .*run.toml is not a setting; did you mean 'samples'"):
-        resolve({}, written(tmp_path, "sampels = 3"), {})
+        RunSettings.resolve({}, written(tmp_path, "sampels = 3"), {})
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run.toml is not TOML"):
-        resolve({}, written(tmp_path, "samples = "), {})
+        RunSettings.resolve({}, written(tmp_path, "samples = "), {})
     with pytest.raises(UsageError, match="cannot be read"):
-        resolve({}, tmp_path / "none.toml", {})
+        RunSettings.resolve({}, tmp_path / "none.toml", {})
 
 
 def test_every_setting_describes_itself() -> None:
-    assert all(text.endswith(".") for text in descriptions().values())
+    assert all(setting.description.endswith(".") for setting in SETTINGS.values())
 
 
 def test_conduct_may_differ_between_starts_and_results_may_not() -> None:
-    one, other = RunSettings(), RunSettings(batch_size=7, workers=3, k=(5,), samples=99)
-    assert changes_results(one) == changes_results(other)
-    assert changes_results(one) != changes_results(RunSettings(temperature=0.9))
+    one, other = RunSettings(), RunSettings.of(batch_size=7, workers=3, k=(5,), samples=99)
+    assert one.results() == other.results()
+    assert one.results() != RunSettings.of(temperature=0.9).results()

@@ -43,14 +43,15 @@ from taco_stream.audit.tables import print_audit
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.rows import BadRow
 from taco_stream.datasets.selection import selection_of
+from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.engine.replay import solutions_of
 from taco_stream.errors import DatasetError, TacoStreamError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.problem_tests import TestsError, parsed
 from taco_stream.evaluator.protocol import Limits, Tests
-from taco_stream.evaluator.settings import evaluator_settings, limits_of
+from taco_stream.evaluator.settings import limits_of
 from taco_stream.progress import LIVE_SECONDS, PLAIN_SECONDS
-from taco_stream.settings import RunSettings
+from taco_stream.run.settings import RunSettings
 from taco_stream.sources import with_readable_dataset
 from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Problem
@@ -63,9 +64,9 @@ def start(settings: RunSettings, *, solutions: int, out: Path | None) -> int:
 
 async def _start(settings: RunSettings, solutions: int, out: Path | None, console: Console) -> int:
     async with AsyncExitStack() as opened:
-        readable = with_readable_dataset(settings, opened.enter_context(ExitStack()))
-        asked = evaluator_settings(readable)
-        rules = rules_of(settings, asked, solutions)
+        readable = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))
+        asked = settings.evaluator
+        rules = rules_of(settings, solutions)
         bad_rows: list[BadRow] = []
         problems = _problems(readable, bad_rows)
         ledger = await opened.enter_async_context(open_ledger(out, rules))
@@ -75,7 +76,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
         console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
         audit = Audit(evaluator, asked, rules, ledger, bad_rows)
         await audit.run(problems, _problems(readable, []), console)
-    print_audit(ledger.audited.values(), settings.mode, stdout_console())
+    print_audit(ledger.audited.values(), settings.evaluator.mode, stdout_console())
     if audit.interrupted:
         goes_on = f"; the same command goes on from {out}" if out else "; --out FILE would have kept what was found"
         console.print(f"interrupted{goes_on}", soft_wrap=True)
@@ -83,22 +84,22 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
     return 3 if any(each.infrastructure_errors for each in ledger.audited.values()) else 0
 
 
-def rules_of(settings: RunSettings, asked: EvaluatorSettings, solutions: int) -> Rules:
+def rules_of(settings: RunSettings, solutions: int) -> Rules:
     """What the findings of this start depend on."""
     return Rules(
-        dataset=settings.dataset,
-        split=settings.split,
-        mode=settings.mode,
+        dataset=settings.dataset.dataset,
+        split=settings.dataset.split,
+        mode=settings.evaluator.mode,
         solutions=solutions,
-        time_limit_factor=asked.time_limit_factor,
-        memory_limit_bytes=asked.memory_limit_bytes,
-        full_results=asked.full_results,
-        special_judges=settings.special_judges,
-        checkers_folder=asked.checkers_folder,
+        time_limit_factor=settings.evaluator.time_limit_factor,
+        memory_limit_bytes=settings.evaluator.memory_limit_bytes,
+        full_results=settings.evaluator.full_results,
+        special_judges=settings.dataset.special_judges,
+        checkers_folder=settings.evaluator.checkers_folder,
     )
 
 
-def _problems(settings: RunSettings, bad_rows: list[BadRow]) -> Iterator[Problem]:
+def _problems(settings: DatasetSettings, bad_rows: list[BadRow]) -> Iterator[Problem]:
     """The selected problems; rows that cannot be read are put on the list."""
     return open_dataset(
         settings.dataset,

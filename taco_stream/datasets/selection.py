@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.errors import UsageError
-from taco_stream.settings import RunSettings
 from taco_stream.types import Problem
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
@@ -50,8 +50,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def selection_of(settings: RunSettings) -> Selection:
-    """The selection that a run's settings describe. Raises `UsageError` where one of them cannot be understood."""
+def selection_of(settings: DatasetSettings) -> Selection:
+    """The selection that the settings describe. Raises `UsageError` if one of them cannot be understood."""
     return Selection(
         split=settings.split,
         difficulties=settings.difficulty,

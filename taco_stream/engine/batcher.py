@@ -93,7 +93,7 @@ class Batcher:
         self._make_room(len(prompt) + limit)
         samples = [Sample(request, index, ticket, prompt, limit) for index in request.sample_indices]
         for sample in samples:
-            detector = StopStringDetector(self.checkpoint.tokenizer, request.sampling.stop_strings)
+            detector = StopStringDetector(self.checkpoint.tokenizer, request.sampling.stop)
             self._progress[sample] = _Progress(detector, arrived_at)
         self._gauges.prompt_tokens += len(prompt)
         self._scheduler.add(samples)

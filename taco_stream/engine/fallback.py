@@ -281,9 +281,7 @@ class _Watch:
         keys = [sample_key(item.request.seed, item.request.problem_id, item.sample_index) for item in batch]
         self._keys = torch.tensor(keys, device=self._device)
         self._drawn = 0
-        self.detectors = [
-            StopStringDetector(checkpoint.tokenizer, sample.request.sampling.stop_strings) for sample in batch
-        ]
+        self.detectors = [StopStringDetector(checkpoint.tokenizer, sample.request.sampling.stop) for sample in batch]
         self.reasons: list[FinishReason | None] = [None] * len(batch)
 
     def draw(self, _: Tensor, logits: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class Evaluator:
         self._free: list[WorkerProcess] = []
         self._workers: list[WorkerProcess] = []
         self._places = anyio.Semaphore(settings.workers or available_cores())
-        self._cache = VerdictCache(None if settings.cache_folder is None else Path(settings.cache_folder))
+        self._cache = VerdictCache(None if settings.verdict_cache is None else Path(settings.verdict_cache))
         self._under_way: dict[bytes, anyio.Event] = {}
         self._specs: dict[Problem, JudgeSpec] = {}
         self._cache_hits = 0

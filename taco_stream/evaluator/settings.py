@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -10,35 +11,59 @@ from taco_stream.evaluator.checkers.several_answers import checker_text
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
-from taco_stream.settings import RunSettings
+from taco_stream.settings import setting
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge
 
-LEAST_MEMORY_BYTES = 32 << 20
+MIN_MEMORY_MIB = 32
+"""An interpreter takes as much."""
 
 
 class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How programs are run and which verdict counts.
+    """How programs are run and which verdict counts: a group of `taco_stream.settings`.
 
-    The CPU limit of a test is the problem's own (`time_limit_seconds` where it states none) times `time_limit_factor`;
-    its wall limit `wall_multiple` times that and a second more. Limits stated for compiled languages are tight for
-    CPython, hence a factor over 1. A test gets `memory_limit_bytes`, or what its problem states where that is more.
+    The CPU limit of a test is the problem's own (`time_limit_seconds` if it states none) times `time_limit_factor`; its
+    limit on the clock, in which only idle time counts, is `wall_multiple` times that and a second more. Limits stated
+    for compiled languages are tight for CPython, hence a factor over 1. A test gets `memory_limit` MiB, or what its
+    problem states if that is more.
 
-    `failures_first` refuses failing programs sooner, at a price that `failure_order` tells. `checkers_folder` is the
-    registry that `checkers.several_answers` describes. `cache_folder` keeps verdicts between runs.
+    `failures_first` refuses failing programs sooner, at a price that `failure_order` states. `checkers_folder` is the
+    registry that `checkers.several_answers` describes.
     """
 
-    workers: int = 0
-    mode: ComparisonMode = ComparisonMode.STRICT
-    time_limit_factor: float = 2.0
+    mode: Annotated[ComparisonMode, setting("Comparison mode that counts; all are recorded.")] = ComparisonMode.STRICT
+    workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1)] = None
+    time_limit_factor: Annotated[
+        float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0)
+    ] = 2.0
+    memory_limit: Annotated[
+        int, setting("Memory of a test in MiB; a problem may state more.", changes_results=True, ge=MIN_MEMORY_MIB)
+    ] = 4096
+    full_results: Annotated[bool, setting("Run every test, also after the first failure.", changes_results=True)] = (
+        False
+    )
+    failures_first: Annotated[
+        bool,
+        setting(
+            "Run tests that failed other programs first. Faster; the failing test reported may vary.",
+            changes_results=True,
+        ),
+    ] = False
+    checkers_folder: Annotated[
+        str | None,
+        setting("Folder of PROBLEM_ID.py checkers for problems with several right answers.", changes_results=True),
+    ] = None
+    verdict_cache: Annotated[str | None, setting("Folder that keeps verdicts of identical programs between runs.")] = (
+        None
+    )
+    unsafe_no_sandbox: Annotated[bool, setting("Judge even if the sandbox is below the floor.")] = False
     time_limit_seconds: float = 4.0
-    memory_limit_bytes: int = 4 << 30
     output_limit_bytes: int = 64 << 20
     wall_multiple: float = 3.0
-    full_results: bool = False
-    failures_first: bool = False
-    unsafe_no_sandbox: bool = False
-    checkers_folder: str | None = None
-    cache_folder: str | None = None
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """`memory_limit` in bytes."""
+        return self.memory_limit << 20
 
     @property
     def sweep(self) -> Sweep:
@@ -46,22 +71,6 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.full_results:
             return Sweep.FULL
         return Sweep.FAILURES_FIRST if self.failures_first else Sweep.FIRST_FAILURE
-
-
-def evaluator_settings(settings: RunSettings) -> EvaluatorSettings:
-    """What of a run's settings concerns the evaluator; what was not given stays its default."""
-    asked = {
-        "mode": settings.mode,
-        "workers": settings.workers,
-        "time_limit_factor": settings.time_limit_factor,
-        "memory_limit_bytes": settings.memory_limit and settings.memory_limit << 20,
-        "full_results": settings.full_results,
-        "failures_first": settings.failures_first,
-        "checkers_folder": settings.checkers_folder,
-        "unsafe_no_sandbox": settings.unsafe_no_sandbox,
-        "cache_folder": settings.verdict_cache,
-    }
-    return msgspec.convert({name: value for name, value in asked.items() if value is not None}, EvaluatorSettings)
 
 
 def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:
@@ -92,8 +101,8 @@ def refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
             f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` "
             "says what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
         )
-    if settings.memory_limit_bytes < LEAST_MEMORY_BYTES:
-        return f"memory_limit_bytes cannot be below {LEAST_MEMORY_BYTES}: an interpreter takes as much"
+    if settings.memory_limit < MIN_MEMORY_MIB:
+        return f"memory_limit cannot be below {MIN_MEMORY_MIB} MiB: an interpreter takes as much"
     granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)
     cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
     if reason := shortfall(granted, cpu_seconds, user_is_ours=plan.has_own_user):

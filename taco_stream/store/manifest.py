@@ -20,7 +20,10 @@ from taco_stream import __version__
 from taco_stream.cores import available_cores
 from taco_stream.errors import RunMismatchError, StoreError
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+
+DEFAULTS_OF_VERSION_1 = {"time_limit_factor": 2.0, "memory_limit": 4096}
+"""What None meant in manifests of version 1; now a manifest holds the values themselves."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,15 +59,19 @@ def _as_read(manifest: Manifest) -> Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest at `path`. Raises `StoreError` where the file is none."""
+    """The manifest at `path`. Raises `StoreError` if the file is not one."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
         raise StoreError(
             f"{path.parent} is not a run directory: {path.name} cannot be read ({error.strerror})"
         ) from error
     except msgspec.MsgspecError as error:
         raise StoreError(f"{path} is not a manifest of taco-stream: {error}") from error
+    if manifest.version > 1:
+        return manifest
+    meant = {name: value for name, value in DEFAULTS_OF_VERSION_1.items() if manifest.results.get(name) is None}
+    return msgspec.structs.replace(manifest, results={**manifest.results, **meant})
 
 
 def versions() -> dict[str, str]:

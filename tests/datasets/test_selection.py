@@ -10,8 +10,8 @@ from taco_rows import WriteLines, taco_row
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.selection import Selection, Shard, selection_of
+from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.errors import DatasetError, UsageError
-from taco_stream.settings import RunSettings
 
 ROWS = [
     taco_row(0, difficulty="EASY", skill_types="['Sorting']", tags="['Greedy']", source="kattis"),
@@ -89,7 +89,7 @@ def test_an_id_that_does_not_exist_is_an_error_before_the_first_problem(write_li
 def test_settings_become_a_selection(tmp_path: Path) -> None:
     exclude = tmp_path / "exclude.txt"
     exclude.write_text("# seen in training\n3\n\n taco/4 \n", encoding="utf-8")
-    settings = RunSettings(
+    settings = DatasetSettings(
         split="train", difficulty=("EASY",), skill=("Sorting",), tag=("t",), source=("s",), ids=("1",),
         exclude=str(exclude), limit=5, shuffle=9, shard="1/4",
     )  # fmt: skip
@@ -102,18 +102,18 @@ def test_settings_become_a_selection(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shard", ["4/4", "0/0", "1", "-1/2", "a/b"])
 def test_a_shard_that_is_none_is_refused(shard: str) -> None:
     with pytest.raises(UsageError, match="--shard cannot be"):
-        selection_of(RunSettings(shard=shard))
+        selection_of(DatasetSettings(shard=shard))
 
 
 def test_a_missing_exclude_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the file of ids"):
-        selection_of(RunSettings(exclude=str(tmp_path / "nowhere")))
+        selection_of(DatasetSettings(exclude=str(tmp_path / "nowhere")))
 
 
 def excluded_by(tmp_path: Path, text: str) -> tuple[str, ...]:
     path = tmp_path / "exclude.jsonl"
     path.write_text(text, encoding="utf-8")
-    return selection_of(RunSettings(exclude=str(path))).excluded
+    return selection_of(DatasetSettings(exclude=str(path))).excluded
 
 
 def test_lines_of_json_name_problems_to_leave_out(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_stop_string_ends_a_sample_and_is_cut_off(model_folder: ModelFolder) -
     whole = texts(bench.generate(requests(GREEDY, samples=1)))
     key, text = max(whole.items(), key=lambda item: len(item[1]))
     stop = text[5:7]
-    stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop_strings=(stop, "never seen"))
+    stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop=(stop, "never seen"))
     completion = bench.generate(requests(stopping, samples=1))[key]
     assert completion.text == text[: text.index(stop)]
     assert completion.finish_reason is FinishReason.STOP_STRING

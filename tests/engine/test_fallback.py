@@ -52,7 +52,7 @@ def test_samples_do_not_depend_on_their_batch(model_folder: ModelFolder) -> None
 def test_a_stop_string_ends_a_sample_and_is_cut_off(model_folder: ModelFolder) -> None:
     bench = FallbackBench(model_folder("mamba"))
     (key, text), *_ = texts(bench.generate(requests(GREEDY, samples=1, count=1))).items()
-    stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop_strings=(text[3:5],))
+    stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop=(text[3:5],))
     completion = bench.generate(requests(stopping, samples=1, count=1))[key]
     assert completion.text == text[: text.index(text[3:5])]
     assert completion.finish_reason is FinishReason.STOP_STRING
@@ -112,7 +112,7 @@ def test_reproducible_mode_is_refused(model_folder: ModelFolder) -> None:
 def test_a_prompt_that_leaves_too_little_room_is_noted(model_folder: ModelFolder) -> None:
     bench = FallbackBench(model_folder("mamba"))
     context = bench.batcher._checkpoint.context_length  # type: ignore[attr-defined]
-    wanted = SamplingParameters(max_new_tokens=context, temperature=0, stop_strings=tuple("abcdefgh =int\n"))
+    wanted = SamplingParameters(max_new_tokens=context, temperature=0, stop=tuple("abcdefgh =int\n"))
     bench.generate(requests(wanted, samples=1, count=1))
     event = bench.events[-1]
     assert (event.kind, event.problem_id) == ("prompt_too_long", "p0")

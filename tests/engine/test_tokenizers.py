@@ -82,7 +82,7 @@ def test_a_stop_string_is_cut_off(folder: Path) -> None:
     whole = texts(bench.generate(requests(GREEDY, samples=1, count=4)))
     key, text = max(whole.items(), key=lambda item: len(item[1]))
     stop = text[-3:]
-    stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop_strings=(stop,))
+    stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop=(stop,))
     completion = bench.generate(requests(stopping, samples=1, count=4))[key]
     assert completion.text == text[: text.index(stop)]
     assert completion.finish_reason is FinishReason.STOP_STRING

@@ -40,7 +40,7 @@ async def evaluator(anyio_backend: object) -> AsyncIterator[Evaluator]:
     settings = EvaluatorSettings(
         workers=1,
         time_limit_factor=0.5,
-        memory_limit_bytes=128 << 20,
+        memory_limit=128,
         output_limit_bytes=1 << 20,
         unsafe_no_sandbox=True,
     )
@@ -317,7 +317,7 @@ async def test_a_batch_raises_what_the_evaluator_does(evaluator: Evaluator, tmp_
 
 
 async def test_verdicts_are_kept_between_runs_where_asked(anyio_backend: object, tmp_path: Path) -> None:
-    settings = EvaluatorSettings(workers=1, unsafe_no_sandbox=True, cache_folder=str(tmp_path))
+    settings = EvaluatorSettings(workers=1, unsafe_no_sandbox=True, verdict_cache=str(tmp_path))
     for hits in (0, 1):
         async with Evaluator(settings) as evaluator:
             assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
@@ -340,8 +340,8 @@ async def test_a_system_without_what_tests_need_is_named(
 
 
 async def test_a_memory_limit_that_no_interpreter_fits_in_is_refused(anyio_backend: object) -> None:
-    with pytest.raises(EvaluatorError, match="memory_limit_bytes"):
-        async with Evaluator(EvaluatorSettings(workers=1, memory_limit_bytes=1 << 20)):
+    with pytest.raises(EvaluatorError, match="memory_limit"):
+        async with Evaluator(EvaluatorSettings(workers=1, memory_limit=1)):
             pass
 
 

@@ -33,7 +33,7 @@ SETTINGS = EvaluatorSettings(
     time_limit_seconds=1.0,
     time_limit_factor=0.5,
     wall_multiple=1.0,
-    memory_limit_bytes=512 << 20,
+    memory_limit=512,
     output_limit_bytes=1 << 20,
 )
 

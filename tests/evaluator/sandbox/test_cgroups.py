@@ -297,7 +297,7 @@ async def test_an_evaluator_calls_a_hog_out_of_memory_and_goes_on(monkeypatch: p
     settings = EvaluatorSettings(
         workers=1,
         unsafe_no_sandbox=True,
-        memory_limit_bytes=LIMITS.memory_bytes,
+        memory_limit=LIMITS.memory_bytes >> 20,
         output_limit_bytes=LIMITS.output_bytes,
         full_results=True,
     )

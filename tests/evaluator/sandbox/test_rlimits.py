@@ -17,7 +17,7 @@ from taco_stream.types import Problem
 async def judge():
     tests = json.dumps({"inputs": ["1"], "outputs": ["3"]})
     problem = Problem(problem_id="p", position=0, question="", tests=tests, time_limit_seconds=20)
-    settings = EvaluatorSettings(workers=1, memory_limit_bytes=int(sys.argv[3]), unsafe_no_sandbox=True)
+    settings = EvaluatorSettings(workers=1, memory_limit=int(sys.argv[3]) >> 20, unsafe_no_sandbox=True)
     async with Evaluator(settings) as evaluator:
         verdict = await evaluator.judge(problem, "print(3)")
         print(verdict.status, verdict.detail)

@@ -1,0 +1,81 @@
+"""All settings of a run: the groups of its components, and what is the run's own."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import msgspec
+
+from taco_stream.datasets.settings import DatasetSettings
+from taco_stream.engine.settings import ModelSettings
+from taco_stream.evaluator.settings import EvaluatorSettings
+from taco_stream.prompting import PromptSettings
+from taco_stream.settings import Group, resolve, setting, settings_of
+from taco_stream.types import SamplingParameters
+
+
+class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How many samples, who answers, how programs are found in the answers, and what is reported."""
+
+    samples: Annotated[int | None, setting("Samples per problem; default: 10, or all that a replay holds.", ge=1)] = (
+        None
+    )
+    engine: Annotated[
+        str, setting("local, replay (reference solutions), replay:FILE, or scripted.", changes_results=True)
+    ] = "local"
+    seed: Annotated[int, setting("Same seed, same samples.", changes_results=True, ge=0)] = 0
+    k: Annotated[tuple[int, ...], setting("A k of pass@k; repeatable. Default: 1, 10, 100 up to the samples.")] = ()
+    join_blocks: Annotated[
+        bool, setting("Join all code blocks of a chat answer instead of taking the last.", changes_results=True)
+    ] = False
+    id_field: Annotated[
+        str | None, setting("Field with the problem's id, in completions of no known format.", changes_results=True)
+    ] = None
+    text_field: Annotated[
+        str | None, setting("Field with the text, in completions of no known format.", changes_results=True)
+    ] = None
+    strict_ids: Annotated[bool, setting("Refuse completions whose ids do not match the problems.")] = False
+    completions_buffer: Annotated[
+        int, setting("Completions that may wait for the evaluator before generation pauses.", ge=1)
+    ] = 4096
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a run can be told, by component. Defaults are TACO's own where it has one."""
+
+    model: ModelSettings = ModelSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    samples: SampleSettings = SampleSettings()
+    sampling: SamplingParameters = SamplingParameters()
+    prompt: PromptSettings = PromptSettings()
+    evaluator: EvaluatorSettings = EvaluatorSettings()
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """The settings with those that are given by their own names, whichever group they belong to."""
+        groups: dict[Group, dict[str, Any]] = {group: {} for group in GROUPS.values()}
+        for name, value in given.items():
+            groups[SETTINGS[name].group][name] = value
+        made: dict[str, Any] = {name: group(**groups[group]) for name, group in GROUPS.items()}
+        return cls(**made)
+
+    @classmethod
+    def resolve(
+        cls, flags: Mapping[str, Any], file: Path | None = None, environ: Mapping[str, str] = os.environ
+    ) -> Self:
+        """Settles every setting as `taco_stream.settings.resolve` does, and raises what it raises."""
+        return cls.of(**resolve(SETTINGS, flags, file, environ))
+
+    def values(self) -> dict[str, Any]:
+        """Every setting by its name, as a JSON value, for the manifest."""
+        groups: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
+        return {name: value for group in groups.values() for name, value in group.items() if name in SETTINGS}
+
+    def results(self) -> dict[str, Any]:
+        """The settings that must not differ when a run is resumed, as JSON values."""
+        return {name: value for name, value in self.values().items() if SETTINGS[name].changes_results}
+
+
+GROUPS: dict[str, Group] = {field.name: field.type for field in msgspec.structs.fields(RunSettings)}
+SETTINGS = settings_of(list(GROUPS.values()))
