@@ -98,6 +98,8 @@ if it takes part in calls between two."""
 
 RESULT, ARGUMENTS = 3, 4
 
+end_process = os._exit  # under a name that a program does not replace
+
 CONTROL = 10
 """The descriptor of a program process's socket: above those that a test's files get."""
 
@@ -392,7 +394,7 @@ def run_test(code: types.CodeType, loader: ProgramLoader, wanted: WantedTest, pr
     sys.modules[name] = program_module(name, loader)
     # No frame that outlives the program's may name its module, or the collector would find it in use.
     ended = execute(code, vars(sys.modules[name]), wanted, prefer_solution=prefer_solution)
-    os._exit(finish(ended, name))
+    end_process(finish(ended, name))
 
 
 def execute(code: types.CodeType, namespace: dict[str, Any], wanted: WantedTest, *, prefer_solution: bool) -> int:

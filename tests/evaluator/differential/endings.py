@@ -34,6 +34,7 @@ CASES = (
     case("repr of exit", "print(exit, quit, type(exit).__name__)"),
     case("exit closes standard input", "import sys\ntry: exit()\nexcept SystemExit: print(sys.stdin.closed)"),
     case("os._exit without a flush", "import os\nprint('lost'); os._exit(0)"),
+    case("os._exit replaced", "import os\nos._exit = lambda code: None\nprint('a')"),
     case("os._exit after a flush", "import os, sys\nprint('kept'); sys.stdout.flush(); os._exit(5)"),
     case("an uncaught error", "print('a')\n1/0"),
     case("an uncaught error of one's own", "class E(Exception): pass\nprint('a')\nraise E('x')"),
