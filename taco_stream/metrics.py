@@ -16,8 +16,8 @@ limits are those of Learned-Miller and Thomas 2019 (arXiv:1905.06208) in a mid-P
 
 For values of 0 and 1 only, as with one sample each, both are exactly beta and this is the mid-P interval of a
 proportion. One formula serves all values, so similar scores have similar intervals. Simulated, the interval holds the
-truth in at least 93 % of cases from five problems up: about 95 % where values vary, more where they hardly do or where
-passes are rare (`bench/coverage.py`, `docs/design/run-directory.md`). Below `FEWEST_PROBLEMS` it means little.
+truth in at least 93 % of cases from five problems up: in some 98 % for five to ten problems, in 95 % for many
+(`bench/coverage.py`, `docs/design/run-directory.md`). Below `FEWEST_PROBLEMS` it means little.
 
 Memory is a few counters per problem and a bit per sample.
 """

@@ -16,6 +16,7 @@ import msgspec
 
 from taco_stream.evaluator.checkers import official
 from taco_stream.evaluator.checkers.several_answers import Checker
+from taco_stream.evaluator.difference import Difference, text_difference, value_difference
 from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.failure_order import MOST_DEFERRED, SLICE_SECONDS
 from taco_stream.evaluator.outcomes import Compare, Outcome, Outcomes, status_of
@@ -224,6 +225,7 @@ class Tally:
         errors = b"" if self._failed is None else self._failed.errors[-STDERR_TAIL_BYTES:]
         tail = errors.decode("utf-8", "replace")
         status = self.status or Status.PASSED
+        wrong = self._difference() if status is Status.WRONG_ANSWER else None
         if self._lacks_checker and status is Status.WRONG_ANSWER:
             status = Status.NO_CHECKER
         executions = self._executions.values()
@@ -236,12 +238,23 @@ class Tally:
             wall_seconds=sum(each.wall_seconds for each in executions),
             peak_cpu_seconds=max((each.cpu_seconds for each in executions), default=0),
             peak_memory_bytes=max((each.peak_memory_bytes for each in executions), default=0),
-            detail=self._reason or last_line(tail),
+            detail=self._reason or (wrong.sentence if wrong else last_line(tail)),
             stderr_tail=tail,
+            output_head=wrong.head if wrong else "",
             test_statuses=tuple(self.statuses.values()) if sweep is Sweep.FULL else None,
             sandbox_tier=tier,
             judged_in_program=bool(self._tests.epilogue) or any(each.in_program for each in executions),
         )
+
+    def _difference(self) -> Difference | None:
+        """Where the answer of the failing test first differs; None if the tests are code, which expects no answer."""
+        is_code = bool(self._tests.assertions or self._tests.epilogue)
+        if self._failed is None or self.failed_test is None or is_code:
+            return None
+        expected = self._tests.tests[self.failed_test].answer
+        if self._tests.fn_name is None:
+            return text_difference(self._failed.output, expected)
+        return value_difference(self._failed.result, expected)
 
 
 def uncompiled(error: str, tests: ProblemTests, tier: str) -> Verdict:

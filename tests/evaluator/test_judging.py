@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,7 +13,7 @@ from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_progra
 from taco_stream.evaluator.outcomes import status_of
 from taco_stream.evaluator.problem_tests import ProblemTests, parsed
 from taco_stream.evaluator.protocol import Limits, Sweep
-from taco_stream.types import ComparisonMode, SpecialJudge, Status
+from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
 
 LIMITS = Limits(cpu_seconds=4.0, wall_seconds=13.0, memory_bytes=1 << 30, output_bytes=1000)
 
@@ -60,9 +61,13 @@ class Scripted:
         return self._by_form[form]
 
     def statuses(self, program: str = "", sweep: Sweep = Sweep.FIRST_FAILURE) -> tuple[Status, Status]:
-        """The verdicts of `official` and `strict` over three tests that expect a 3."""
-        verdicts = judge_program(program, three_tests(), self, Comparer().accepting_modes, sweep=sweep, tier="")
+        """What `official` and `strict` say of three tests that expect a 3."""
+        verdicts = self.verdicts(program, sweep)
         return verdicts[ComparisonMode.OFFICIAL].status, verdicts[ComparisonMode.STRICT].status
+
+    def verdicts(self, program: str = "", sweep: Sweep = Sweep.FIRST_FAILURE) -> Mapping[ComparisonMode, Verdict]:
+        """The verdicts over the same tests."""
+        return judge_program(program, three_tests(), self, Comparer().accepting_modes, sweep=sweep, tier="")
 
 
 def three_tests() -> ProblemTests:
@@ -104,3 +109,14 @@ def test_files_are_tried_with_the_text_that_official_executes() -> None:
 def test_what_the_compiler_says_is_cut_as_other_details_are() -> None:
     tests = three_tests()
     assert len(uncompiled("SyntaxError: " + "x" * 1000, tests, "tier").detail) == 300
+
+
+def test_a_wrong_answer_is_shown_with_where_it_first_differs() -> None:
+    verdict = Scripted({PLAIN: execution(output=b"4\n"), WRAPPED: RIGHT}).verdicts()[ComparisonMode.STRICT]
+    assert (verdict.output_head, verdict.detail) == ("4\n", "line 1: printed 4 where 3 was expected")
+
+
+def test_what_a_program_that_failed_otherwise_printed_is_not_kept() -> None:
+    failed = execution(1 << 8, output=b"4\n", errors=b"ValueError: no\n")
+    verdict = Scripted({PLAIN: failed, WRAPPED: failed}).verdicts()[ComparisonMode.STRICT]
+    assert (verdict.output_head, verdict.detail) == ("", "ValueError: no")

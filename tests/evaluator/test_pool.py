@@ -82,7 +82,16 @@ async def test_a_failing_test_is_named_by_its_index(evaluator: Evaluator) -> Non
 async def test_an_error_is_told_in_one_sentence(evaluator: Evaluator) -> None:
     verdict = await evaluator.judge(SUM, "x = 1\nprint(x / 0)")
     assert "ZeroDivisionError: division by zero" in verdict.detail
-    assert "ZeroDivisionError" in verdict.stderr_tail
+    assert verdict.stderr_tail.splitlines()[1:] == [
+        '  File "program.py", line 2, in <module>',
+        "ZeroDivisionError: division by zero",
+    ], "a frame of the evaluator's own"
+
+
+async def test_a_wrong_answer_is_shown_with_where_it_differs(evaluator: Evaluator) -> None:
+    verdict = await evaluator.judge(SUM, "print(7)")
+    assert (verdict.output_head, verdict.status) == ("7\n", Status.WRONG_ANSWER)
+    assert verdict.detail == "line 1: printed 7 where 3 was expected"
 
 
 async def test_all_modes_come_from_one_execution(evaluator: Evaluator) -> None:
