@@ -90,7 +90,8 @@ PROGRAM_FILE = "program.py"
 """The program's file as tracebacks name it, which is its first argument too. There is none: its loader has the text."""
 
 CALLED_MODULE = "tmp_sol"
-"""The name of a program whose function is called, as in the original: its `if __name__ == "__main__":` does not run."""
+"""The name of a program whose function is called, that of the original's module. Its `if __name__ == "__main__":` does
+not run."""
 
 MAX_DESCRIPTORS = 7
 """The files of a test: standard input, output and error, where it is a call its result and its arguments, and two pipes
