@@ -1,7 +1,8 @@
 """One start of a run: builds what the settings name, runs the pipeline, sums up.
 
 The order is that of what can go wrong soonest and cheapest: settings, dataset, completions to replay, evaluator, run
-directory, and only then the engine, which may take minutes to load a model. A start that fails before anything was
+directory, and only then the engine, which may take minutes to load a model; its process is started before the
+evaluator, to import its libraries meanwhile. A start that fails before anything was
 generated leaves no run directory behind that was not there before.
 
 A start that judges nothing is the same start without an evaluator: no sandbox is needed, nothing is summed up, and a
@@ -75,6 +76,7 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
             threads=generating_cores(is_judged=is_judged),
         )
         check_ids(source, problems, settings, console)
+        await opened.enter_async_context(source.prepared())
         evaluator = None
         if is_judged:
             evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=happened))

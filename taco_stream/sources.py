@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +39,15 @@ DEFAULT_SAMPLES = 10
 class Source(NamedTuple):
     """Where completions come from: the engine, which samples of a problem it can give, how programs are found.
 
-    `spool` is there where completions of a file are replayed.
+    Inside `prepared()` the engine gets ready for being entered. `spool` is there where completions of a file are
+    replayed.
     """
 
     engine: Engine
     sample_indices: Callable[[Problem], Sequence[int]]
     extract: Callable[[Completion, Problem], Extraction]
     spool: CompletionSpool | None = None
+    prepared: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 
 def with_readable_dataset(settings: DatasetSettings, opened: ExitStack) -> DatasetSettings:
@@ -105,7 +107,8 @@ def source_of(
     settled_ks(settings.samples.k, samples)
     extract = _extraction(prompting, settings)
     if name == "local" and not argument:
-        return Source(_local(settings.model, happened, threads), lambda _: range(samples), extract)
+        engine = _local(settings.model, happened, threads)
+        return Source(engine, lambda _: range(samples), extract, prepared=engine.prepared)
     if name == "scripted":
         script = read_script(Path(argument)) if argument else Script()
         return Source(ScriptedEngine(script), lambda _: range(samples), extract)

@@ -17,7 +17,8 @@ Not covered: a worker that hangs without dying. Nothing in it waits for anything
 
 import sys
 import time
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -82,6 +83,7 @@ class LocalEngine:
         self._events = events
         self._early_events: list[Event] = []
         self._workers: list[ServedWorker] = []
+        self._first: ServedWorker | None = None
         self._tickets = 0
         self._draining = False
         self._restarts = 0
@@ -90,19 +92,34 @@ class LocalEngine:
         self._background: TaskGroup | None = None
         self._stream: CompletionStream | None = None
 
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        """Inside, the first worker's process is there and imports its libraries, which takes seconds.
+
+        For callers who have other things to prepare until they enter the engine. Raises `UsageError` as entering does.
+        """
+        self._first = self._new_worker(self._named_devices()[0])
+        try:
+            await self._first.process.spawn()
+            yield
+        finally:
+            if self._first is not None:  # the engine was not entered
+                await self._first.process.end()
+                self._first.process.close()
+
     async def __aenter__(self) -> Self:
         """Starts the workers and waits until the model is loaded. Raises `ModelError` or `UsageError`."""
-        if not self._devices:
-            raise UsageError("no device was named: give auto, cpu, or a list such as cuda:0,cuda:1")
+        names = self._named_devices()
         self._intake = anyio.CancelScope()
         self._background = anyio.create_task_group()
         await self._background.__aenter__()
         try:
-            first = await self._start_worker(self._devices[0], among=len(self._devices))
-            names = self._devices[1:]
-            if self._devices == ("auto",) and first.device.startswith("cuda"):
-                names = tuple(f"cuda:{index}" for index in range(1, first.devices))
-            await self._start_others(names)
+            worker, self._first = self._first or self._new_worker(names[0]), None
+            first = await self._start(worker)
+            others = names[1:]
+            if names == ("auto",) and first.device.startswith("cuda"):
+                others = tuple(f"cuda:{index}" for index in range(1, first.devices))
+            await self._start_others(others)
         except BaseException:
             await self.__aexit__(*sys.exc_info())
             raise
@@ -323,7 +340,7 @@ class LocalEngine:
 
         async def start(device: str) -> None:
             try:
-                await self._start_worker(device, among=len(devices) + 1)
+                await self._start(self._new_worker(device, among=len(devices) + 1))
             except (ModelError, UsageError) as error:
                 failures.append(error)
 
@@ -333,10 +350,17 @@ class LocalEngine:
         if failures:
             raise failures[0]
 
-    async def _start_worker(self, device: str, *, among: int) -> Ready:
-        threads = max(1, self._threads // among)
-        load = msgspec.structs.replace(self._load, device=device, threads=threads)
-        worker = ServedWorker(WorkerProcess(load))
+    def _named_devices(self) -> tuple[str, ...]:
+        if not self._devices:
+            raise UsageError("no device was named: give auto, cpu, or a list such as cuda:0,cuda:1")
+        return self._devices
+
+    def _new_worker(self, device: str, *, among: int = 1) -> ServedWorker:
+        """A worker that is not started, with its share of the threads among so many, or among the devices named."""
+        threads = max(1, self._threads // max(among, len(self._devices)))
+        return ServedWorker(WorkerProcess(msgspec.structs.replace(self._load, device=device, threads=threads)))
+
+    async def _start(self, worker: ServedWorker) -> Ready:
         self._workers.append(worker)
         worker.ready, events = await worker.process.start()
         self._early_events += events

@@ -3,7 +3,9 @@
 Started as `python -m taco_stream.engine.worker`. Frames of `protocol` come in on standard input and go out on what was
 standard output. Before anything else is imported both are duplicated and replaced (standard output by standard error),
 so that nothing a library prints gets between the frames. A thread reads frames into a queue; everything else happens in
-the main thread, one step after the other: take in what has arrived, compute a step, send what has finished.
+the main thread, one after the other: import torch and transformers, which takes seconds that the parent can use for
+something else; load the model that the first frame names; then, step by step, take in what has arrived, compute, send
+what has finished.
 
 Promised: every sample of every `Generate` is answered once, unless the process dies; then its parent starts another.
 When standard input closes, the process ends at once, so that no worker outlives its parent.
@@ -45,11 +47,12 @@ def main() -> None:
     """Serves one parent until it closes the pipe."""
     incoming, outgoing = _take_pipes()
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
-    load = decoder.read(incoming)
-    if not isinstance(load, Load):
-        return
     frames: queue.SimpleQueue[ToWorker] = queue.SimpleQueue()
     threading.Thread(target=_read_frames, args=(incoming, decoder, frames), daemon=True).start()
+    _import_libraries()
+    load = frames.get()
+    if not isinstance(load, Load):
+        raise ValueError("a worker is told first what to load")
     try:
         batcher, ready = _start(load, outgoing)
     except TacoStreamError as error:
@@ -79,11 +82,16 @@ def _read_frames(incoming: BinaryIO, decoder: FrameDecoder[ToWorker], frames: "q
         os._exit(0)  # the parent is gone, perhaps within a frame, or wants no more: nothing is worth finishing
 
 
-def _start(load: Load, outgoing: BinaryIO) -> tuple["Batcher | GenerateBatcher", Ready]:
-    """Imports torch and transformers, which takes seconds, and loads the model."""
+def _import_libraries() -> None:
+    """Imports torch and transformers; loading a model then finds them."""
     # How often torch's threads look for each other before they sleep (GNU's OpenMP, which torch brings). Beside a busy
     # program on one of two cores they must not look for long; asleep, each wait costs the waking (`bench/LOG.md`).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    import taco_stream.engine.loading  # noqa: F401
+
+
+def _start(load: Load, outgoing: BinaryIO) -> tuple["Batcher | GenerateBatcher", Ready]:
+    """Loads the model."""
     from taco_stream.engine.loading import start
 
     load, devices = _with_one_device(load)

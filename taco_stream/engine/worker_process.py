@@ -5,6 +5,8 @@ parent. It imports nothing from the folder in which the user happens to be (`-P`
 own alone (`visible_devices`). Frames go over its standard input and output; what it writes to standard error is kept in
 a file that is read only when it has died, for the exception that it died of.
 
+A process may be spawned before it is started: it then imports its libraries and waits for what it is to load.
+
 Promised: starting returns when the model is loaded, or raises what the worker said; ending takes bounded time; sending
 to a dead worker is no error, for whoever receives finds out.
 """
@@ -48,24 +50,32 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile(prefix="taco-stream-worker-")  # noqa: SIM115 (closed in `close`)
         self._process: Process | None = None
         self._decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
+        self._is_waiting = False
 
     @property
     def pid(self) -> int | None:
         """The process's number, None before the first start."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> tuple[Ready, list[Event]]:
-        """Starts the process and waits until it is ready; returns what it said, and what it noted meanwhile.
-
-        Raises `ModelError` or `UsageError` as the worker says, `UsageError` if this process itself does not see the
-        device, and `ModelError` if the worker dies while loading.
-        """
+    async def spawn(self) -> None:
+        """Starts the process, which then waits for `start`. Raises `UsageError` if its device is hidden from it."""
         self._log.seek(0)
         self._log.truncate()
         self._decoder = FrameDecoder(FromWorker)
         environment = environment_of(self.load.device, os.environ) | QUIET
         command = [sys.executable, "-P", "-m", "taco_stream.engine.worker"]
         self._process = await anyio.open_process(command, stderr=self._log, env=environment, start_new_session=True)
+        self._is_waiting = True
+
+    async def start(self) -> tuple[Ready, list[Event]]:
+        """Starts the process, or the one that waits; returns what it says when it is ready, and what it noted before.
+
+        Raises `ModelError` or `UsageError` as the worker says, `ModelError` if it dies while loading, and what `spawn`
+        does.
+        """
+        if not self._is_waiting:
+            await self.spawn()
+        self._is_waiting = False
         await self.send(msgspec.structs.replace(self.load, sees_one_device=self.load.device.startswith("cuda")))
         noted: list[Event] = []
         try:

@@ -222,6 +222,32 @@ async def test_an_iteration_that_has_ended_stays_ended(model_folder: ModelFolder
             await anext(stream)
 
 
+async def test_a_prepared_process_is_the_one_that_serves(model_folder: ModelFolder) -> None:
+    started = engine(model_folder("gpt_neox"))
+    async with started.prepared():
+        pid = prepared_pid(started)
+        async with started:
+            assert started.worker_pids() == (pid,)
+            assert len(await generate(started, requests(samples=1, problems=1))) == 1
+    assert not is_running(pid)
+
+
+async def test_a_process_that_was_prepared_in_vain_ends(model_folder: ModelFolder) -> None:
+    started = engine(model_folder("gpt_neox"))
+    async with started.prepared():
+        pid = prepared_pid(started)
+    assert not is_running(pid)
+
+
+def prepared_pid(started: LocalEngine) -> int:
+    """The process that imports its libraries before the engine is entered."""
+    assert started._first is not None
+    pid = started._first.process.pid
+    assert pid is not None
+    assert is_running(pid)
+    return pid
+
+
 async def test_leaving_the_engine_leaves_no_process(model_folder: ModelFolder) -> None:
     async with engine(model_folder("llama")) as started:
         (pid,) = started.worker_pids()
