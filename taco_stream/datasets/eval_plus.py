@@ -1,8 +1,8 @@
 """HumanEval+ as EvalPlus releases it (`HumanEvalPlus.jsonl.gz`): inputs without results.
 
 Columns: task_id, prompt, entry_point, canonical_solution, base_input and plus_input (lists of argument lists), atol,
-contract. Expected results come from the canonical solution, as EvalPlus computes them, beside the program in the
-sandbox. Its one special case, `find_zero`, asks whether the answer is a zero of the polynomial given. MBPP+ in this
+contract. Expected results come from the canonical solution, as EvalPlus computes them; the evaluator runs it apart from
+any program. The one special case, `find_zero`, asks whether the answer is a zero of the polynomial given. MBPP+ in this
 form encodes types by task; its copy on the hub (`evalplus/mbppplus`) holds them as code and is read as MBPP.
 """
 
@@ -11,24 +11,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.assertions import CHECK, checked_calls, differential_tests
 from taco_stream.datasets.human_eval import entry_point_of, solutions_of
 from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of, text_of
-from taco_stream.datasets.tests_text import Tests, tests_text
+from taco_stream.datasets.tests_text import Reference, Rule, Tests, tests_text
 from taco_stream.types import Problem
-
-_FIND_ZERO = """
-
-def {check}(arguments):
-    import math
-
-    (coefficients,) = arguments
-    zero = {entry_point}(list(coefficients))
-    try:
-        return abs(sum(value * math.pow(zero, power) for power, value in enumerate(coefficients))) <= {tolerance}
-    except (TypeError, ArithmeticError):
-        return False
-"""
 
 
 def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
@@ -54,10 +40,13 @@ def _tests_of(values: Mapping[str, Value], prompt: str) -> Tests:
     tolerance = values.get("atol") or 0
     if not isinstance(tolerance, int | float):
         raise RowError(f"atol is {tolerance!r}, not a number")
-    if entry_point != "find_zero":
-        return differential_tests(entry_point, reference, arguments, float(tolerance))
-    setup = _FIND_ZERO.format(check=CHECK, entry_point=entry_point, tolerance=float(tolerance) or 1e-4)
-    return checked_calls(entry_point, setup, arguments)
+    rule = Rule(tolerance=float(tolerance), is_zero=entry_point == "find_zero")
+    return Tests(
+        inputs=arguments,
+        outputs=[None] * len(arguments),
+        fn_name=entry_point,
+        reference=Reference(entry_point=entry_point, text=reference, rule=rule),
+    )
 
 
 def _arguments_in(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]:

@@ -23,18 +23,35 @@ class Assertions(msgspec.Struct, omit_defaults=True):
     prompt: str = ""
 
 
+class Rule(msgspec.Struct, omit_defaults=True):
+    """How EvalPlus compares the results of one problem: within a tolerance, or as the zero of a polynomial."""
+
+    tolerance: float = 0.0
+    is_zero: bool = False
+
+
+class Reference(msgspec.Struct):
+    """A solution in whose `entry_point` the expected values are found, by calling it, and how to compare with them."""
+
+    entry_point: str
+    text: str
+    rule: Rule
+
+
 class Tests(msgspec.Struct, omit_defaults=True):
-    """TACO's `input_output`, and two keys more that the evaluator knows.
+    """TACO's `input_output`, and keys more that the evaluator knows.
 
     With `fn_name` each input is the list of arguments of one call and each output the value expected, in a list of its
     own or bare; `wrapped` says which, None that the source does not say. Without `fn_name` inputs and outputs are the
-    texts of standard input and output. `assertions` are there if the tests are code.
+    texts of standard input and output. `assertions` are there if the tests are code, and `reference` if the
+    expected values are what a solution returns; `outputs` then say nothing.
     """
 
     inputs: Sequence[object]
     outputs: Sequence[object]
     fn_name: str | None = None
     assertions: Assertions | None = None
+    reference: Reference | None = None
     wrapped: bool | None = None
 
 

@@ -1,8 +1,8 @@
 """Tests that are code: assertions that run where the judged program does not.
 
-HumanEval and MBPP publish Python code that calls a function, the *entry point*, and asserts what it returns; EvalPlus
-publishes a solution to compare with. All of that holds the expected values, so a program that shares a process with it
-could read them, or have the assertion say what it likes.
+HumanEval and MBPP publish Python code that calls a function, the *entry point*, and asserts what it returns. That code
+holds the expected values, so a program that shares a process with it could read them, or have it say what it likes.
+(EvalPlus publishes inputs and a solution: `reference` makes ordinary tests of those.)
 
 Who runs: for one test, two tests of the sandbox at the same time.
 

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from taco_stream.evaluator.checkers.comparison import Modes, accepting_modes_of_output, accepting_modes_of_value
+from taco_stream.evaluator.checkers.eval_plus import Rule
 from taco_stream.evaluator.problem_tests import Test
 from taco_stream.evaluator.tagged_values import tagged, untagged
 from taco_stream.frames import FrameDecoder, FrameError, write_frame
@@ -44,13 +45,14 @@ MAX_PULSES = 600
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What a program wrote, and what was expected as JSON: a text, or a tagged value if `is_value`.
 
-    `is_wrapped` says that the value stands in a list of its own.
+    `is_wrapped` says that the value stands in a list of its own, `rule` that the problem has a rule of its own.
     """
 
     written: bytes
     expected: bytes
     is_value: bool
     is_wrapped: bool
+    rule: Rule | None
     judge: SpecialJudge
     modes: tuple[ComparisonMode, ...]
 
@@ -74,7 +76,9 @@ class Comparer:
         """The modes that accept what was written; None if it takes too much to find out."""
         if len(written) + test.expected_length <= SMALL_BYTES:
             if is_value:
-                return accepting_modes_of_value(written, test.expected, judge, modes, is_wrapped=test.is_wrapped)
+                return accepting_modes_of_value(
+                    written, test.expected, judge, modes, is_wrapped=test.is_wrapped, rule=test.rule
+                )
             return accepting_modes_of_output(written, test.expected, judge, modes)
         expected = json.dumps(tagged(test.expected) if is_value else test.expected).encode()
         asked = Comparison(
@@ -82,6 +86,7 @@ class Comparer:
             expected=expected,
             is_value=is_value,
             is_wrapped=test.is_wrapped,
+            rule=test.rule,
             judge=judge,
             modes=tuple(modes),
         )
@@ -135,7 +140,9 @@ def _accepting_modes(asked: Comparison) -> list[ComparisonMode]:
     expected: Any = json.loads(asked.expected)
     if asked.is_value:
         value = untagged(expected)
-        return accepting_modes_of_value(asked.written, value, asked.judge, asked.modes, is_wrapped=asked.is_wrapped)
+        return accepting_modes_of_value(
+            asked.written, value, asked.judge, asked.modes, is_wrapped=asked.is_wrapped, rule=asked.rule
+        )
     return accepting_modes_of_output(asked.written, expected, asked.judge, asked.modes)
 
 

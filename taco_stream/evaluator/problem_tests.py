@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from taco_stream.evaluator.assertions import Assertions
+from taco_stream.evaluator.checkers.eval_plus import Rule
 from taco_stream.evaluator.failure_order import FailureOrder
 from taco_stream.evaluator.protocol import Limits, Tests
+from taco_stream.evaluator.reference import Reference
 from taco_stream.evaluator.tagged_values import tagged
 from taco_stream.types import SpecialJudge
 
@@ -23,13 +25,14 @@ class Test(NamedTuple):
     """One test: what goes to standard input (call-based: the arguments as JSON), and what should come out.
 
     `expected_length` is how many characters that takes, as text or as JSON. `is_wrapped` says that the expected value
-    stands in a list of its own, as TACO writes it.
+    stands in a list of its own, as TACO writes it, `rule` how to compare where that is the problem's own matter.
     """
 
     given: bytes
     expected: Any
     expected_length: int
     is_wrapped: bool = False
+    rule: Rule | None = None
 
     @property
     def answer(self) -> Any:
@@ -46,7 +49,7 @@ class ProblemTests(NamedTuple):
     """A problem as a worker keeps it. `order` learns from the programs that are judged.
 
     Where the tests are code, that is in `assertions`; if it has to run in the program's process, it is the `epilogue`
-    that is put after the program.
+    that is put after the program. Where there is a `reference`, what is expected is not known until it has been asked.
     """
 
     fn_name: str | None
@@ -56,6 +59,7 @@ class ProblemTests(NamedTuple):
     order: FailureOrder
     epilogue: str = ""
     assertions: Assertions | None = None
+    reference: Reference | None = None
     checker: str | None = None
 
 
@@ -68,7 +72,9 @@ def parsed(message: Tests) -> ProblemTests:
     try:
         raw = _decoded(Path(message.tests_path).read_text("utf-8") if message.tests_path else message.tests)
         fn_name = raw.get("fn_name") or None
-        tests = tuple(_test(given, expected, fn_name) for given, expected in zip(raw["inputs"], raw["outputs"]))  # noqa: B905
+        reference = msgspec.convert(raw["reference"], Reference) if "reference" in raw else None
+        pairs = zip(raw["inputs"], raw["outputs"], strict=False)
+        tests = tuple(_test(given, expected, fn_name, reference) for given, expected in pairs)
         if fn_name and _are_wrapped(tests, raw.get("wrapped")):
             tests = tuple(test._replace(is_wrapped=True) for test in tests)
         epilogue, assertions = _assertions(raw, fn_name)
@@ -86,6 +92,7 @@ def parsed(message: Tests) -> ProblemTests:
         FailureOrder(len(tests)),
         epilogue,
         assertions,
+        None if reference is None or reference.rule.is_zero else reference,
         message.checker,
     )
 
@@ -119,7 +126,20 @@ def _decoded(text: str) -> Any:
         return json.loads(text)  # Python's own writer knows NaN and Infinity, which JSON does not
 
 
-def _test(given: Any, expected: Any, fn_name: str | None) -> Test:
+def with_answers(tests: ProblemTests, answers: Sequence[Any]) -> ProblemTests:
+    """The tests with what the reference solution has answered."""
+    known = tuple(
+        test._replace(expected=answer, expected_length=len(json.dumps(tagged(answer))))
+        for test, answer in zip(tests.tests, answers, strict=True)
+    )
+    return tests._replace(tests=known, reference=None)
+
+
+def _test(given: Any, expected: Any, fn_name: str | None, reference: Reference | None) -> Test:
+    if reference is not None:
+        # The first argument of `find_zero` is the polynomial. No other expected value is known yet.
+        value = given[0] if reference.rule.is_zero else None
+        return Test(_arguments(given), value, len(json.dumps(tagged(value))), rule=reference.rule)
     if fn_name:
         value = _with_integer_keys(expected)
         return Test(_arguments(_with_integer_keys(given)), value, len(json.dumps(tagged(value))))

@@ -27,9 +27,10 @@ from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
-from taco_stream.evaluator.judging import Runner, forms_of, judge_program, uncompiled
-from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed
+from taco_stream.evaluator.judging import Runner, forms_of, judge_program, last_line, uncompiled
+from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed, with_answers
 from taco_stream.evaluator.protocol import Forget, Judge, Judged, Judging, Limits, Ready, Sweep, Tests, ToWorker
+from taco_stream.evaluator.reference import ANSWERS, all_inputs, answers_in, limits_for
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
@@ -61,7 +62,7 @@ def main() -> None:
             case Forget():
                 problems.pop(message.key, None)
             case Judge():
-                write_frame(outbound, judge(message, problems[message.key], zygotes, comparer, sweep))
+                write_frame(outbound, judge(message, problems, zygotes, comparer, sweep))
     zygotes.close()
     comparer.close()
 
@@ -91,12 +92,23 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
-def judge(asked: Judge, tests: ProblemTests | TestsError, zygotes: Zygotes, comparer: Comparer, sweep: Sweep) -> Judged:
+def judge(
+    asked: Judge,
+    problems: dict[int, ProblemTests | TestsError],
+    zygotes: Zygotes,
+    comparer: Comparer,
+    sweep: Sweep,
+) -> Judged:
     """The verdicts on one program. Whatever goes wrong is an answer, for a worker that ends takes its tests with it."""
+    tests = problems[asked.key]
     if isinstance(tests, TestsError):
         return _in_every_mode(asked, _broken(str(tests), zygotes))
     try:
+        problems[asked.key] = tests = answered(tests, zygotes)
         return run(asked, tests, zygotes, comparer, sweep)
+    except TestsError as error:
+        problems[asked.key] = error
+        return _in_every_mode(asked, _broken(str(error), zygotes))
     except ZygoteError as error:
         zygotes.restart()
         return _failed(asked, str(error), zygotes)
@@ -118,6 +130,23 @@ def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer,
     except CompilerCrashError:
         return _in_every_mode(asked, uncompiled("the compiler crashed", tests, tier))
     return Judged(ticket=asked.ticket, verdicts=verdicts, tests_run=counted.tests_run)
+
+
+def answered(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
+    """The tests with the answers of their reference solution, if they have one, which is asked once.
+
+    Raises `TestsError` if it does not answer, and `ZygoteError` if the zygote fails.
+    """
+    if tests.reference is None:
+        return tests
+    inputs = [test.given for test in tests.tests]
+    program = zygotes.apart.kept_program(tests.reference.asked_text, tests.limits)
+    execution = program.run(all_inputs(inputs), limits_for(len(inputs), tests.limits), fn_name=ANSWERS)
+    try:
+        return with_answers(tests, answers_in(execution.result, len(inputs)))
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = last_line(execution.errors.decode("utf-8", "replace")) or str(error)
+        raise TestsError(f"the reference solution does not answer: {reason}") from error
 
 
 def asserted(program: str, running: RunningProgram, tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Runner:

@@ -48,3 +48,28 @@ async def test_program_gets_the_status_it_deserves(problem: Problem, program: st
     async with Evaluator(EvaluatorSettings(workers=1)) as evaluator:
         verdict = await evaluator.judge(problem, program or json.loads(problem.solutions)[0])
     assert verdict.status is status, verdict.detail
+
+
+async def test_a_reference_solution_that_fails_is_not_the_programs_fault(write_lines: WriteLines) -> None:
+    (problem,) = open_dataset(str(write_lines(eval_plus_row(canonical_solution="    return numbers[1]\n"))))
+    async with Evaluator(EvaluatorSettings(workers=1)) as evaluator:
+        verdict = await evaluator.judge(problem, "def halves(numbers):\n    return 1\n")
+    assert verdict.status is Status.INFRASTRUCTURE_ERROR
+    assert "IndexError" in verdict.detail
+
+
+@pytest.mark.parametrize(("error", "status"), [(1e-9, Status.PASSED), (1e-3, Status.WRONG_ANSWER)])
+async def test_large_results_are_compared_by_the_same_rule(
+    write_lines: WriteLines, error: float, status: Status
+) -> None:
+    row = eval_plus_row(
+        prompt="def many(count):\n",
+        entry_point="many",
+        canonical_solution="    return [number / 7 for number in range(count)]\n",
+        base_input=[[20_000]],
+        plus_input=[],
+    )
+    (problem,) = open_dataset(str(write_lines(row)))
+    program = f"def many(count): return [number / 7 + {error} for number in range(count)]"
+    async with Evaluator(EvaluatorSettings(workers=1)) as evaluator:
+        assert (await evaluator.judge(problem, program)).status is status

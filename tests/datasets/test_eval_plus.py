@@ -31,7 +31,7 @@ def problem_in(write_lines: WriteLines, **changes: Any) -> Problem:
 
 
 def test_base_inputs_come_before_plus_inputs(write_lines: WriteLines) -> None:
-    assert json.loads(problem_in(write_lines).tests)["inputs"] == [[[[1, 2]]], [[[]]], [[[0.1, 12345678901234567890]]]]
+    assert json.loads(problem_in(write_lines).tests)["inputs"] == [[[1, 2]], [[]], [[0.1, 12345678901234567890]]]
 
 
 def test_canonical_solution_passes(write_lines: WriteLines) -> None:

@@ -16,7 +16,7 @@ CHECK = "check_number"
 
 @pytest.fixture
 async def evaluator(anyio_backend: object) -> AsyncIterator[Evaluator]:
-    settings = EvaluatorSettings(workers=1, time_limit_seconds=1.0, time_limit_factor=1.0, memory_limit_bytes=512 << 20)
+    settings = EvaluatorSettings(workers=1, time_limit_seconds=1.0, time_limit_factor=1.0, memory_limit=512)
     async with Evaluator(settings) as opened:
         yield opened
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from taco_stream.evaluator.checkers import official, spj, strict
+from taco_stream.evaluator.checkers import eval_plus, official, spj, strict
 from taco_stream.evaluator.tagged_values import untagged
 from taco_stream.types import ComparisonMode, SpecialJudge
 
@@ -29,17 +29,25 @@ def accepting_modes_of_output(output: bytes, expected: str, judge: SpecialJudge,
 
 
 def accepting_modes_of_value(
-    result: bytes, expected: Any, judge: SpecialJudge, modes: Modes, *, is_wrapped: bool
+    result: bytes,
+    expected: Any,
+    judge: SpecialJudge,
+    modes: Modes,
+    *,
+    is_wrapped: bool,
+    rule: eval_plus.Rule | None = None,
 ) -> list[ComparisonMode]:
     """The modes under which a returned value, as `tagged_values` writes it, is right.
 
     `is_wrapped` says that the expected value stands in a list of its own. `official` does not ask: there either reading
-    counts.
+    counts. Where the problem has a `rule` of its own, it holds in every mode.
     """
     try:
         value = untagged(msgspec.json.decode(result))
     except Exception:  # whatever the program wrote in place of a value
         return []
+    if rule is not None:
+        return list(modes) if _accepts(partial(eval_plus.same_value, rule=rule), value, expected) else []
     answer = expected[0] if is_wrapped else expected
     return [
         mode

@@ -2,7 +2,7 @@
 by making the process that asserts say what they like.
 
 Each is judged on both kinds of such tests: one statement (`ASSERTED`) and a comparison with a reference solution
-(`COMPARED`). Seven of them pass the first kind, and eight the second, where that code shares a process with the program.
+(`COMPARED`). Seven of them passed the first kind, and eight the second, when that code shared a process with the program.
 """
 
 from hostile.program import NOT_PASSED, HostileProgram, On, program
