@@ -76,7 +76,8 @@ class Batcher:
         self._gauges = _Gauges()
         count = slots(length)  # asked for once: what is allocated is no longer free
         runner.allocate(count, length)
-        self._scheduler = Scheduler(count)
+        # Where shapes must not depend on the batch, a shared beginning has to end where every prompt is cut.
+        self._scheduler = Scheduler(count, cut=largest_chunk if prompts_per_step else 1)
 
     @property
     def is_idle(self) -> bool:

@@ -130,8 +130,9 @@ class Runner:
         cache = self._attention.cache
         assert cache is not None
         for copy in step.copies:
-            cache.copy(*copy)
-            self._prompt_logits[copy.target] = self._prompt_logits[copy.source]
+            cache.copy(copy.source, copy.target, copy.length)
+            if copy.is_whole:
+                self._prompt_logits[copy.target] = self._prompt_logits[copy.source]
         self._note_sampling(step.beginning)
         if self._fixed is None:
             return self._send(step, [self._launch_packed(step)])

@@ -7,7 +7,9 @@ writes behind its prefix; so
 
 * the first sample of a prompt takes a free slot, where the prompt is computed in chunks beside the decoding rows;
 * the others take free slots as they come, into which the prefix is copied from any slot that holds it;
-* a slot whose last sample had the same prompt needs no copy at all.
+* a slot whose last sample had the same prompt needs no copy at all;
+* a prompt that begins like another, as all do behind the same examples, is computed from where they part. If the other
+  is being computed just now, it waits until their common part is there.
 
 Every step is planned anew, so samples join at any step and a finished one leaves at once. Order is first come, first
 served and prompt by prompt. Finding a prefix gone (its slots were given to others) costs computing it again, never a
@@ -24,6 +26,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from taco_stream.types import Request
+
+SHARED_TOKENS = 16
+"""Prompts that have fewer in common share nothing: computing these costs about as little as copying them."""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,11 +72,12 @@ class _Slot:
 
 
 class Copy(NamedTuple):
-    """The first `length` positions of slot `source` are copied to slot `target`."""
+    """The first `length` positions of slot `source` are copied to slot `target`; all of its prefix if `is_whole`."""
 
     source: int
     target: int
     length: int
+    is_whole: bool
 
 
 class Chunk(NamedTuple):
@@ -116,10 +122,20 @@ class Step(NamedTuple):
         return not (self.chunks or self.decoding or self.beginning)
 
 
+class _Shared(NamedTuple):
+    """`length` tokens of a prefix that `slot` holds; or more are computed just now (`is_coming`)."""
+
+    slot: int
+    length: int
+    is_coming: bool
+
+
 class Scheduler:
     """The slots and who waits for them."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, *, cut: int = 1) -> None:
+        """Prompts share their beginnings up to a multiple of `cut` tokens, as where all are cut at these places."""
+        self._cut = cut
         self._slots = [_Slot() for _ in range(slots)]
         self._queue: deque[_Prefix] = deque()
 
@@ -260,15 +276,37 @@ class Scheduler:
                 while prefix.waiting and len(free) > reserved:
                     target = self._take(free, prefix)
                     if not self._slots[target].holds(prefix):
-                        copies.append(Copy(source, target, len(prefix.tokens)))
+                        copies.append(Copy(source, target, len(prefix.tokens), is_whole=True))
                     self._place(prefix, target, len(prefix.tokens))
                 continue
             if not self._is_in_progress(prefix) and unplanned > 0:
-                unplanned -= len(prefix.tokens)
-                self._place(prefix, self._take(free, prefix), 0)
+                shared = self._find_shared(prefix)
+                if not shared.is_coming:
+                    target = self._take(free, prefix)
+                    if shared.length and shared.slot != target:
+                        copies.append(Copy(shared.slot, target, shared.length, is_whole=False))
+                    unplanned -= len(prefix.tokens) - shared.length
+                    self._place(prefix, target, shared.length)
             reserved += len(prefix.waiting)  # their prefix is on its way: slots are kept for them
         self._forget_served()
         return copies
+
+    def _find_shared(self, prefix: _Prefix) -> _Shared:
+        """The slot that holds the most of the prefix's first tokens, all of them but the last at most."""
+        common: dict[_Prefix, int] = {}
+        best, length, coming = 0, 0, 0
+        for index, slot in enumerate(self._slots):
+            if slot.prefix is None:
+                continue
+            if slot.prefix not in common:
+                common[slot.prefix] = common_length(slot.prefix.tokens, prefix.tokens[:-1])
+            held = min(common[slot.prefix], slot.computed)
+            if held > length:
+                best, length = index, held
+            if self._missing(slot):
+                coming = max(coming, common[slot.prefix])
+        length, coming = (tokens - tokens % self._cut for tokens in (length, coming))
+        return _Shared(best, length if length >= SHARED_TOKENS else 0, coming - length >= SHARED_TOKENS)
 
     def _take(self, free: list[int], prefix: _Prefix) -> int:
         """The best free slot: one that holds the prefix, else the lowest whose prefix nobody waits for."""
@@ -334,3 +372,15 @@ class Scheduler:
 
 def _order(sample: Sample) -> tuple[int, int]:
     return (sample.ticket, sample.sample_index)
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both begin with. Compares slices, which for tuples is as fast as memory."""
+    same, differing = 0, min(len(first), len(second)) + 1
+    while differing - same > 1:
+        middle = (same + differing) // 2
+        if first[same:middle] == second[same:middle]:
+            same = middle
+        else:
+            differing = middle
+    return same

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from tiny_models import ARCHITECTURES
@@ -133,6 +134,39 @@ def test_prompts_are_computed_once_nothing_decodes_whatever_the_pace(
     bench.batcher.preempt()
     completions += bench.finish()
     assert len(completions) == 24
+
+
+def few_shot(sampling: SamplingParameters, count: int = 5) -> list[Request]:
+    """Requests whose prompts begin with the same examples, of more than 100 tokens."""
+    letters = random.Random(6)
+    examples = "".join(letters.choice("abcdefgh =int\n") for _ in range(150))
+    return [
+        msgspec.structs.replace(request, prompt=TextPrompt(f"{examples}{number} {request.prompt.text[:40]}"))
+        for number, request in enumerate(requests(sampling, count=count))
+        if isinstance(request.prompt, TextPrompt)
+    ]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3_text"])
+def test_a_beginning_that_prompts_share_is_computed_once(model_folder: ModelFolder, architecture: str) -> None:
+    """And the samples are those of every prompt by itself."""
+    folder = model_folder(architecture)
+    bench = Bench(folder)
+    bench.batcher.limit_prefill(50)
+    asked = few_shot(GREEDY)
+    computed = 0
+    launch = bench.batcher.runner.launch
+
+    def counted(step: Step, *, exact: bool) -> Any:
+        nonlocal computed
+        computed += sum(len(chunk.tokens) for chunk in step.chunks)
+        return launch(step, exact=exact)
+
+    bench.batcher.runner.launch = counted  # type: ignore[method-assign]
+    completions = bench.generate(asked)
+    assert texts(completions) == reference(bench.checkpoint, asked, folder)
+    lengths = {completion.problem_id: completion.prompt_tokens for completion in completions.values()}
+    assert computed < sum(lengths.values()) - 4 * 100
 
 
 def test_a_sample_does_not_depend_on_its_batch(model_folder: ModelFolder) -> None:

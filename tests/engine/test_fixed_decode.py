@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_batcher import GREEDY, SAMPLED, Bench, reference, requests, texts
+from test_batcher import GREEDY, SAMPLED, Bench, few_shot, reference, requests, texts
 from tiny_models import ARCHITECTURES
 
 from taco_stream.engine.runner import Runner, buckets_up_to
-from taco_stream.types import SamplingParameters
+from taco_stream.types import Request, SamplingParameters
 
 ModelFolder = Callable[[str], Path]
 
@@ -76,14 +76,18 @@ def test_preempted_samples_go_on_while_tokens_are_in_flight(
     assert {completion.key: completion.text for completion in completions} == expected
 
 
+@pytest.mark.parametrize("make", [requests, few_shot], ids=["different prompts", "a shared beginning"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_reproducible_samples_are_bitwise_the_same_for_any_arrival(
-    model_folder: ModelFolder, dtype: str, monkeypatch: pytest.MonkeyPatch
+    model_folder: ModelFolder,
+    dtype: str,
+    make: Callable[[SamplingParameters], list[Request]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Compared by the logits that every token was drawn from; most prompts take several chunks."""
     monkeypatch.setattr("taco_stream.engine.loading.REPRODUCIBLE_CHUNK", 32)
     folder = model_folder("llama")
-    asked = requests(SAMPLED)
+    asked = make(SAMPLED)
     drawn: list[dict[tuple[str, int, int], torch.Tensor]] = []
     for seed in (1, 2):
         bench = Bench(folder, reproducible=True, batch_size=6, dtype=dtype)

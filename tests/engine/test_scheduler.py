@@ -1,11 +1,13 @@
 """The scheduler's plans, executed by a cache of token lists instead of tensors."""
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taco_stream.engine.scheduler import Sample, Scheduler, Step
+from taco_stream.engine.scheduler import Sample, Scheduler, Step, common_length
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
 REQUEST = Request(problem_id="p", prompt=TextPrompt(""), sample_indices=(0,), sampling=SamplingParameters())
@@ -193,28 +195,115 @@ def test_samples_without_a_token_are_told_from_preempted_ones() -> None:
     assert scheduler.not_started() == batch[1:]
 
 
-@settings(max_examples=60, deadline=None)
+FEW_SHOT = tuple(range(100, 140))
+
+
+def test_a_common_beginning_is_computed_once() -> None:
+    scheduler, cache = Scheduler(4), TokenCache()
+    batch = [samples((*FEW_SHOT, ticket, 7), 3, ticket=ticket) for ticket in range(5)]
+    for group in batch:
+        scheduler.add(group)
+    list(run(scheduler, cache))
+    assert cache.prefilled == 40 + 5 * 2
+    assert [sample.tokens for group in batch for sample in group] == [
+        alone(sample) for group in batch for sample in group
+    ]
+
+
+def test_a_prompt_waits_for_the_beginning_that_another_computes() -> None:
+    """Though there is a slot for it, and room in the step."""
+    scheduler, cache = Scheduler(4), TokenCache()
+    scheduler.add(samples((*FEW_SHOT, 1), 1))
+    scheduler.add(samples((*FEW_SHOT, 2), 1, ticket=1))
+    steps = run(scheduler, cache, budget=50)
+    assert [chunk.sample.ticket for chunk in next(steps).chunks] == [0]
+    second = next(steps)
+    assert [(copy.length, copy.is_whole) for copy in second.copies] == [(40, False)]
+    assert [(chunk.sample.ticket, chunk.start, list(chunk.tokens)) for chunk in second.chunks] == [(1, 40, [2])]
+
+
+def test_a_prompt_that_begins_otherwise_waits_for_nobody() -> None:
+    scheduler, cache = Scheduler(4), TokenCache()
+    scheduler.add(samples((*FEW_SHOT, 1), 1))
+    scheduler.add(samples((*FEW_SHOT, 2), 1, ticket=1))
+    scheduler.add(samples((1, 2, 3), 1, ticket=2))
+    step = next(run(scheduler, cache, budget=50))
+    assert [chunk.sample.ticket for chunk in step.chunks] == [0, 2]
+
+
+def test_a_prompt_that_is_another_prompts_beginning_computes_its_last_token() -> None:
+    """The logits behind it are nowhere."""
+    scheduler, cache = Scheduler(2), TokenCache()
+    scheduler.add(samples((*FEW_SHOT, 1), 1))
+    list(run(scheduler, cache))
+    short = samples(FEW_SHOT, 2, ticket=1)
+    scheduler.add(short)
+    list(run(scheduler, cache))
+    assert cache.prefilled == 41 + 1
+    assert [sample.tokens for sample in short] == [alone(sample) for sample in short]
+
+
+def test_a_beginning_whose_computation_is_cancelled_is_waited_for_no_longer() -> None:
+    scheduler, cache = Scheduler(2), TokenCache()
+    first, second = samples((*FEW_SHOT, 1), 1), samples((*FEW_SHOT, 2), 1, ticket=1)
+    scheduler.add(first)
+    scheduler.add(second)
+    steps = run(scheduler, cache, budget=20)
+    next(steps)
+    scheduler.finish(first[0])
+    list(steps)
+    assert cache.prefilled == 41  # its first 20 tokens were there
+    assert second[0].tokens == alone(second[0])
+
+
+@pytest.mark.parametrize(("common", "start"), [(31, 0), (32, 32), (40, 32), (64, 64)])
+def test_beginnings_are_shared_up_to_where_all_prompts_are_cut(common: int, start: int) -> None:
+    scheduler, cache = Scheduler(2, cut=32), TokenCache()
+    scheduler.add(samples((*range(common), 500, *range(70)), 1))
+    list(run(scheduler, cache))
+    scheduler.add(samples((*range(common), 501, *range(70)), 1, ticket=1))
+    assert next(run(scheduler, cache)).chunks[0].start == start
+
+
+@given(st.lists(st.integers(0, 1), max_size=9), st.lists(st.integers(0, 1), max_size=9))
+def test_common_length_counts_what_both_begin_with(first: list[int], second: list[int]) -> None:
+    counted = next((index for index, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), None)
+    assert common_length(first, second) == (min(len(first), len(second)) if counted is None else counted)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     prompts=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 6)), min_size=1, max_size=5),
+    own=st.integers(0, 3),
+    shared=st.integers(1, 3),
     slots=st.integers(1, 5),
     budget=st.integers(1, 8),
     lag=st.integers(0, 1),
     preemptions=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 4)), max_size=3),
 )
 def test_every_sample_comes_out_as_if_it_were_alone(
-    prompts: list[tuple[int, int, int]], slots: int, budget: int, lag: int, preemptions: list[tuple[int, int]]
+    *,
+    prompts: list[tuple[int, int, int]],
+    own: int,
+    shared: int,
+    slots: int,
+    budget: int,
+    lag: int,
+    preemptions: list[tuple[int, int]],
 ) -> None:
     """Whatever is admitted when, shares what, and is sent back in between."""
     scheduler, cache = Scheduler(slots), TokenCache()
     batch = [
-        samples(tuple(range(length)), count, limit, ticket) for ticket, (length, count, limit) in enumerate(prompts)
+        samples((*range(length), *[ticket] * own), count, limit, ticket)
+        for ticket, (length, count, limit) in enumerate(prompts)
     ]
     for group in batch:
         scheduler.add(group)
     at = dict(preemptions)
-    for number, _ in enumerate(run(scheduler, cache, budget, lag)):
-        if lag == 0 and number in at:
-            scheduler.preempt_all(at[number])
+    with patch("taco_stream.engine.scheduler.SHARED_TOKENS", shared):
+        for number, _ in enumerate(run(scheduler, cache, budget, lag)):
+            if lag == 0 and number in at:
+                scheduler.preempt_all(at[number])
     assert [sample.tokens for group in batch for sample in group] == [
         alone(sample) for group in batch for sample in group
     ]
