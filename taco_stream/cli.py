@@ -224,8 +224,8 @@ def export(
     k: KOption = None,
 ) -> None:
     """Write a run in another tool's format; by default generations.json and taco_metrics.json of TACO's own scripts."""
+    from taco_stream.formats import ExportFormat
     from taco_stream.review import export_run
-    from taco_stream.store.exports import ExportFormat
 
     if format not in list(ExportFormat):
         raise UsageError(f"--format cannot be {format!r}: it is {', '.join(ExportFormat)}")

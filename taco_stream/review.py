@@ -9,6 +9,7 @@ import msgspec
 
 from taco_stream.datasets.statistics import dataset_statistics, statistics_text
 from taco_stream.engine.rendering import rendered_by
+from taco_stream.formats import ExportFormat, export
 from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
 from taco_stream.prompting import build_prompting
 from taco_stream.report.html import write_html
@@ -16,7 +17,6 @@ from taco_stream.report.summary import Summary, summarise
 from taco_stream.report.text import print_report
 from taco_stream.run.settings import SETTINGS, RunSettings
 from taco_stream.sources import problem_source, with_readable_dataset
-from taco_stream.store.exports import ExportFormat, export
 from taco_stream.store.run import RunFiles
 from taco_stream.terminal import stderr_console, stdout_console, write_out
 from taco_stream.types import ComparisonMode, Prompt, TextPrompt

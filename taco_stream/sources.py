@@ -23,11 +23,11 @@ from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import UsageError
 from taco_stream.extraction import Extraction, extract_base, extract_chat
+from taco_stream.formats import FieldNames, match_ids, read_completions
 from taco_stream.metrics import settled_ks
 from taco_stream.pipeline.plan import OpenProblems
 from taco_stream.prompting import Prompting
 from taco_stream.run.settings import RunSettings
-from taco_stream.store.imports import FieldNames, match_ids, read_completions
 from taco_stream.store.run import COMPLETIONS
 from taco_stream.types import Completion, Event, Problem
 

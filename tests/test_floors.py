@@ -19,7 +19,7 @@ FLOORS: dict[str, int] = {
             ("frames", "terminal", "settings", "extraction", "memory", "sample_set"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
-            ("report", "run"),
+            ("report", "formats", "run"),
             ("pipeline",),
             ("progress",),
             ("sources",),

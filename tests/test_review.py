@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from taco_stream.errors import DatasetError, UsageError
+from taco_stream.formats import ExportFormat
 from taco_stream.review import export_run, print_prompt
 from taco_stream.settings import resolve
-from taco_stream.store.exports import ExportFormat
 
 PROBLEM = {
     "task_id": "sum",

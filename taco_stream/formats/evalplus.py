@@ -7,8 +7,8 @@ behind the prompt.
 from collections.abc import Iterable
 from pathlib import Path
 
-from taco_stream.store.exports.grouping import Group
-from taco_stream.store.exports.json_stream import write_json_lines
+from taco_stream.formats.grouping import Group
+from taco_stream.formats.json_writing import write_json_lines
 
 
 def write_samples(groups: Iterable[Group], path: Path) -> Path:

@@ -5,8 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from taco_stream.errors import StoreError
-from taco_stream.store.exports import eval_plus, inspect_log, live_code_bench, table, taco
-from taco_stream.store.exports.grouping import Prompts, grouped
+from taco_stream.formats import evalplus, inspect_log, livecodebench, parquet, taco
+from taco_stream.formats.grouping import Prompts, grouped
 from taco_stream.store.run import RecordIndex, RunFiles
 from taco_stream.types import ComparisonMode
 
@@ -44,11 +44,11 @@ def export(
         case ExportFormat.TACO:
             return taco.write_all(run, index, folder, prompts=prompts, mode=mode, ks=ks)
         case ExportFormat.EVALPLUS:
-            return (eval_plus.write_samples(grouped(index, prompts), folder / "samples.jsonl"),)
+            return (evalplus.write_samples(grouped(index, prompts), folder / "samples.jsonl"),)
         case ExportFormat.LIVECODEBENCH:
-            return (live_code_bench.write_codes(grouped(index, prompts), folder / "livecodebench.json"),)
+            return (livecodebench.write_codes(grouped(index, prompts), folder / "livecodebench.json"),)
         case ExportFormat.PARQUET:
-            return (table.write_table(grouped(index, prompts), folder / "results.parquet"),)
+            return (parquet.write_table(grouped(index, prompts), folder / "results.parquet"),)
         case ExportFormat.INSPECT:
             groups, path = grouped(index, prompts), folder / "inspect.eval"
             return (inspect_log.write_log(run, groups, path, mode=mode, ks=ks),)

@@ -16,11 +16,10 @@ import pytest
 from sample_values import manifest, record
 
 from taco_stream.errors import StoreError, UsageError
+from taco_stream.formats import ExportFormat, export, read_completions
+from taco_stream.formats.json_writing import write_json_array
+from taco_stream.formats.taco import original_id, result_codes
 from taco_stream.metrics import DECIMALS, Tally
-from taco_stream.store.exports import ExportFormat, export
-from taco_stream.store.exports.json_stream import write_json_array
-from taco_stream.store.exports.taco import original_id, result_codes
-from taco_stream.store.imports import read_completions
 from taco_stream.store.run import RunFiles, open_run
 from taco_stream.types import ComparisonMode, Record, Status, Verdict
 
@@ -286,7 +285,7 @@ def test_inspect_reads_its_log(tmp_path: Path) -> None:
 
 
 def test_the_exports_load_nothing_heavy_before_they_are_asked() -> None:
-    code = "import sys, taco_stream.store.exports; print({'pyarrow', 'inspect_ai', 'numpy'} & set(sys.modules))"
+    code = "import sys, taco_stream.formats; print({'pyarrow', 'inspect_ai', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

@@ -7,8 +7,8 @@ benchmark and sorts both sides by id, so a problem without a record has an empty
 from collections.abc import Iterable
 from pathlib import Path
 
-from taco_stream.store.exports.grouping import Group
-from taco_stream.store.exports.json_stream import write_json_array
+from taco_stream.formats.grouping import Group
+from taco_stream.formats.json_writing import write_json_array
 
 
 def write_codes(groups: Iterable[Group], path: Path) -> Path:

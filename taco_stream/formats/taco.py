@@ -19,10 +19,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from taco_stream.formats.grouping import Group, Prompts, grouped
+from taco_stream.formats.json_writing import write_json_array, write_json_object
 from taco_stream.metrics import pass_at_k
 from taco_stream.store.atomic import write_atomically
-from taco_stream.store.exports.grouping import Group, Prompts, grouped
-from taco_stream.store.exports.json_stream import write_json_array, write_json_object
 from taco_stream.store.run import RecordIndex, RunFiles
 from taco_stream.types import ComparisonMode, Status, Verdict
 

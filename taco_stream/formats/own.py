@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from taco_stream.errors import UsageError
-from taco_stream.store.imports.entries import Entry
+from taco_stream.formats.json_files import Entry
 from taco_stream.types import Completion
 
 

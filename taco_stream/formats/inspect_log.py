@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from taco_stream.errors import UsageError
+from taco_stream.formats.grouping import Group
 from taco_stream.metrics import Tally
-from taco_stream.store.exports.grouping import Group
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run import RunFiles
 from taco_stream.types import ComparisonMode, FinishReason, Record, Status

@@ -13,8 +13,7 @@ import pytest
 from sample_values import completion
 
 from taco_stream.errors import UsageError
-from taco_stream.store.imports import FieldNames, match_ids, read_completions
-from taco_stream.store.imports import entries as entries_module
+from taco_stream.formats import FieldNames, json_files, match_ids, read_completions
 from taco_stream.types import Completion, FinishReason, SampleKey
 
 Write = Callable[..., Path]
@@ -122,7 +121,7 @@ def test_arrays_are_read_however_they_are_spaced(tmp_path: Path, indent: int | N
 def test_arrays_are_read_whatever_the_chunk(write: Write, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     path = write([{"task_id": n, "output": ["[{" * n, "é"]} for n in range(20)], name="g.json")
     expected = samples(path)
-    monkeypatch.setattr(entries_module, "CHUNK_CHARACTERS", chunk)
+    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
     assert samples(path) == expected
     assert len(expected) == 40
 
@@ -217,7 +216,7 @@ def test_our_own_completion_with_a_field_of_another_type_is_refused(write: Write
 
 def test_completions_come_from_standard_input() -> None:
     code = (
-        "from pathlib import Path; from taco_stream.store.imports import read_completions;"
+        "from pathlib import Path; from taco_stream.formats import read_completions;"
         "print(*((each.problem_id, each.text) for each in read_completions(Path('-'))))"
     )
     lines = b'\n{"task_id": 1, "solution": "a"}\n{"task_id": 2, "solution": "b"}\n'

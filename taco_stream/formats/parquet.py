@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from taco_stream.formats.grouping import Group
 from taco_stream.store.atomic import replacing
-from taco_stream.store.exports.grouping import Group
 from taco_stream.types import ComparisonMode, Record
 
 ROWS_PER_GROUP = 10_000

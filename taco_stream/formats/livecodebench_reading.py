@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from taco_stream.store.imports.entries import Entry
-from taco_stream.store.imports.numbering import Numbering
+from taco_stream.formats.json_files import Entry
+from taco_stream.formats.numbering import Numbering
 from taco_stream.types import Completion
 
 

@@ -5,17 +5,17 @@ from itertools import chain
 from pathlib import Path
 
 from taco_stream.errors import UsageError
-from taco_stream.store.imports import (
-    completions,
-    eval_plus,
-    generations,
-    live_code_bench,
+from taco_stream.formats import (
+    evalplus_reading,
+    livecodebench_reading,
     lm_eval,
     named_fields,
+    own,
+    taco_reading,
 )
-from taco_stream.store.imports.entries import Entry, read_entries
-from taco_stream.store.imports.named_fields import FieldNames
-from taco_stream.store.imports.numbering import Numbering
+from taco_stream.formats.json_files import Entry, read_entries
+from taco_stream.formats.named_fields import FieldNames
+from taco_stream.formats.numbering import Numbering
 from taco_stream.types import Completion
 
 
@@ -39,16 +39,16 @@ def _read(
     first: Entry, entries: Iterator[Entry], names: FieldNames | None, prompts: Mapping[str, str], numbering: Numbering
 ) -> Iterator[Completion]:
     if names is None:
-        if completions.recognise(first.value):
-            return completions.read(entries)
+        if own.recognise(first.value):
+            return own.read(entries)
         if lm_eval.recognise(first.value):
             return lm_eval.read(entries, numbering)
-        if generations.recognise(first.value):
-            return generations.read(entries, numbering)
-        if live_code_bench.recognise(first.value):
-            return live_code_bench.read(entries, numbering)
-        if eval_plus.recognise(first.value):
-            return eval_plus.read(entries, numbering, prompts)
+        if taco_reading.recognise(first.value):
+            return taco_reading.read(entries, numbering)
+        if livecodebench_reading.recognise(first.value):
+            return livecodebench_reading.read(entries, numbering)
+        if evalplus_reading.recognise(first.value):
+            return evalplus_reading.read(entries, numbering, prompts)
     found = named_fields.complete(names or FieldNames(), first.value)
     if found is None:
         wanted = "" if names is None else f" ({_described(names)})"

@@ -6,8 +6,8 @@ The text may be a list of texts: several samples of the problem.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from taco_stream.store.imports.entries import Entry
-from taco_stream.store.imports.numbering import Numbering
+from taco_stream.formats.json_files import Entry
+from taco_stream.formats.numbering import Numbering
 from taco_stream.types import Completion
 
 USUAL_IDS = ("problem_id", "task_id", "question_id", "id")
