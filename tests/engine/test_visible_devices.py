@@ -1,8 +1,17 @@
 """Each worker sees one device, whatever its parent sees and however that is written."""
 
-import pytest
+import os
+from typing import Any
 
+import anyio
+import pytest
+import torch
+
+from taco_stream.engine.checkpoint import choose_device
+from taco_stream.engine.protocol import Load
 from taco_stream.engine.visible_devices import VARIABLE, environment_of
+from taco_stream.engine.worker import _with_one_device
+from taco_stream.engine.worker_process import WorkerProcess
 from taco_stream.errors import UsageError
 
 UUIDS = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6, MIG-e86cb44a-6756-30fd-8d59-3cd6ef8b0a7a"
@@ -34,3 +43,34 @@ def test_a_worker_sees_its_own_device_alone(device: str, inherited: str | None, 
 def test_a_device_that_the_environment_hides_does_not_exist(inherited: str, count: int) -> None:
     with pytest.raises(UsageError, match=f"cuda:1 does not exist: {VARIABLE} shows {count} devices"):
         environment_of("cuda:1", {VARIABLE: inherited})
+
+
+def test_auto_settles_on_the_first_device_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker does it itself, before the driver has read the environment."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv(VARIABLE, "5,6,7")
+    load, devices = _with_one_device(Load(model="m", device="auto"))
+    assert (load.device, load.sees_one_device, devices, os.environ[VARIABLE]) == ("cuda:0", True, 3, "5")
+
+
+def test_a_device_by_any_number_is_the_first_that_a_worker_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("cuda:6", sees_one_device=True) == torch.device("cuda", 0)
+    with pytest.raises(UsageError, match="cuda:6 does not exist: torch sees 1 CUDA devices"):
+        choose_device("cuda:6")
+
+
+@pytest.mark.anyio
+async def test_a_workers_process_is_started_with_its_device_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: dict[str, Any] = {}
+
+    async def open_process(command: list[str], **settings: Any) -> None:
+        started.update(settings, command=command)
+
+    monkeypatch.setattr(anyio, "open_process", open_process)
+    monkeypatch.setenv(VARIABLE, "GPU-a,GPU-b")
+    process = WorkerProcess(Load(model="m", device="cuda:1"))
+    await process.spawn()
+    process.close()
+    assert started["env"][VARIABLE] == "GPU-b"
+    assert "-P" in started["command"]
