@@ -76,9 +76,10 @@ def asker(*, result: int, answers: int, requests: int) -> Callable[..., Any]:
             os._exit(0)
         try:
             _write_line(requests, request)
-            answer = answered.readline().decode()
-            has_met_unplain = has_met_unplain or UNPLAIN_TAG in answer
-            value, error = _read_answer(json.loads(answer), (arguments, named))
+            answer = json.loads(answered.readline())
+            value, error = _read_answer(answer, (arguments, named))
+            is_plain = "value" in answer and not isinstance(value, Unplain)
+            has_met_unplain = has_met_unplain or not is_plain
         except MemoryError:
             raise
         except Exception:  # the other side has ended, or wrote whatever it liked

@@ -131,9 +131,20 @@ async def test_code_that_needs_the_programs_process_runs_there_and_the_verdict_s
     assert (verdict.status, verdict.judged_in_program) == (Status.PASSED, True), verdict
 
 
-async def test_a_program_cannot_have_the_code_run_in_its_process(evaluator: Evaluator) -> None:
-    program = "def f(a): return f"
-    verdict = await judge(evaluator, program, "assert f(f(1)) == 1")
+UNPLAIN = {
+    "an object": "def f(a): return f",
+    "an iterator": "def f(a): return iter([a])",
+    "an exception": "def f(a): raise ValueError(a)",
+    "a forged object": """import os\ndef f(a): os.write(4, b'{"value":{"other":"x"}}\\n'); return 1""",
+    "a forged value": """import os\ndef f(a): os.write(4, b'{"value":{"i":"x"}}\\n'); return 1""",
+}
+
+
+@pytest.mark.parametrize("program", UNPLAIN.values(), ids=UNPLAIN)
+async def test_a_program_cannot_have_the_code_run_in_its_process(evaluator: Evaluator, program: str) -> None:
+    """Whatever it returns, or raises, is passed on to it."""
+    statement = "try: given = f(1)\nexcept ValueError as error: given = error\nassert f(given) == 1"
+    verdict = await judge(evaluator, program, statement)
     assert (verdict.status, verdict.judged_in_program) == (Status.RUNTIME_ERROR, False)
 
 
