@@ -144,11 +144,12 @@ def _without_reasoning(text: str) -> str | None:
 
 # --- fenced blocks
 
-_MARGIN = r"(?P<margin>[ \t]*(?:>[ \t]?)*(?:[-*+][ \t]+|\d+[.)][ \t]+)?[ \t]*)"
-"""What may stand before a fence: indentation, quote marks, the mark of a list."""
+_MARGIN = r"(?P<margin>[ \t]*+(?:>[ \t]*+)*+(?:(?:[-*+]|\d++[.)])[ \t]++)?)"
+"""What may stand before a fence: indentation, quote marks, the mark of a list. Nothing in it is ever tried twice, or a
+line of a hundred thousand blanks would take minutes."""
 
 _FENCE = re.compile(rf"^{_MARGIN}(?P<fence>`{{3,}}|~{{3,}})(?P<info>[^\n]*)$", re.MULTILINE)
-_ONE_LINE = re.compile(r"[ \t]*(?P<code>[^`\n]*[^`\s])[ \t]*`{3,}[ \t]*")
+_ONE_LINE = re.compile(r"[ \t]*+(?P<code>[^`\n]*[^`\s])[ \t]*`{3,}[ \t]*")
 """What stands behind the fence of a block in one line."""
 
 _GLUED_OPENING = re.compile(

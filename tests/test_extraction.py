@@ -214,10 +214,28 @@ def test_a_program_in_any_fence_comes_back_unchanged(
         assert answer[found.cut_before : len(answer) - found.cut_after] == program
 
 
-def test_an_answer_of_ten_thousand_fences_is_read_in_bounded_time() -> None:
-    """As of a model that is caught in a loop: without a bound on parsing it would take minutes."""
+ENDLESS = {
+    "unclosed blocks": "```python\nfoo bar\n" * 5_000 + "```\nbar foo\n" * 5_000,
+    "bare fences": "```\n" * 20_000,
+    "blocks": "```python\nprint(1)\n```\n" * 5_000,
+    "glued fences": "x```\n" * 20_000,
+    "one fence": "`" * 100_000,
+    "blanks": " " * 100_000 + "x",
+    "blanks behind a fence": "```" + " " * 100_000 + "x`",
+    "quote marks": "> " * 50_000,
+    "marks of a list": "1. " * 30_000,
+    "tags": "[PYTHON]" * 15_000 + "<code>" * 10_000,
+    "paragraphs": "x = 1\n\nfoo bar baz\n\n" * 5_000,
+    "a call": "f(" + ") " * 50_000 + "x",
+    "names": "a," * 50_000,
+}
+
+
+@pytest.mark.parametrize("text", ENDLESS.values(), ids=ENDLESS)
+def test_an_answer_of_a_model_caught_in_a_loop_is_read_in_bounded_time(text: str) -> None:
+    """At most a second or two each; with a square in it, minutes."""
     started_at = time.process_time()
-    extract_chat("```python\nfoo bar\n" * 5_000 + "```\nbar foo\n" * 5_000)
+    extract_chat(text)
     assert time.process_time() - started_at < 20
 
 
