@@ -42,6 +42,8 @@ def _schema(arrow: Any) -> Any:
         ("skills", arrow.list_(text)),
         ("program", text),
         ("extraction", text),
+        ("cut_before", whole),
+        ("cut_after", whole),
         ("finish_reason", text),
         ("prompt_tokens", whole),
         ("completion_tokens", whole),
@@ -58,6 +60,7 @@ def _schema(arrow: Any) -> Any:
         ("wall_seconds", number),
         ("peak_memory_bytes", whole),
         ("detail", text),
+        ("output_head", text),
     ]
     columns += [(f"{mode}_{name}", kind) for mode in ComparisonMode for name, kind in of_a_verdict]
     return arrow.schema(columns)
@@ -71,6 +74,8 @@ def _row(record: Record) -> dict[str, Any]:
         "skills": list(record.skills),
         "program": record.program,
         "extraction": str(record.extraction),
+        "cut_before": record.cut_before,
+        "cut_after": record.cut_after,
         "finish_reason": str(record.finish_reason),
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
@@ -88,5 +93,6 @@ def _row(record: Record) -> dict[str, Any]:
             f"{mode}_wall_seconds": verdict.wall_seconds,
             f"{mode}_peak_memory_bytes": verdict.peak_memory_bytes,
             f"{mode}_detail": verdict.detail,
+            f"{mode}_output_head": verdict.output_head,
         }
     return row

@@ -252,6 +252,14 @@ async def test_parquet_has_a_row_per_sample_with_every_mode(run: RunFiles) -> No
     assert (hard["difficulty"], hard["skills"], hard["official_status"]) == ("HARD", ["Sorting"], "wrong_answer")
 
 
+async def test_parquet_has_what_was_cut_away_and_the_beginning_of_a_wrong_answer(tmp_path: Path) -> None:
+    verdict = Verdict(status=WRONG, output_head="4", detail="line 1: printed 4 where 5 was expected")
+    judged = record("0", 0, verdicts={STRICT: verdict}, cut_before=10, cut_after=4)
+    (path,) = written(await run_of(tmp_path / "run", [judged]), ExportFormat.PARQUET)
+    (row,) = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+    assert (row["cut_before"], row["cut_after"], row["strict_output_head"]) == (10, 4, "4")
+
+
 async def test_parquet_of_an_empty_run_has_the_columns(tmp_path: Path) -> None:
     run = await run_of(tmp_path / "run", [])
     (path,) = export(run, ExportFormat.PARQUET, run.path, prompts=lambda: PROMPTS, mode=STRICT, ks=(1,))
