@@ -41,7 +41,7 @@ import msgspec
 from official_parity import original
 
 from taco_stream.datasets.open import open_dataset
-from taco_stream.engine.replay import solutions_of
+from taco_stream.datasets.solutions import read_solutions
 from taco_stream.evaluator.checkers.official import HEADER
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     problems = [problem for problem in open_dataset("demo") if not problem.fn_name][: arguments.programs]
-    work = [(with_tests(problem, TESTS_EACH), solutions_of(problem)[0]) for problem in problems]
+    work = [(with_tests(problem, TESTS_EACH), read_solutions(problem)[0]) for problem in problems]
     rounds = [one_round(work, arguments.official) for _ in range(arguments.repeats)]
     medians = {
         name: Cost(*(statistics.median(each[name][part] for each in rounds) for part in range(2))) for name in rounds[0]

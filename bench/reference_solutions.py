@@ -23,7 +23,7 @@ import msgspec
 from labelled_truth import class_of, judge_all, mode_of, rows_of
 
 from taco_stream.datasets.open import open_dataset
-from taco_stream.engine.replay import solutions_of
+from taco_stream.datasets.solutions import read_solutions
 from taco_stream.types import ComparisonMode, Problem, Status, Verdict
 
 MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
@@ -87,7 +87,7 @@ def references_in(path: Path) -> Iterator[Reference]:
         row = rows[problem.problem_id]
         rule = str(row.get("checker") or row.get("verified_by"))
         judged = msgspec.structs.replace(problem, special_judge=class_of(rule, problem))
-        for number, program in enumerate(solutions_of(problem)):
+        for number, program in enumerate(read_solutions(problem)):
             yield Reference(judged, number, program, row)
 
 

@@ -1,4 +1,4 @@
-"""The command line: what a person types, turned into settings and a session.
+"""The command line: what a person types, turned into settings and a command's work.
 
 A command's flags are made from groups of settings (`taco_stream.settings`), each the configuration of one component.
 Nothing heavy is imported before a command needs it: `taco-stream --help` answers in a fraction of a second. Results go
@@ -153,7 +153,7 @@ def options(
 @with_settings(*PANELS)
 def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
     """Generate and judge. Without arguments: the embedded demo. The same command again goes on where a run stopped."""
-    from taco_stream.session import start
+    from taco_stream.commands.run import start
 
     raise typer.Exit(start(_resolved(flags, config), run_directory))
 
@@ -165,14 +165,14 @@ def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None,
 )
 def generate(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
     """Only generate, with throughput. The same flags to `run`, or `evaluate` of what was written, judge it later."""
-    from taco_stream.session import start
+    from taco_stream.commands.run import start
 
     raise typer.Exit(start(_resolved(flags, config), run_directory, is_judged=False))
 
 
 def _resolved(flags: Flags, config: Path | None) -> RunSettings:
     """The settings of a run; those of the embedded demo where none names a model, a dataset or an engine."""
-    from taco_stream.sources import DEMO_PRESET
+    from taco_stream.commands.run import DEMO_PRESET
 
     names_no_source = flags["model"] is None and flags["dataset"] is None and flags["engine"] is None
     return RunSettings.resolve(flags, config or (DEMO_PRESET if names_no_source else None))
@@ -196,7 +196,7 @@ def evaluate(
     flags: Flags,
 ) -> None:
     """Judge completions that exist already, with the same progress, resume and report as a run."""
-    from taco_stream.session import start
+    from taco_stream.commands.run import start
 
     raise typer.Exit(start(RunSettings.resolve({**flags, "engine": f"replay:{completions}"}, config), run_directory))
 
@@ -210,7 +210,7 @@ def report(
     k: KOption = None,
 ) -> None:
     """Print the summary of a run, also while it is running."""
-    from taco_stream.review import print_summary
+    from taco_stream.commands.report import print_summary
 
     print_summary(run_directory, mode=mode, ks=tuple(k or ()), as_json=json, html=html)
 
@@ -224,8 +224,8 @@ def export(
     k: KOption = None,
 ) -> None:
     """Write a run in another tool's format; by default generations.json and taco_metrics.json of TACO's own scripts."""
+    from taco_stream.commands.export import export_run
     from taco_stream.formats import ExportFormat
-    from taco_stream.review import export_run
 
     if format not in list(ExportFormat):
         raise UsageError(f"--format cannot be {format!r}: it is {', '.join(ExportFormat)}")
@@ -242,7 +242,7 @@ def dataset(
     flags: Flags,
 ) -> None:
     """Say what problems a dataset holds: counts, kinds, sizes, missing fields, a sample."""
-    from taco_stream.review import print_dataset
+    from taco_stream.commands.dataset import print_dataset
 
     print_dataset(RunSettings.resolve({**flags, "dataset": spec}, config))
 
@@ -258,7 +258,7 @@ def audit(
     flags: Flags,
 ) -> None:
     """Judge a dataset's reference solutions: which problems are broken, flaky, too slow or need a special judge."""
-    from taco_stream.audit.examination import start
+    from taco_stream.commands.audit import start
 
     raise typer.Exit(start(RunSettings.resolve({**flags, "dataset": spec}, config), solutions=solutions, out=out))
 
@@ -277,7 +277,7 @@ def prompt(
     flags: Flags,
 ) -> None:
     """Print a problem's prompt as a run with the same flags would send it; --model renders its chat template."""
-    from taco_stream.review import print_prompt
+    from taco_stream.commands.prompt import print_prompt
 
     print_prompt(problem, RunSettings.resolve(flags, config))
 
@@ -288,7 +288,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
 ) -> None:
     """Say what this machine offers a run, from the sandbox to the disk, and what to do about what is missing."""
-    from taco_stream.doctor.examination import examine
+    from taco_stream.commands.doctor import examine
 
     raise typer.Exit(examine(run_directory, as_json=json))
 

@@ -52,7 +52,7 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
         source=_named(_SOURCES, values, "source"),
         time_limit_seconds=_seconds_of(values),
         memory_limit_bytes=_memory_of(values),
-        solutions=_solutions_of(values),
+        solutions=_solutions(values),
     )
 
 
@@ -67,7 +67,7 @@ def _tests_of(values: Mapping[str, Value]) -> str:
     return tests_text(Tests(inputs, outputs))
 
 
-def _solutions_of(values: Mapping[str, Value]) -> str:
+def _solutions(values: Mapping[str, Value]) -> str:
     found = _decoded(values, "solutions", _Solutions)
     programs = zip(found.language, found.solution, strict=False) if found else ()
     return msgspec.json.encode([program for language, program in programs if language == _PYTHON_3]).decode("utf-8")

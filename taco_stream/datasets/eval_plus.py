@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.human_eval import entry_point_of, solutions_of
+from taco_stream.datasets.human_eval import canonical_solution, entry_point_of
 from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of, text_of
 from taco_stream.datasets.tests_text import Reference, Rule, Tests, tests_text
 from taco_stream.types import Problem
@@ -29,7 +29,7 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
         tests=tests_text(_tests_of(values, prompt)),
         fn_name=entry_point_of(values),
         source="humaneval",
-        solutions=solutions_of(prompt, values),
+        solutions=canonical_solution(prompt, values),
     )
 
 

@@ -32,7 +32,7 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
         tests=tests_text(tests),
         fn_name=entry_point,
         source="humaneval",
-        solutions=solutions_of(prompt, values),
+        solutions=canonical_solution(prompt, values),
     )
 
 
@@ -44,7 +44,7 @@ def entry_point_of(values: Mapping[str, Value]) -> str:
     return entry_point
 
 
-def solutions_of(prompt: str, values: Mapping[str, Value]) -> str:
+def canonical_solution(prompt: str, values: Mapping[str, Value]) -> str:
     """The reference program: the prompt and its canonical continuation."""
     return msgspec.json.encode([prompt + required_text_of(values, "canonical_solution")]).decode("utf-8")
 

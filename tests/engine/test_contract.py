@@ -10,7 +10,6 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from taco_stream.engine.base import Engine
 from taco_stream.engine.local import LocalEngine
-from taco_stream.engine.replay import ReplayEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import EngineError
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
@@ -36,17 +35,6 @@ def requests(problems: int = PROBLEMS, samples: int = SAMPLES) -> list[Request]:
     ]
 
 
-def replaying_a_file(model_folder: ModelFolder) -> Engine:
-    held = {
-        SampleKey(request.problem_id, index): Completion(
-            problem_id=request.problem_id, sample_index=index, text="x", finish_reason=FinishReason.STOP
-        )
-        for request in requests()
-        for index in request.sample_indices[:-1]  # the last one is missing on purpose
-    }
-    return ReplayEngine(held.get, "replay:file")
-
-
 def scripted(model_folder: ModelFolder) -> Engine:
     return ScriptedEngine(Script(texts=("a", "b"), rows=3, error_every=7))
 
@@ -58,8 +46,6 @@ def local(model_folder: ModelFolder) -> Engine:
 CASES = {
     "scripted on asyncio": (scripted, False),
     "scripted on uvloop": (scripted, True),
-    "replay on asyncio": (replaying_a_file, False),
-    "replay on uvloop": (replaying_a_file, True),
     "local on uvloop": (local, True),  # one loop is enough for an engine that starts a process for each test
 }
 

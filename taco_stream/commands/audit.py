@@ -11,20 +11,18 @@ are judged again by the next start with the same file. Nothing that was appended
 A row that cannot be read is a finding like any other and does not end the audit.
 """
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import msgspec
-from anyio import from_thread, to_thread
+from anyio import to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from taco_stream.audit.findings import (
@@ -44,15 +42,16 @@ from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.rows import BadRow
 from taco_stream.datasets.selection import selection_of
 from taco_stream.datasets.settings import DatasetSettings
-from taco_stream.engine.replay import solutions_of
-from taco_stream.errors import DatasetError, TacoStreamError
+from taco_stream.datasets.solutions import read_solutions
+from taco_stream.errors import DatasetError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.problem_tests import TestsError, parsed
 from taco_stream.evaluator.protocol import Limits, Tests
 from taco_stream.evaluator.settings import limits_of
-from taco_stream.progress import LIVE_SECONDS, PLAIN_SECONDS
+from taco_stream.run.problems import with_readable_dataset
 from taco_stream.run.settings import RunSettings
-from taco_stream.sources import with_readable_dataset
+from taco_stream.run.view import show
+from taco_stream.run.watching import count, raising_ours, watch_signals
 from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Problem
 
@@ -75,7 +74,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
         evaluator = await opened.enter_async_context(Evaluator(asked))
         console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
         audit = Audit(evaluator, asked, rules, ledger, bad_rows)
-        await audit.run(problems, _problems(readable, []), console)
+        await audit.run(problems, lambda: _problems(readable, []), console)
     print_audit(ledger.audited.values(), settings.evaluator.mode, stdout_console())
     if audit.interrupted:
         goes_on = f"; the same command goes on from {out}" if out else "; --out FILE would have kept what was found"
@@ -140,22 +139,26 @@ class Audit:
         self._expected: int | None = None
         self._started_at = time.monotonic()
 
-    async def run(self, problems: Iterator[Problem], again: Iterator[Problem], console: Console) -> None:
+    async def run(self, problems: Iterator[Problem], again: Callable[[], Iterator[Problem]], console: Console) -> None:
         """Audits the problems until the last or a signal. `again` yields the same problems, to be counted."""
-        failure: BaseException | None = None
-        try:
-            async with anyio.create_task_group() as everything:
-                everything.start_soon(self._watch_signals, everything.cancel_scope)
-                everything.start_soon(self._show, console)
-                everything.start_soon(self._count, again)
+
+        async def everything() -> None:
+            async with anyio.create_task_group() as tasks:
+
+                def stop(_: int) -> None:
+                    self.interrupted = True
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(watch_signals, stop)
+                tasks.start_soon(show, lambda: Text(self.so_far()), self.so_far, console)
+                tasks.start_soon(self._count, again)
                 await self._examine_all(problems)
-                everything.cancel_scope.cancel()
-        except* TacoStreamError as group:
-            failure = group
-        while isinstance(failure, BaseExceptionGroup):
-            failure = failure.exceptions[0]
-        if failure is not None:
-            raise failure
+                tasks.cancel_scope.cancel()
+
+        await raising_ours(everything)
+
+    async def _count(self, again: Callable[[], Iterator[Problem]]) -> None:
+        self._expected = await count(lambda: (1 for _ in again()))
 
     async def _examine_all(self, problems: Iterator[Problem]) -> None:
         # No buffer: a problem waits for a task that takes it, so no more of them are in memory than there are tasks.
@@ -196,7 +199,7 @@ class Audit:
     async def examine(self, problem: Problem) -> Audited:
         """What the reference solutions of one problem say of it."""
         try:
-            solutions = solutions_of(problem)
+            solutions = read_solutions(problem)
         except msgspec.MsgspecError as error:
             return await self._without_solutions(problem, f"the solutions cannot be read: {error}")
         if not solutions:
@@ -250,40 +253,6 @@ class Audit:
     async def _broken(self, problem: Problem) -> str:
         """Why the tests cannot be run; empty where they can."""
         return await to_thread.run_sync(broken_tests, problem, limits_of(problem, self._asked))
-
-    async def _watch_signals(self, everything: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                self.interrupted = True
-                everything.cancel()
-                return
-
-    async def _count(self, problems: Iterator[Problem]) -> None:
-        await to_thread.run_sync(self._count_in_thread, problems, abandon_on_cancel=True)
-
-    def _count_in_thread(self, problems: Iterator[Problem]) -> None:
-        count = 0
-        try:
-            for _ in problems:
-                count += 1
-                from_thread.check_cancelled()
-        except TacoStreamError:
-            return  # whoever reads the problems to audit them meets the same error
-        self._expected = count
-
-    async def _show(self, console: Console) -> None:
-        """Shows how far the audit is until cancelled: in place on a terminal, else a line every ten seconds."""
-        if console.is_terminal:
-            with Live(Text(self.so_far()), console=console, auto_refresh=False) as live:
-                while True:
-                    live.update(Text(self.so_far()), refresh=True)
-                    await anyio.sleep(LIVE_SECONDS)
-        try:
-            while True:
-                await anyio.sleep(PLAIN_SECONDS)
-                console.print(self.so_far(), soft_wrap=True)
-        finally:
-            console.print(self.so_far(), soft_wrap=True)
 
     def so_far(self) -> str:
         """How far the audit is, as a line."""

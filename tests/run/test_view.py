@@ -8,11 +8,11 @@ from rich.console import Console
 
 from taco_stream.engine.base import EngineStatistics
 from taco_stream.evaluator.pool import EvaluatorStatistics
-from taco_stream.pipeline.gauges import PipelineStatistics
-from taco_stream.progress import Snapshot, occupancy, panel, plain_line, show, time_left_seconds
+from taco_stream.run.progress import RunStatistics
+from taco_stream.run.view import Snapshot, occupancy, panel, plain_line, show, time_left_seconds
 
 
-def statistics(**changes: object) -> PipelineStatistics:
+def statistics(**changes: object) -> RunStatistics:
     values: dict[str, object] = {
         "elapsed_seconds": 10.0,
         "samples_expected": 100,
@@ -31,7 +31,7 @@ def statistics(**changes: object) -> PipelineStatistics:
         ),
         "evaluator": EvaluatorStatistics(workers=2, busy=1),
     }
-    return PipelineStatistics(**(values | changes))  # type: ignore[arg-type]
+    return RunStatistics(**(values | changes))  # type: ignore[arg-type]
 
 
 def drawn(snapshot: Snapshot) -> str:
@@ -52,7 +52,7 @@ def test_a_plain_line_holds_every_figure() -> None:
 def test_what_is_not_known_yet_is_not_made_up() -> None:
     unknown = statistics(samples_expected=None, judged=0, engine=EngineStatistics())
     assert time_left_seconds(unknown) is None
-    assert occupancy(unknown) is None
+    assert occupancy(EngineStatistics()) is None
     assert "–" in plain_line(Snapshot(statistics=unknown, pass_at_1=None))
 
 
@@ -64,6 +64,13 @@ def test_a_run_that_only_generates_shows_nothing_of_judging() -> None:
         assert not any(word in shown for word in ("judge", "pass@1", "workers"))
 
 
+def test_a_run_that_only_judges_shows_nothing_of_generating() -> None:
+    snapshot = Snapshot(statistics=statistics(engine=None), pass_at_1=0.5)
+    for shown in (plain_line(snapshot), drawn(snapshot)):
+        assert "read" in shown
+        assert not any(word in shown for word in ("generated", "tokens/s", "rows"))
+
+
 def test_the_panel_says_that_the_run_is_stopping() -> None:
     assert "Ctrl-C again" not in drawn(Snapshot(statistics=statistics(), pass_at_1=0.5))
     assert "Ctrl-C again" in drawn(Snapshot(statistics=statistics(draining=True), pass_at_1=0.5))
@@ -73,13 +80,16 @@ def test_the_panel_tells_infrastructure_errors_apart() -> None:
     assert "3 infrastructure errors" in drawn(Snapshot(statistics=statistics(infrastructure_errors=3), pass_at_1=0.5))
 
 
+SNAPSHOT = Snapshot(statistics=statistics(), pass_at_1=0.25)
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("is_terminal", [True, False])
 async def test_the_last_state_is_shown_when_the_run_ends(is_terminal: bool) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=is_terminal, width=120)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(show, lambda: Snapshot(statistics=statistics(), pass_at_1=0.25), console)
+        tasks.start_soon(show, lambda: panel(SNAPSHOT), lambda: plain_line(SNAPSHOT), console)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     assert "25.0 %" in file.getvalue()
@@ -89,9 +99,8 @@ async def test_the_last_state_is_shown_when_the_run_ends(is_terminal: bool) -> N
 async def test_a_log_file_gets_no_colours() -> None:
     file = io.StringIO()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(
-            show, lambda: Snapshot(statistics=statistics(), pass_at_1=0.25), Console(file=file, force_terminal=False)
-        )
+        console = Console(file=file, force_terminal=False)
+        tasks.start_soon(show, lambda: panel(SNAPSHOT), lambda: plain_line(SNAPSHOT), console)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     assert "\x1b" not in file.getvalue()

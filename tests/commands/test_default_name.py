@@ -2,8 +2,8 @@
 
 import pytest
 
+from taco_stream.commands.run import default_name
 from taco_stream.run.settings import RunSettings
-from taco_stream.session import default_name
 
 
 def test_the_same_command_finds_its_own_run_again() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from taco_stream.commands.export import export_run
+from taco_stream.commands.prompt import print_prompt
 from taco_stream.errors import DatasetError, UsageError
 from taco_stream.formats import ExportFormat
-from taco_stream.review import export_run, print_prompt
-from taco_stream.settings import resolve
+from taco_stream.run.settings import RunSettings
 
 PROBLEM = {
     "task_id": "sum",
@@ -29,7 +30,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def prompt(capsys: pytest.CaptureFixture[str], **settings: object) -> str:
-    print_prompt("sum", resolve(settings, environ={}))
+    print_prompt("sum", RunSettings.resolve(settings, environ={}))
     return capsys.readouterr().out
 
 
@@ -45,7 +46,7 @@ def test_a_conversation_is_printed_with_its_roles(dataset: Path, capsys: pytest.
 
 def test_a_problem_that_is_not_there_is_named(dataset: Path) -> None:
     with pytest.raises(DatasetError, match="has no selected problem product"):
-        print_prompt("product", resolve({"dataset": str(dataset)}, environ={}))
+        print_prompt("product", RunSettings.resolve({"dataset": str(dataset)}, environ={}))
 
 
 def command(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:

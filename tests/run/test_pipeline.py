@@ -1,4 +1,4 @@
-"""The pipeline with a scripted engine, a judge that is told its verdicts and a journal in memory."""
+"""The pipeline with a scripted engine, a judge that is told its verdicts and a store in memory."""
 
 import os
 import signal
@@ -13,8 +13,9 @@ from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, StoreError, TacoStreamError
 from taco_stream.evaluator.pool import EvaluatorStatistics
 from taco_stream.extraction import Extraction, extract_base
-from taco_stream.pipeline.pipeline import Pipeline
-from taco_stream.pipeline.plan import Entry, OpenProblems, Plan
+from taco_stream.run.existing import Existing
+from taco_stream.run.pipeline import Pipeline
+from taco_stream.run.task import Entry, Task
 from taco_stream.types import (
     ComparisonMode,
     Completion,
@@ -53,7 +54,7 @@ class ToldJudge:
         return EvaluatorStatistics(workers=2, busy=self.busy)
 
 
-class MemoryJournal:
+class MemoryStore:
     """Keeps entries in a list; `fail_after` entries it behaves like a full disk."""
 
     def __init__(self, on_disk: Sequence[Entry] = (), fail_after: int | None = None):
@@ -87,17 +88,16 @@ def problem(number: int) -> Problem:
     return Problem(problem_id=f"p{number}", position=number, question="q", tests='{"inputs": [], "outputs": []}')
 
 
-def plan(problems: int = 3, samples: int = 4, source: Callable[[], Iterator[Problem]] | None = None) -> Plan:
+def task(problems: int = 3, samples: int = 4, source: Callable[[], Iterator[Problem]] | None = None) -> Task:
     def whole_text(completion: Completion, _: Problem) -> Extraction:
         return extract_base(completion.text)
 
-    return Plan(
+    return Task(
         problems=source or (lambda: iter([problem(number) for number in range(problems)])),
         sample_indices=lambda _: range(samples),
         prompt=lambda each: TextPrompt(each.question),
         extract=whole_text,
         sampling=SamplingParameters(),
-        completions_buffer=8,
     )
 
 
@@ -110,98 +110,103 @@ def completed(number: int, index: int) -> Completion:
 
 
 async def test_every_sample_is_generated_judged_and_written_once() -> None:
-    journal = MemoryJournal()
-    await Pipeline(plan(), engine=ScriptedEngine(), judge=ToldJudge(), journal=journal).run()
-    assert Counter(journal.keys(Completion)) == expected_keys()
-    assert Counter(journal.keys(Record)) == expected_keys()
+    store = MemoryStore()
+    await Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store).run()
+    assert Counter(store.keys(Completion)) == expected_keys()
+    assert Counter(store.keys(Record)) == expected_keys()
 
 
 async def test_a_completion_is_written_before_its_verdict() -> None:
-    journal = MemoryJournal()
-    await Pipeline(plan(), engine=ScriptedEngine(), judge=ToldJudge(), journal=journal).run()
+    store = MemoryStore()
+    await Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store).run()
     for key in expected_keys():
-        kinds = [type(entry) for entry in journal.entries if not isinstance(entry, Event) and entry.key == key]
+        kinds = [type(entry) for entry in store.entries if not isinstance(entry, Event) and entry.key == key]
         assert kinds == [Completion, Record]
 
 
 async def test_judging_overlaps_generating() -> None:
     """The first verdict is written while later samples are still being generated."""
-    journal = MemoryJournal()
+    store = MemoryStore()
     engine = ScriptedEngine(Script(rows=1, seconds=0.02))
-    pipeline = Pipeline(plan(), engine=engine, judge=ToldJudge(), journal=journal)
+    pipeline = Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store)
     await pipeline.run()
-    kinds = [type(entry) for entry in journal.entries]
+    kinds = [type(entry) for entry in store.entries]
     assert kinds.index(Record) < len(kinds) - 1 - kinds[::-1].index(Completion)
     assert pipeline.statistics().generating_seconds > 0
 
 
 async def test_samples_on_disk_are_not_generated_again() -> None:
-    journal = MemoryJournal()
-    await Pipeline(plan(samples=2), engine=ScriptedEngine(), judge=ToldJudge(), journal=journal).run()
-    again = Pipeline(plan(samples=4), engine=(engine := ScriptedEngine()), judge=ToldJudge(), journal=journal)
+    store = MemoryStore()
+    await Pipeline(task(samples=2), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store).run()
+    again = Pipeline(task(samples=4), engine=(engine := ScriptedEngine()), evaluator=ToldJudge(), store=store)
     await again.run()
     assert engine.statistics().samples_finished == 6
     assert again.statistics().samples_resumed == 6
-    assert Counter(journal.keys(Record)) == expected_keys()
+    assert Counter(store.keys(Record)) == expected_keys()
 
 
 async def test_completions_without_a_verdict_are_judged_not_generated() -> None:
-    journal = MemoryJournal([completed(0, 0), completed(2, 3)])
+    store = MemoryStore([completed(0, 0), completed(2, 3)])
     engine = ScriptedEngine()
-    await Pipeline(plan(), engine=engine, judge=ToldJudge(), journal=journal).run()
+    await Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store).run()
     assert engine.statistics().samples_finished == 10
-    assert Counter(journal.keys(Completion)) == expected_keys()
-    assert Counter(journal.keys(Record)) == expected_keys()
+    assert Counter(store.keys(Completion)) == expected_keys()
+    assert Counter(store.keys(Record)) == expected_keys()
 
 
 async def test_without_a_judge_completions_are_written_and_left_for_a_later_start() -> None:
-    journal = MemoryJournal()
-    generating = Pipeline(plan(), engine=ScriptedEngine(), judge=None, journal=journal)
+    store = MemoryStore()
+    generating = Pipeline(task(), engine=ScriptedEngine(), evaluator=None, store=store)
     await generating.run()
-    assert Counter(journal.keys(Completion)) == expected_keys()
-    assert not journal.keys(Record)
+    assert Counter(store.keys(Completion)) == expected_keys()
+    assert not store.keys(Record)
     assert generating.statistics().evaluator is None
     engine = ScriptedEngine()
-    await Pipeline(plan(), engine=engine, judge=ToldJudge(), journal=journal).run()
+    await Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store).run()
     assert engine.statistics().samples_finished == 0
-    assert Counter(journal.keys(Record)) == expected_keys()
+    assert Counter(store.keys(Record)) == expected_keys()
 
 
 async def test_without_a_judge_what_is_generated_already_counts_as_complete() -> None:
-    journal = MemoryJournal([completed(0, 0), completed(2, 3)])
-    pipeline = Pipeline(plan(), engine=ScriptedEngine(), judge=None, journal=journal)
+    store = MemoryStore([completed(0, 0), completed(2, 3)])
+    pipeline = Pipeline(task(), engine=ScriptedEngine(), evaluator=None, store=store)
     await pipeline.run()
     assert pipeline.statistics().samples_resumed == 2
-    assert Counter(journal.keys(Completion)) == expected_keys()
+    assert Counter(store.keys(Completion)) == expected_keys()
 
 
-async def test_without_a_judge_no_problem_stays_open() -> None:
-    open_problems = OpenProblems()
-    journal = MemoryJournal()
-    await Pipeline(plan(), engine=ScriptedEngine(), judge=None, journal=journal, open_problems=open_problems).run()
-    assert len(open_problems) == 0
+async def test_completions_that_exist_are_written_and_judged_without_an_engine() -> None:
+    store = MemoryStore([completed(0, 1)])
+    existing = Existing(lambda each: (1, 3), lambda each, index: completed(each.position, index))
+    given = task()._replace(existing=existing, sample_indices=existing.sample_indices)
+    pipeline = Pipeline(given, engine=None, evaluator=ToldJudge(), store=store)
+    await pipeline.run()
+    wanted = Counter(SampleKey(f"p{number}", index) for number in range(3) for index in (1, 3))
+    assert Counter(store.keys(Completion)) == wanted
+    assert Counter(store.keys(Record)) == wanted
+    assert pipeline.statistics().engine is None
 
 
 async def test_a_completion_without_a_program_is_not_judged() -> None:
-    journal, judge = MemoryJournal(), ToldJudge()
-    await Pipeline(plan(), engine=ScriptedEngine(Script(texts=("",))), judge=judge, journal=journal).run()
-    records = [entry for entry in journal.entries if isinstance(entry, Record)]
+    store, judge = MemoryStore(), ToldJudge()
+    await Pipeline(task(), engine=ScriptedEngine(Script(texts=("",))), evaluator=judge, store=store).run()
+    records = [entry for entry in store.entries if isinstance(entry, Record)]
     assert judge.judged == 0
     assert {record.verdicts[ComparisonMode.STRICT].status for record in records} == {Status.NO_PROGRAM}
 
 
 async def test_no_more_programs_are_at_the_judge_than_two_per_worker() -> None:
     judge = ToldJudge(seconds=0.01)
-    await Pipeline(plan(), engine=ScriptedEngine(), judge=judge, journal=MemoryJournal()).run()
+    await Pipeline(task(), engine=ScriptedEngine(), evaluator=judge, store=MemoryStore()).run()
     assert judge.most_busy <= 4
 
 
 async def test_an_engine_failure_writes_what_was_generated_first() -> None:
-    journal = MemoryJournal()
+    store = MemoryStore()
     engine = ScriptedEngine(Script(rows=1, fail_after=5))
     with pytest.raises(EngineError):
-        await Pipeline(plan(), engine=engine, judge=ToldJudge(seconds=0.01), journal=journal).run()
-    assert len(journal.keys(Completion)) == len(journal.keys(Record)) == 5
+        await Pipeline(task(), engine=engine, evaluator=ToldJudge(seconds=0.01), store=store).run()
+    assert len(store.keys(Completion)) == len(store.keys(Record)) == 5
 
 
 async def test_a_dataset_failure_finishes_what_was_fed_first() -> None:
@@ -209,95 +214,83 @@ async def test_a_dataset_failure_finishes_what_was_fed_first() -> None:
         yield problem(0)
         raise DatasetError("row 2 is broken")
 
-    journal = MemoryJournal()
+    store = MemoryStore()
     with pytest.raises(DatasetError, match="row 2"):
-        await Pipeline(plan(source=source), engine=ScriptedEngine(), judge=ToldJudge(), journal=journal).run()
-    assert Counter(journal.keys(Record)) == expected_keys(problems=1)
-
-
-async def test_two_problems_of_one_id_are_refused() -> None:
-    with pytest.raises(DatasetError, match="two problems with the id 'p0'"):
-        await Pipeline(
-            plan(source=lambda: iter([problem(0), problem(0)])),
-            engine=ScriptedEngine(),
-            judge=ToldJudge(),
-            journal=MemoryJournal(),
-        ).run()
+        await Pipeline(task(source=source), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store).run()
+    assert Counter(store.keys(Record)) == expected_keys(problems=1)
 
 
 async def test_an_evaluator_failure_ends_the_run_and_keeps_the_completions() -> None:
-    journal = MemoryJournal()
+    store = MemoryStore()
     judge = ToldJudge(error=EvaluatorError("no zygote"))
     with anyio.fail_after(10), pytest.raises(EvaluatorError, match="no zygote"):
-        await Pipeline(plan(), engine=ScriptedEngine(), judge=judge, journal=journal).run()
-    assert journal.keys(Completion)
+        await Pipeline(task(), engine=ScriptedEngine(), evaluator=judge, store=store).run()
+    assert store.keys(Completion)
 
 
 async def test_a_full_disk_ends_the_run_with_the_count_that_is_safe() -> None:
-    journal = MemoryJournal(fail_after=3)
+    store = MemoryStore(fail_after=3)
     with anyio.fail_after(10), pytest.raises(StoreError, match="3 completions are safe"):
-        await Pipeline(plan(), engine=ScriptedEngine(), judge=ToldJudge(), journal=journal).run()
+        await Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store).run()
 
 
 async def test_a_drained_run_is_complete_as_far_as_it_went() -> None:
-    journal = MemoryJournal()
+    store = MemoryStore()
     engine = ScriptedEngine(Script(rows=2, seconds=0.01))
-    pipeline = Pipeline(plan(problems=50), engine=engine, judge=ToldJudge(), journal=journal)
-    journal.on_append = pipeline.drain
+    pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=store)
+    store.on_append = pipeline.drain
     with anyio.fail_after(10):
         await pipeline.run()
     assert pipeline.interrupted
-    assert 0 < len(journal.keys(Completion)) < 200
-    assert sorted(journal.keys(Completion)) == sorted(journal.keys(Record))
+    assert 0 < len(store.keys(Completion)) < 200
+    assert sorted(store.keys(Completion)) == sorted(store.keys(Record))
 
 
-async def interrupt(times: int, journal: MemoryJournal, *, task_status: TaskStatus[None]) -> None:
+async def interrupt(times: int, store: MemoryStore, *, task_status: TaskStatus[None]) -> None:
     written = anyio.Event()
-    journal.on_append = written.set
+    store.on_append = written.set
     task_status.started()
     for _ in range(times):
         await written.wait()
         os.kill(os.getpid(), signal.SIGINT)
         written = anyio.Event()
-        journal.on_append = written.set
+        store.on_append = written.set
 
 
 async def test_the_first_interrupt_finishes_what_is_in_flight() -> None:
-    journal = MemoryJournal()
+    store = MemoryStore()
     engine = ScriptedEngine(Script(rows=2, seconds=0.01))
-    pipeline = Pipeline(plan(problems=50), engine=engine, judge=ToldJudge(), journal=journal)
+    pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=store)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            await tasks.start(lambda task_status: interrupt(1, journal, task_status=task_status))
+            await tasks.start(lambda task_status: interrupt(1, store, task_status=task_status))
             await pipeline.run()
     assert pipeline.interrupted
-    assert sorted(journal.keys(Completion)) == sorted(journal.keys(Record))
+    assert sorted(store.keys(Completion)) == sorted(store.keys(Record))
 
 
 async def test_the_second_interrupt_stops_at_once() -> None:
-    journal = MemoryJournal()
+    store = MemoryStore()
     engine = ScriptedEngine(Script(rows=2, seconds=0.01))
-    pipeline = Pipeline(plan(problems=50), engine=engine, judge=ToldJudge(seconds=3600), journal=journal)
+    pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(seconds=3600), store=store)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            await tasks.start(lambda task_status: interrupt(2, journal, task_status=task_status))
+            await tasks.start(lambda task_status: interrupt(2, store, task_status=task_status))
             await pipeline.run()
     assert pipeline.interrupted
-    assert journal.keys(Completion)
+    assert store.keys(Completion)
 
 
 async def test_events_of_the_engine_are_written() -> None:
-    journal = MemoryJournal()
+    store = MemoryStore()
     send, receive = anyio.create_memory_object_stream[Event](8)
     async with send, receive:
         await send.send(Event(kind="worker_restarted", at=0.0))
-        await Pipeline(plan(), engine=ScriptedEngine(), judge=ToldJudge(), journal=journal, events=receive).run(
-            watch_signals=False
-        )
-    assert [entry.kind for entry in journal.entries if isinstance(entry, Event)] == ["worker_restarted"]
+        await Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store, events=receive).run()
+    assert [entry.kind for entry in store.entries if isinstance(entry, Event)] == ["worker_restarted"]
 
 
 async def test_the_samples_of_the_whole_run_are_counted_beside_it() -> None:
-    pipeline = Pipeline(plan(), engine=ScriptedEngine(Script(seconds=0.05)), judge=ToldJudge(), journal=MemoryJournal())
+    pipeline = Pipeline(task(), engine=ScriptedEngine(Script(seconds=0.05)), evaluator=ToldJudge(), store=MemoryStore())
     await pipeline.run()
     assert pipeline.statistics().samples_expected == 12

@@ -1,12 +1,14 @@
-"""What the pipeline is given: the plan of a run, the seams to a judge and to a run directory, and the open problems."""
+"""What a run is to do: its problems, the samples of each, how to ask for them and how to read programs from answers.
+
+Also the seams that the stages see: a judge, a store, and the problems that are in flight.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from taco_stream.evaluator.pool import EvaluatorStatistics
 from taco_stream.extraction import Extraction
+from taco_stream.run.existing import Existing
 from taco_stream.types import (
     ComparisonMode,
     Completion,
@@ -14,17 +16,43 @@ from taco_stream.types import (
     Problem,
     Prompt,
     Record,
+    Request,
     SampleKey,
     SamplingParameters,
     Verdict,
 )
 
 Entry = Completion | Record | Event
-Extract = Callable[[Completion, Problem], Extraction]
+"""A line of the run directory."""
+
+
+class Task(NamedTuple):
+    """What is asked, and how answers are read. `problems` can be iterated any number of times.
+
+    `existing` holds the completions of a run that generates nothing; the sample indices are then among its own.
+    """
+
+    problems: Callable[[], Iterable[Problem]]
+    sample_indices: Callable[[Problem], Sequence[int]]
+    prompt: Callable[[Problem], Prompt]
+    extract: Callable[[Completion, Problem], Extraction]
+    sampling: SamplingParameters
+    seed: int = 0
+    existing: Existing | None = None
+
+    def request(self, problem: Problem, indices: Sequence[int]) -> Request:
+        """Asks for some samples of a problem."""
+        return Request(
+            problem_id=problem.problem_id,
+            prompt=self.prompt(problem),
+            sample_indices=tuple(indices),
+            sampling=self.sampling,
+            seed=self.seed,
+        )
 
 
 class Judge(Protocol):
-    """What the pipeline needs of an evaluator."""
+    """What a run needs of an evaluator."""
 
     async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
         """Runs one program against a problem's tests."""
@@ -35,8 +63,8 @@ class Judge(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """What the pipeline needs of a run directory."""
+class Store(Protocol):
+    """What a run needs of its run directory."""
 
     def is_generated(self, key: SampleKey) -> bool:
         """Whether the sample's completion is on disk."""
@@ -51,26 +79,14 @@ class Journal(Protocol):
         ...
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be generated, for which problems, and how programs are found in the answers."""
-
-    problems: Callable[[], Iterable[Problem]]
-    sample_indices: Callable[[Problem], Sequence[int]]
-    prompt: Callable[[Problem], Prompt]
-    extract: Extract
-    sampling: SamplingParameters
-    seed: int = 0
-    completions_buffer: int = 4096
-
-
-class OpenProblems:
+class ProblemsInFlight:
     """The problems that have samples on their way; a problem leaves with the last of them."""
 
     def __init__(self) -> None:
         self._problems: dict[str, Problem] = {}
         self._remaining: dict[str, int] = {}
 
-    def open(self, problem: Problem, samples: int) -> None:
+    def enter(self, problem: Problem, samples: int) -> None:
         """Keeps the problem until `samples` samples have left."""
         self._problems[problem.problem_id] = problem
         self._remaining[problem.problem_id] = samples

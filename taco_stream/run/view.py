@@ -15,44 +15,39 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.pipeline.gauges import PipelineStatistics
+from taco_stream.engine.base import EngineStatistics
+from taco_stream.run.progress import RunStatistics
 
 LIVE_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What the view shows: the pipeline's figures, and the score over everything judged so far (None before that)."""
+    """What is shown of a run: its figures, and the score over everything judged so far (None before that)."""
 
-    statistics: PipelineStatistics
+    statistics: RunStatistics
     pass_at_1: float | None
 
 
-async def show(poll: Callable[[], Snapshot], console: Console) -> None:
-    """Shows the run until cancelled, and once more as it then is."""
+async def show(live: Callable[[], RenderableType], plain: Callable[[], str], console: Console) -> None:
+    """Shows what a command that takes long is doing, until cancelled, and once more as it then is.
+
+    On a terminal `live` is drawn in place; elsewhere `plain` is printed every ten seconds.
+    """
     if console.is_terminal:
-        await _show_live(poll, console)
-    else:
-        await _show_plain(poll, console)
-
-
-async def _show_live(poll: Callable[[], Snapshot], console: Console) -> None:
-    with Live(panel(poll()), console=console, auto_refresh=False, transient=False) as live:
-        try:
-            while True:
-                live.update(panel(poll()), refresh=True)
-                await anyio.sleep(LIVE_SECONDS)
-        finally:
-            live.update(panel(poll()), refresh=True)
-
-
-async def _show_plain(poll: Callable[[], Snapshot], console: Console) -> None:
+        with Live(live(), console=console, auto_refresh=False, transient=False) as view:
+            try:
+                while True:
+                    view.update(live(), refresh=True)
+                    await anyio.sleep(LIVE_SECONDS)
+            finally:
+                view.update(live(), refresh=True)
     try:
         while True:
             await anyio.sleep(PLAIN_SECONDS)
-            console.print(plain_line(poll()), soft_wrap=True)
+            console.print(plain(), soft_wrap=True)
     finally:
-        console.print(plain_line(poll()), soft_wrap=True)
+        console.print(plain(), soft_wrap=True)
 
 
 def panel(snapshot: Snapshot) -> RenderableType:
@@ -60,21 +55,22 @@ def panel(snapshot: Snapshot) -> RenderableType:
     statistics, engine, evaluator = snapshot.statistics, snapshot.statistics.engine, snapshot.statistics.evaluator
     resumed, expected = statistics.samples_resumed, statistics.samples_expected
     bars = Table.grid(padding=(0, 1))
-    stages = [("generated", statistics.generated)] + ([("judged", statistics.judged)] if evaluator else [])
+    stages = [("generated" if engine else "read", statistics.generated)]
+    stages += [("judged", statistics.judged)] if evaluator else []
     for name, done in stages:
         bar = ProgressBar(total=expected or None, completed=resumed + done, width=32, pulse=expected is None)
         bars.add_row(name, bar, f"{resumed + done:,} of {expected:,}" if expected else f"{resumed + done:,}")
-    figures = [
-        f"{_tokens_per_second(statistics):,.0f} tokens/s",
-        f"rows {engine.rows_busy}/{engine.rows_total}",
-        _time_left(statistics),
-    ]
+    figures = []
     if evaluator:
-        figures.insert(0, f"pass@1 {_percent(snapshot.pass_at_1)}")
-        figures[-1:-1] = [
-            f"workers {evaluator.busy}/{evaluator.workers}",
-            f"to judge {statistics.completions_waiting:,}",
+        figures.append(f"pass@1 {_percent(snapshot.pass_at_1)}")
+    if engine:
+        figures += [
+            f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
+            f"rows {engine.rows_busy}/{engine.rows_total}",
         ]
+    if evaluator:
+        figures += [f"workers {evaluator.busy}/{evaluator.workers}", f"to judge {statistics.completions_waiting:,}"]
+    figures.append(_time_left(statistics))
     line = Table.grid(padding=(0, 3))
     line.add_row(*figures)
     parts: list[RenderableType] = [bars, line]
@@ -92,27 +88,27 @@ def plain_line(snapshot: Snapshot) -> str:
     expected = f"/{statistics.samples_expected:,}" if statistics.samples_expected else ""
     figures = [
         str(timedelta(seconds=round(statistics.elapsed_seconds))),
-        f"generated {resumed + statistics.generated:,}{expected}",
-        f"{_tokens_per_second(statistics):,.0f} tokens/s",
-        f"rows {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(statistics))})",
-        _time_left(statistics),
+        f"{'generated' if engine else 'read'} {resumed + statistics.generated:,}{expected}",
     ]
     if evaluator:
-        figures[2:2] = [f"judged {resumed + statistics.judged:,}{expected}", f"pass@1 {_percent(snapshot.pass_at_1)}"]
-        figures[-1:-1] = [
-            f"to judge {statistics.completions_waiting:,}",
-            f"workers {evaluator.busy}/{evaluator.workers}",
+        figures += [f"judged {resumed + statistics.judged:,}{expected}", f"pass@1 {_percent(snapshot.pass_at_1)}"]
+    if engine:
+        figures += [
+            f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
+            f"rows {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(engine))})",
         ]
+    if evaluator:
+        figures += [f"to judge {statistics.completions_waiting:,}", f"workers {evaluator.busy}/{evaluator.workers}"]
+    figures.append(_time_left(statistics))
     return "  ".join(figures)
 
 
-def occupancy(statistics: PipelineStatistics) -> float | None:
+def occupancy(engine: EngineStatistics) -> float | None:
     """The share of batch rows that were busy while any was; None before generation starts."""
-    engine = statistics.engine
     return engine.row_seconds / engine.row_seconds_available if engine.row_seconds_available else None
 
 
-def time_left_seconds(statistics: PipelineStatistics) -> float | None:
+def time_left_seconds(statistics: RunStatistics) -> float | None:
     """Seconds to go at the mean pace of this start's last stage; None while that cannot be told."""
     done = statistics.judged if statistics.evaluator else statistics.generated
     if statistics.samples_expected is None or not done:
@@ -121,13 +117,13 @@ def time_left_seconds(statistics: PipelineStatistics) -> float | None:
     return left * statistics.elapsed_seconds / done
 
 
-def _time_left(statistics: PipelineStatistics) -> str:
+def _time_left(statistics: RunStatistics) -> str:
     seconds = time_left_seconds(statistics)
     return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
 
 
-def _tokens_per_second(statistics: PipelineStatistics) -> float:
-    return statistics.engine.completion_tokens / max(statistics.elapsed_seconds, 1e-9)
+def _tokens_per_second(engine: EngineStatistics, statistics: RunStatistics) -> float:
+    return engine.completion_tokens / max(statistics.elapsed_seconds, 1e-9)
 
 
 def _percent(share: float | None) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from taco_stream.commands.doctor import can_start, print_findings
 from taco_stream.control_group import ControlGroup, read_control_group
-from taco_stream.doctor.examination import can_start, print_findings
 from taco_stream.doctor.findings import (
     Finding,
     Level,
@@ -431,7 +431,7 @@ def test_the_token_is_never_printed(
 
 def test_torch_is_not_loaded_by_the_doctor_itself() -> None:
     code = (
-        "import sys; from pathlib import Path; from taco_stream.doctor.examination import findings_here;"
+        "import sys; from pathlib import Path; from taco_stream.commands.doctor import findings_here;"
         "findings_here(Path('runs')); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=100)

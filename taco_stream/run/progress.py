@@ -1,4 +1,4 @@
-"""What can be seen of a run while it goes on: its statistics, and the line of events.jsonl that keeps them."""
+"""How far a run is: what the stages count, what is seen of it at any time, and the line of events.jsonl with both."""
 
 import time
 
@@ -9,13 +9,13 @@ from taco_stream.evaluator.pool import EvaluatorStatistics
 from taco_stream.types import Event
 
 
-class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as it is now; figures of this start only, except where `samples_expected` counts the whole run.
+class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
 
     `samples_resumed` were complete on disk before this start. `generating_seconds`, `judging_seconds` and
     `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50 ms;
-    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds. `evaluator`
-    is None where nothing is judged.
+    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds. `engine` is
+    None in a run that generates nothing, `evaluator` in one that judges nothing.
     """
 
     elapsed_seconds: float
@@ -30,29 +30,39 @@ class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     judging_seconds: float
     overlapped_seconds: float
     peak_memory_bytes: int
-    engine: EngineStatistics
+    engine: EngineStatistics | None
     evaluator: EvaluatorStatistics | None
 
 
-class Overlap:
-    """How long generating and judging were busy, each and both at once: wall seconds, by sampling."""
+class Progress:
+    """What the stages count. Each figure has one stage that writes it, named behind it."""
 
     def __init__(self) -> None:
-        self.generating_seconds = self.judging_seconds = self.overlapped_seconds = 0.0
-        self._last = time.monotonic()
+        self.started_at = time.monotonic()
+        self.expected: int | None = None  # the count of problems
+        self.resumed = 0  # feed
+        self.generated = 0  # journal
+        self.judged = self.infrastructure_errors = 0  # judge
+        self.peak_memory_bytes = 0  # gauges
+        self.generating_seconds = self.judging_seconds = self.overlapped_seconds = 0.0  # gauges
+        self._observed_at = self.started_at
+
+    def start(self) -> None:
+        """Starts the clock."""
+        self.started_at = self._observed_at = time.monotonic()
 
     def observe(self, *, generating: bool, judging: bool) -> None:
-        """Counts the time since the last observation as what is seen now."""
+        """Counts the time since the last observation as what is seen now: how busy each stage is, and both at once."""
         now = time.monotonic()
-        seconds, self._last = now - self._last, now
+        seconds, self._observed_at = now - self._observed_at, now
         self.generating_seconds += generating * seconds
         self.judging_seconds += judging * seconds
         self.overlapped_seconds += (generating and judging) * seconds
 
 
-def gauges(statistics: PipelineStatistics) -> Event:
+def gauges(statistics: RunStatistics) -> Event:
     """The statistics as a line of events.jsonl."""
-    engine, evaluator = statistics.engine, statistics.evaluator or EvaluatorStatistics()
+    engine, evaluator = statistics.engine or EngineStatistics(), statistics.evaluator or EvaluatorStatistics()
     return Event(
         kind="gauges",
         at=time.time(),

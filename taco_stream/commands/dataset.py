@@ -1,0 +1,15 @@
+"""The command `dataset`: what problems there are."""
+
+from contextlib import ExitStack
+
+from taco_stream.datasets.statistics import dataset_statistics, statistics_text
+from taco_stream.run.problems import problem_source, with_readable_dataset
+from taco_stream.run.settings import RunSettings
+from taco_stream.terminal import stderr_console, write_out
+
+
+def print_dataset(settings: RunSettings) -> None:
+    """Prints what the selected problems are: counts, sizes and a sample."""
+    with ExitStack() as opened:
+        problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())()
+        write_out(statistics_text(dataset_statistics(problems)) + "\n")

@@ -1,0 +1,48 @@
+"""The command `export`: a run in another tool's format."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from taco_stream.commands.report import read_run, tally_of
+from taco_stream.formats import ExportFormat, export
+from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
+from taco_stream.prompting import build_prompting
+from taco_stream.run.problems import problem_source, with_readable_dataset
+from taco_stream.terminal import stderr_console
+from taco_stream.types import ComparisonMode, Prompt, TextPrompt
+
+
+def export_run(
+    path: Path, target: Path, kind: ExportFormat, *, mode: ComparisonMode | None, ks: tuple[int, ...]
+) -> tuple[Path, ...]:
+    """Writes the run at `path` into `target` in the format asked for; the files written.
+
+    Raises `UsageError` if a `k` asked for is over the samples of a problem. A dataset that came on standard input
+    has to come there again.
+    """
+    files, settings = read_run(path, mode, ks)
+    if ks:
+        settled_ks(ks, _fewest_samples(tally_of(files), settings.evaluator.mode))
+    prompting = build_prompting(settings.prompt)
+    with ExitStack() as opened:
+        problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())
+
+        def prompts() -> Iterator[tuple[str, str]]:
+            for problem in problems():
+                yield problem.problem_id, prompt_text(prompting.build(problem))
+
+        return export(
+            files, kind, target, prompts=prompts, mode=settings.evaluator.mode, ks=settings.samples.k or DEFAULT_KS
+        )
+
+
+def _fewest_samples(tally: Tally, mode: ComparisonMode) -> int:
+    return min((count.scored for count in tally.problems[mode].values()), default=0)
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as the one text that `generations.json` has room for."""
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    return "\n\n".join(message.content for message in prompt.messages)

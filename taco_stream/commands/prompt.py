@@ -1,0 +1,43 @@
+"""The command `prompt`: one problem's prompt as a run would send it."""
+
+import sys
+from contextlib import ExitStack
+
+import msgspec
+
+from taco_stream.engine.rendering import rendered_by
+from taco_stream.prompting import build_prompting
+from taco_stream.run.problems import problem_source, with_readable_dataset
+from taco_stream.run.settings import RunSettings
+from taco_stream.terminal import stderr_console, write_out
+from taco_stream.types import Prompt, TextPrompt
+
+DEFAULT_MODEL = RunSettings().model.model
+"""The demo model, which has no chat template."""
+
+
+def print_prompt(problem_id: str, settings: RunSettings) -> None:
+    """Prints the prompt of one problem as a run with these settings would send it.
+
+    A conversation is shown with its roles, and if a model is named as that model's tokenizer writes it; the number
+    of tokens then goes to standard error.
+    """
+    console = stderr_console()
+    with ExitStack() as opened:
+        wanted = msgspec.structs.replace(with_readable_dataset(settings.dataset, opened), ids=(problem_id,))
+        problem = next(problem_source(wanted, console)())
+    prompt = build_prompting(settings.prompt).build(problem)
+    if settings.model.model == DEFAULT_MODEL:
+        text = shown_text(prompt)
+    else:
+        text, tokens = rendered_by(settings.model.model, prompt)
+        console.print(f"{tokens:,} tokens", style="dim")
+    is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
+    write_out(text + ("\n" if is_cut_short else ""))
+
+
+def shown_text(prompt: Prompt) -> str:
+    """A prompt as a person reads it: a conversation with the role before each turn."""
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)

@@ -1,0 +1,56 @@
+"""The command `report`, and what others need to sum up a run directory, finished or running."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from taco_stream.metrics import Tally, settled_ks
+from taco_stream.report.html import write_html
+from taco_stream.report.summary import Summary, summarise
+from taco_stream.report.text import print_report
+from taco_stream.run.settings import SETTINGS, RunSettings
+from taco_stream.store.run import RunFiles
+from taco_stream.terminal import stdout_console
+from taco_stream.types import ComparisonMode
+
+
+def print_summary(
+    path: Path, *, mode: ComparisonMode | None, ks: tuple[int, ...], as_json: bool, html: Path | None
+) -> None:
+    """Prints the summary of the run at `path` to standard output; `mode` and `ks` default to the run's own.
+
+    If `html` names a file, the report is written there as well.
+    """
+    files, settings = read_run(path, mode, ks)
+    tally = tally_of(files)
+    summary = sum_up(tally, files, settings)
+    if html is not None:
+        write_html(files, summary, tally, html)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
+    else:
+        print_report(summary, stdout_console())
+
+
+def tally_of(files: RunFiles) -> Tally:
+    """Counts everything that has been judged."""
+    tally = Tally()
+    for record in files.records():
+        tally.add(record)
+    return tally
+
+
+def sum_up(tally: Tally, files: RunFiles, settings: RunSettings) -> Summary:
+    """The summary of everything in the run directory."""
+    most = max((count.scored for count in tally.problems[settings.evaluator.mode].values()), default=0)
+    ks = tuple(k for k in settled_ks(settings.samples.k, max(most, *settings.samples.k, 1)) if k <= most)
+    return summarise(tally, files.events(), mode=settings.evaluator.mode, ks=ks)
+
+
+def read_run(path: Path, mode: ComparisonMode | None, ks: tuple[int, ...]) -> tuple[RunFiles, RunSettings]:
+    """The run at `path` and its settings, with another mode or other ks if these are given."""
+    files = RunFiles(path)
+    chosen = {name: value for name, value in (("mode", mode), ("k", ks)) if value}
+    written = {name: value for name, value in files.manifest.settings.items() if name in SETTINGS}
+    return files, RunSettings.resolve({**written, **chosen}, environ={})

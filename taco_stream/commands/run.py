@@ -1,0 +1,296 @@
+"""The commands `run`, `generate` and `evaluate`: one start of a run.
+
+It builds what the settings name, runs the pipeline and sums up. The order is that of what can go wrong soonest and
+cheapest: settings, dataset, completions that exist, evaluator, run directory, and only then the engine, which may take
+minutes to load a model; its process is started before the evaluator, to import its libraries meanwhile. A start that
+fails before anything was generated leaves no run directory behind that was not there before.
+
+A start that judges nothing is the same start without an evaluator: no sandbox is needed, nothing is summed up, and a
+later start that judges finds completions without a verdict.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import msgspec
+from anyio.abc import ObjectSendStream
+from rich.console import Console
+
+from taco_stream.commands.report import sum_up, tally_of
+from taco_stream.cores import generating_cores
+from taco_stream.datasets.open import dataset_fingerprint
+from taco_stream.engine.local import LocalEngine
+from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
+from taco_stream.engine.settings import ModelSettings
+from taco_stream.errors import StoreError, TacoStreamError, UsageError
+from taco_stream.evaluator.pool import Evaluator
+from taco_stream.extraction import Extraction, extract_base, extract_chat
+from taco_stream.formats import FieldNames, match_ids, read_completions
+from taco_stream.metrics import Tally, settled_ks
+from taco_stream.prompting import Prompting, build_prompting
+from taco_stream.report.html import write_html
+from taco_stream.report.summary import Summary
+from taco_stream.report.text import generation_speed_of, notes_on_prompts, print_report
+from taco_stream.run.existing import CompletionSpool, Existing, reference_solutions
+from taco_stream.run.pipeline import Pipeline
+from taco_stream.run.problems import problem_source, with_readable_dataset
+from taco_stream.run.progress import gauges
+from taco_stream.run.settings import RunSettings, SampleSettings
+from taco_stream.run.task import Task
+from taco_stream.run.view import Snapshot, panel, plain_line, show
+from taco_stream.store.manifest import Manifest, git_commit, hardware, versions
+from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
+from taco_stream.terminal import stderr_console, stdout_console
+from taco_stream.types import Completion, Event, Problem, Status
+
+DEMO = Path(__file__).parents[1] / "demo"
+DEMO_PRESET = DEMO / "run.toml"
+DEFAULT_SAMPLES = 10
+
+Problems = Callable[[], Iterator[Problem]]
+
+
+def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -> int:
+    """Runs until the run is complete or interrupted; the exit code. Raises the `TacoStreamError` it failed with.
+
+    If it is not to be judged, completions are written and left without a verdict.
+    """
+    directory = path or Path("runs") / default_name(settings)
+    return anyio.run(run, settings, directory, is_judged, stderr_console(), backend_options={"use_uvloop": True})
+
+
+def default_name(settings: RunSettings) -> str:
+    """Names a run by what changes its results, so that the same command finds its own run again."""
+    digest = hashlib.sha256(msgspec.json.encode(settings.results(), order="deterministic")).hexdigest()
+    made_by = settings.model.model if settings.samples.engine == "local" else settings.samples.engine
+    words = [word.strip("./").replace("/", "-").replace(":", "-") for word in (made_by, settings.dataset.dataset)]
+    return "-".join([*dict.fromkeys(words), digest[:8]])
+
+
+async def run(settings: RunSettings, path: Path, is_judged: bool, console: Console) -> int:
+    """Runs the settings in `path`; 0 complete, 3 complete with infrastructure errors, 130 interrupted."""
+    source = parse_engine(settings.samples.engine)
+    # Events are rare; a full buffer only makes their sender wait for the next gauge.
+    happened, events = anyio.create_memory_object_stream[Event](256)
+    async with happened, events, AsyncExitStack() as opened:
+        dataset = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))
+        problems = problem_source(dataset, console)
+        existing = None
+        if source.kind == "replay":
+            existing = open_existing(source.path, settings.samples, problems, opened, console)
+        task = build_task(settings, problems, existing)
+        engine: LocalEngine | ScriptedEngine | None = None
+        if source.kind == "local":
+            engine = local_engine(settings.model, happened, generating_cores(is_judged=is_judged))
+            await opened.enter_async_context(engine.prepared())
+        elif source.kind == "scripted":
+            engine = ScriptedEngine(read_script(source.path) if source.path else Script())
+        evaluator = None
+        if is_judged:
+            evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=happened))
+        manifest = manifest_of(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
+        directory = await opened.enter_async_context(open_run(path, manifest))
+        announce(directory, evaluator, console)
+        if engine is not None:
+            await opened.enter_async_context(engine)
+        tally = tally_of(directory)
+        pipeline = Pipeline(
+            task,
+            engine=engine,
+            evaluator=evaluator,
+            store=directory,
+            tally=tally,
+            events=events,
+            completions_buffer=settings.samples.completions_buffer,
+        )
+        return await carry_out(pipeline, directory, tally, settings, console)
+
+
+class AnsweredBy(NamedTuple):
+    """What `--engine` names: `local`, `scripted` or `replay`, and the file of the latter two, if one is named."""
+
+    kind: str
+    path: Path | None
+
+
+def parse_engine(text: str) -> AnsweredBy:
+    """Who answers. Raises `UsageError` if the text names nobody."""
+    kind, _, path = text.partition(":")
+    if kind not in ("local", "replay", "scripted") or (kind == "local" and path):
+        raise UsageError(f"--engine cannot be {text!r}: it is local, replay, replay:FILE, scripted or scripted:FILE")
+    return AnsweredBy(kind, Path(path) if path else None)
+
+
+def local_engine(settings: ModelSettings, happened: ObjectSendStream[Event], threads: int) -> LocalEngine:
+    """The engine for a transformers model; `threads` are what it may compute with on a CPU."""
+    return LocalEngine(
+        str(DEMO / "model") if settings.model == "demo" else settings.model,
+        devices=settings.devices,
+        dtype=settings.dtype,
+        batch_size=settings.batch_size,
+        quantize=settings.quantize,
+        reproducible=settings.reproducible,
+        threads=threads,
+        ignore_generation_config=settings.ignore_generation_config,
+        events=happened,
+    )
+
+
+def build_task(settings: RunSettings, problems: Problems, existing: Existing | None) -> Task:
+    """What the run is to do. Raises `UsageError` if the settings contradict each other."""
+    prompting = build_prompting(settings.prompt)
+    count = settings.samples.samples
+    if existing is None:
+        samples = DEFAULT_SAMPLES if count is None else count
+        settled_ks(settings.samples.k, samples)
+    stops = prompting.stop_strings + settings.sampling.stop
+    return Task(
+        problems=problems,
+        sample_indices=(
+            (lambda _: range(samples)) if existing is None else (lambda each: existing.sample_indices(each)[:count])
+        ),
+        prompt=prompting.build,
+        extract=extraction(prompting, settings),
+        sampling=msgspec.structs.replace(settings.sampling, stop=stops),
+        seed=settings.samples.seed,
+        existing=existing,
+    )
+
+
+def extraction(prompting: Prompting, settings: RunSettings) -> Callable[[Completion, Problem], Extraction]:
+    """How programs are found in answers to such prompts."""
+    source = parse_engine(settings.samples.engine)
+    if source.kind == "replay" and source.path is None:
+        return lambda completion, _: extract_base(completion.text)
+    # A file's completions were cut where their author cut them, and a program may well hold a stop string.
+    stops = () if source.kind == "replay" else prompting.stop_strings
+
+    def extract(completion: Completion, problem: Problem) -> Extraction:
+        if prompting.is_chat:
+            join_blocks = settings.samples.join_blocks
+            return extract_chat(completion.text, entry_point=problem.fn_name, join_blocks=join_blocks)
+        return extract_base(completion.text, stops)
+
+    return extract
+
+
+def open_existing(
+    path: Path | None, settings: SampleSettings, problems: Problems, opened: AsyncExitStack, console: Console
+) -> Existing:
+    """The completions of a file or a run, or the reference solutions if none is named.
+
+    Says where completions and problems do not match and goes on with the rest; with `strict_ids` raises `UsageError`.
+    """
+    if path is None:
+        return reference_solutions()
+    if (path / COMPLETIONS).is_file():
+        path /= COMPLETIONS
+    ids: list[str] = []
+    human_eval: dict[str, str] = {}  # completions that only continue HumanEval's prompts are put behind them
+    for problem in problems():
+        ids.append(problem.problem_id)
+        if problem.source == "humaneval":
+            human_eval[problem.problem_id] = problem.question
+    named = settings.id_field or settings.text_field
+    names = FieldNames(problem_id=settings.id_field, text=settings.text_field) if named else None
+    spool = opened.enter_context(CompletionSpool(read_completions(path, names=names, prompts=human_eval)))
+    held = {name: len(spool.sample_indices(name)) for name in sorted(spool.problem_ids())}
+    gaps = match_ids(held, iter(ids), spool.repeated)
+    if gaps and settings.strict_ids:
+        raise UsageError("; ".join(gaps))
+    for gap in gaps:
+        console.print(gap, style="yellow", soft_wrap=True)
+    return spool.existing()
+
+
+async def carry_out(
+    pipeline: Pipeline, directory: RunDirectory, tally: Tally, settings: RunSettings, console: Console
+) -> int:
+    """Runs the pipeline under the view and sums up, however it ends; the exit code."""
+    kind = "run_resumed" if directory.is_resumed else "run_started"
+    await directory.append([Event(kind=kind, at=time.time())])
+
+    def snapshot() -> Snapshot:
+        return Snapshot(statistics=pipeline.statistics(), pass_at_1=tally.pass_at_1(settings.evaluator.mode))
+
+    failure: TacoStreamError | None = None
+    async with anyio.create_task_group() as view:
+        view.start_soon(show, lambda: panel(snapshot()), lambda: plain_line(snapshot()), console)
+        try:
+            await pipeline.run()
+        except TacoStreamError as error:
+            failure = error
+        view.cancel_scope.cancel()
+    if not isinstance(failure, StoreError):
+        await directory.append([finished_event(pipeline)])
+        summary = sum_up(tally, directory, settings)
+        if pipeline.is_judging:
+            directory.write_summary(summary)
+            write_html(directory, summary, tally, directory.path / REPORT)
+            print_report(summary, stdout_console())
+        else:
+            print_speed(directory, summary, console)
+    if failure is not None:
+        raise failure
+    console.print(closing(pipeline, directory, tally), soft_wrap=True)
+    if pipeline.interrupted:
+        return 130
+    if not pipeline.is_judging:
+        return 0
+    return 3 if tally.statuses[settings.evaluator.mode][Status.INFRASTRUCTURE_ERROR] else 0
+
+
+def print_speed(directory: RunDirectory, summary: Summary, console: Console) -> None:
+    """Prints where completions without a verdict are, and says how fast they came."""
+    for line in (*notes_on_prompts(summary.coverage), *generation_speed_of(summary.throughput)):
+        console.print(line, soft_wrap=True)
+    print(directory.path / COMPLETIONS)
+
+
+def manifest_of(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manifest:
+    """The manifest of this start. Reads every byte of the dataset, or asks for its revision, for its fingerprint."""
+    fingerprint = dataset_fingerprint(dataset, split=settings.dataset.split)
+    return Manifest(
+        results={**settings.results(), "dataset_fingerprint": fingerprint},
+        settings=settings.values(),
+        sandbox_tier=sandbox_tier,
+        versions=versions(),
+        hardware=hardware(),
+        git_commit=git_commit(),
+        created_at=time.time(),
+    )
+
+
+def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Console) -> None:
+    """Says where the run is, how safely programs run (if any do), and what an earlier start left."""
+    console.print(f"{'resuming' if directory.is_resumed else 'new run'} {directory.path}", soft_wrap=True)
+    if evaluator is not None:
+        console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
+    for repair in directory.repairs:
+        console.print(repair, style="yellow", soft_wrap=True)
+    if directory.is_resumed:
+        console.print(directory.safe, soft_wrap=True, style="dim")
+
+
+def finished_event(pipeline: Pipeline) -> Event:
+    """The figures of this start, from which the summary adds up times."""
+    statistics = pipeline.statistics()
+    figures = dict(gauges(statistics).figures)
+    if statistics.engine is not None:
+        figures["row_seconds"] = statistics.engine.row_seconds
+        figures["row_seconds_available"] = statistics.engine.row_seconds_available
+    return Event(kind="run_finished", at=time.time(), figures=figures)
+
+
+def closing(pipeline: Pipeline, directory: RunDirectory, tally: Tally) -> str:
+    """The last line for the person: where the results are, or how to go on."""
+    if pipeline.interrupted:
+        return f"interrupted; {directory.safe}. The same command resumes."
+    if not pipeline.is_judging:
+        return f"complete: {directory.safe}; `taco-stream run` with the same settings judges them"
+    return f"complete: {tally.samples:,} samples judged, in {directory.path}"

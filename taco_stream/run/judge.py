@@ -1,0 +1,72 @@
+"""The third stage: a completion becomes a record. And what takes its place in a run that judges nothing."""
+
+import time
+from collections.abc import Mapping
+
+import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+
+from taco_stream.run.progress import Progress
+from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Task
+from taco_stream.types import ComparisonMode, Completion, Problem, Record, Status, Verdict
+
+
+async def judge(
+    to_judge: ObjectReceiveStream[Completion],
+    entries: ObjectSendStream[Entry],
+    *,
+    task: Task,
+    evaluator: Judge,
+    in_flight: ProblemsInFlight,
+    progress: Progress,
+) -> None:
+    """Judges completions, as many at once as keep every worker of the evaluator busy."""
+
+    async def judge_each() -> None:
+        async for completion in to_judge:
+            record = await judged(completion, in_flight[completion.problem_id], task=task, evaluator=evaluator)
+            await entries.send(record)
+            in_flight.leave(completion.problem_id)
+            progress.judged += 1
+            failed = Status.INFRASTRUCTURE_ERROR in {verdict.status for verdict in record.verdicts.values()}
+            progress.infrastructure_errors += failed
+
+    async with to_judge, entries, anyio.create_task_group() as judges:
+        # Two per worker: while one is judged the next is already there.
+        for _ in range(2 * max(1, evaluator.statistics().workers)):
+            judges.start_soon(judge_each)
+
+
+async def leave_unjudged(to_judge: ObjectReceiveStream[Completion], *, in_flight: ProblemsInFlight) -> None:
+    """Lets completions go: they are on disk without a verdict, for a later start to judge."""
+    async with to_judge:
+        async for completion in to_judge:
+            in_flight.leave(completion.problem_id)
+
+
+async def judged(completion: Completion, problem: Problem, *, task: Task, evaluator: Judge) -> Record:
+    """The record of a completion. One without a program is `no_program` in every mode."""
+    started_at = time.monotonic()
+    found = task.extract(completion, problem)
+    if found.program is None:
+        missing = Verdict(status=Status.NO_PROGRAM, detail=completion.error or "")
+        verdicts: Mapping[ComparisonMode, Verdict] = dict.fromkeys(ComparisonMode, missing)
+    else:
+        verdicts = await evaluator.judge_all_modes(problem, found.program)
+    return Record(
+        problem_id=completion.problem_id,
+        sample_index=completion.sample_index,
+        program=found.program,
+        extraction=found.method,
+        finish_reason=completion.finish_reason,
+        verdicts=verdicts,
+        difficulty=problem.difficulty,
+        skills=problem.skills,
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        generate_seconds=completion.generate_seconds,
+        judge_seconds=time.monotonic() - started_at,
+        engine=completion.engine,
+        cut_before=found.cut_before,
+        cut_after=found.cut_after,
+    )

@@ -1,0 +1,247 @@
+"""The pipeline: the stages of a run, the streams between them, and what happens when one of them ends early.
+
+```
+problems ─▶ feed ─requests─▶ engine ─generated─▶ journal ─▶ to_judge ─▶ judge ─▶ entries ─▶ record ─▶ disk
+              ├─────── completions that exist ──▶ ┘   │         ▲                  ▲
+              └─────── unjudged completions of an earlier start ┘                  │
+                                                      └──────── completions ───────┘
+```
+
+Who runs: one task per stage in one task group, plus one that watches for signals and one that takes gauges. Every
+stream is finite; what limits memory is the sum of their sizes. `journal` puts a completion on its way to the disk
+before it hands it to the evaluator, and one writer takes both kinds of line in order, so a completion is always on disk
+before its verdict.
+
+How it ends:
+
+* *End of input* travels as closure: feed closes requests, the engine then closes generated, and so on to the writer.
+* *First Ctrl-C, or SIGTERM*: feed is cancelled and the engine drained; what is decoding is finished, judged and
+  written. SIGTERM allows `TERMINATION_SECONDS` for that.
+* *Second Ctrl-C*: everything is cancelled; the writer still writes what it was handed.
+* *The engine or the dataset fails*: the error is kept, everything generated before it is judged and written, then it is
+  raised.
+* *The evaluator or the disk fails*: everything is cancelled and the error raised; the writer writes what it can.
+
+Without an evaluator completions are only written, as after a kill between the two lines, and a later start that judges
+takes them up from there. Without an engine completions exist already (`existing`), and feed hands them to `journal`.
+
+Not covered: a completion that was decoding when the process is killed is generated again by the next start.
+"""
+
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from taco_stream.engine.base import Engine
+from taco_stream.errors import TacoStreamError
+from taco_stream.memory import process_tree_bytes
+from taco_stream.metrics import Tally
+from taco_stream.run.feed import feed
+from taco_stream.run.judge import judge, leave_unjudged
+from taco_stream.run.progress import Progress, RunStatistics, gauges
+from taco_stream.run.record import journal, record
+from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Store, Task
+from taco_stream.run.watching import count, raising_ours, watch_signals
+from taco_stream.types import Completion, Event, Request
+
+TERMINATION_SECONDS = 10.0
+"""How long SIGTERM leaves for finishing what is in flight: under the 30 s after which most supervisors kill."""
+
+GAUGE_SECONDS = 5.0
+OVERLAP_TICK_SECONDS = 0.05
+
+
+class Pipeline:
+    """One start of a run: `await run()` once, `statistics()` at any time.
+
+    Without an `engine` nothing is generated, without an `evaluator` nothing is judged. Records are counted in `tally`.
+    `completions_buffer` is how many completions may wait for the evaluator before generation pauses.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        engine: Engine | None,
+        evaluator: Judge | None,
+        store: Store,
+        tally: Tally | None = None,
+        events: MemoryObjectReceiveStream[Event] | None = None,
+        completions_buffer: int = 4096,
+    ) -> None:
+        self._task = task
+        self._engine = engine
+        self._evaluator = evaluator
+        self._store = store
+        self._tally = Tally() if tally is None else tally
+        self._events = events
+        self._completions_buffer = completions_buffer
+        self._progress = Progress()
+        self._feeding = anyio.CancelScope()
+        self._everything = anyio.CancelScope()
+        self._failure: TacoStreamError | None = None
+        self._waiting: MemoryObjectReceiveStream[Completion] | None = None
+        self._draining = False
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether completions are judged, or only generated."""
+        return self._evaluator is not None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was asked to stop before it was complete."""
+        return self._draining
+
+    def statistics(self) -> RunStatistics:
+        """The run as it is now."""
+        progress = self._progress
+        return RunStatistics(
+            elapsed_seconds=time.monotonic() - progress.started_at,
+            samples_expected=progress.expected,
+            samples_resumed=progress.resumed,
+            generated=progress.generated,
+            judged=progress.judged,
+            infrastructure_errors=progress.infrastructure_errors,
+            completions_waiting=self._waiting.statistics().current_buffer_used if self._waiting else 0,
+            draining=self._draining,
+            generating_seconds=progress.generating_seconds,
+            judging_seconds=progress.judging_seconds,
+            overlapped_seconds=progress.overlapped_seconds,
+            peak_memory_bytes=progress.peak_memory_bytes,
+            engine=self._engine.statistics() if self._engine else None,
+            evaluator=self._evaluator.statistics() if self._evaluator else None,
+        )
+
+    async def run(self) -> None:
+        """Generates and judges whatever the run still lacks.
+
+        Returns when everything is on disk, or, with `interrupted` true, when everything that was finished is. Raises
+        the `TacoStreamError` that ended the run early, after writing what could be written.
+        """
+        self._progress.start()
+        await raising_ours(self._run)
+        if self._failure is not None:
+            raise self._failure
+
+    def drain(self) -> None:
+        """Stops feeding; what is decoding is finished, judged (if there is an evaluator) and written."""
+        self._draining = True
+        self._feeding.cancel()
+        if self._engine is not None:
+            self._engine.drain()
+
+    async def _run(self) -> None:
+        with self._everything:
+            async with anyio.create_task_group() as watchers:
+                watchers.start_soon(watch_signals, self._stop)
+                watchers.start_soon(self._count)
+                await self._run_stages()
+                watchers.cancel_scope.cancel()
+
+    async def _run_stages(self) -> None:
+        # Requests: one ahead of the engine is enough, it takes what it can place. Generated: a handful, the journal
+        # never waits for the disk. Entries: as many as one write should carry. To judge: deep, so that a burst of slow
+        # programs does not idle the accelerator; it holds texts, a few KB each.
+        requests, asked = anyio.create_memory_object_stream[Request](1)
+        generated, finished = anyio.create_memory_object_stream[Completion](16)
+        entries, to_write = anyio.create_memory_object_stream[Entry](1024)
+        to_judge, self._waiting = anyio.create_memory_object_stream[Completion](self._completions_buffer)
+        in_flight, progress = ProblemsInFlight(), self._progress
+        feeding = partial(
+            feed,
+            self._task,
+            requests,
+            generated.clone(),
+            to_judge.clone(),
+            store=self._store,
+            in_flight=in_flight,
+            progress=progress,
+            is_judged=self.is_judging,
+        )
+        journalling = partial(journal, finished, entries.clone(), to_judge, in_flight=in_flight, progress=progress)
+        if self._evaluator is None:
+            judging = partial(leave_unjudged, self._waiting, in_flight=in_flight)
+        else:
+            judging = partial(
+                judge,
+                self._waiting,
+                entries.clone(),
+                task=self._task,
+                evaluator=self._evaluator,
+                in_flight=in_flight,
+                progress=progress,
+            )
+        async with anyio.create_task_group() as writer:
+            writer.start_soon(partial(record, to_write, store=self._store, tally=self._tally))
+            async with entries:
+                async with anyio.create_task_group() as gauging:
+                    gauging.start_soon(self._gauge, entries)
+                    async with anyio.create_task_group() as stages:
+                        stages.start_soon(self._feed, feeding)
+                        stages.start_soon(self._generate, asked, generated)
+                        stages.start_soon(journalling)
+                        stages.start_soon(judging)
+                    gauging.cancel_scope.cancel()
+                await self._forward_events(entries)
+
+    async def _feed(self, feeding: Callable[[], Awaitable[None]]) -> None:
+        """Runs the feed. If it fails, what was asked for before is still generated, judged and written."""
+        try:
+            with self._feeding:
+                await feeding()
+        except TacoStreamError as error:
+            self._failure = error
+        except anyio.BrokenResourceError:
+            pass  # the engine has ended and says why itself
+
+    async def _generate(self, asked: ObjectReceiveStream[Request], generated: ObjectSendStream[Completion]) -> None:
+        """Runs the engine, if there is one. If it fails, what was generated before is still judged and written."""
+        async with asked, generated:
+            if self._engine is None:
+                return
+            try:
+                await self._engine.run(asked, generated)
+            except TacoStreamError as error:
+                self._failure = error
+                self._feeding.cancel()
+
+    async def _count(self) -> None:
+        """Counts the samples of the whole run beside it, so that the time left can be shown."""
+        task = self._task
+        self._progress.expected = await count(lambda: (len(task.sample_indices(each)) for each in task.problems()))
+
+    def _stop(self, number: int) -> None:
+        """What a signal does: the first one drains, the second one stops at once."""
+        if self._draining:
+            self._everything.cancel()
+            return
+        self.drain()
+        if number == signal.SIGTERM:
+            self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
+
+    async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:
+        """Measures overlap, writes the events of engine and evaluator, and every few seconds a gauges event.
+
+        An engine waits if its events are not taken: 1,500 at once took 20 s when they were only taken with gauges.
+        """
+        last_gauge = time.monotonic()
+        while True:
+            await anyio.sleep(OVERLAP_TICK_SECONDS)
+            generating = self._engine is not None and self._engine.statistics().rows_busy > 0
+            judging = self._evaluator is not None and self._evaluator.statistics().busy > 0
+            self._progress.observe(generating=generating, judging=judging)
+            await self._forward_events(entries)
+            if time.monotonic() - last_gauge >= GAUGE_SECONDS:
+                last_gauge = time.monotonic()
+                self._progress.peak_memory_bytes = max(self._progress.peak_memory_bytes, process_tree_bytes())
+                await entries.send(gauges(self.statistics()))
+
+    async def _forward_events(self, entries: ObjectSendStream[Entry]) -> None:
+        while self._events is not None and self._events.statistics().current_buffer_used:
+            await entries.send(self._events.receive_nowait())

@@ -1,0 +1,53 @@
+"""The problems of a run: those that its settings select, as often as somebody reads them."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from taco_stream.datasets.open import open_dataset
+from taco_stream.datasets.selection import selection_of
+from taco_stream.datasets.settings import DatasetSettings
+from taco_stream.datasets.sources import STANDARD_INPUT
+from taco_stream.types import Problem
+
+
+def with_readable_dataset(settings: DatasetSettings, opened: ExitStack) -> DatasetSettings:
+    """The settings with a dataset that can be read more than once: standard input is kept in a temporary file."""
+    if settings.dataset != STANDARD_INPUT:
+        return settings
+    folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="taco-stream-"))
+    path = Path(folder) / "standard-input"  # always this name, which is part of a dataset's fingerprint
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return msgspec.structs.replace(settings, dataset=str(path))
+
+
+def problem_source(settings: DatasetSettings, console: Console) -> Callable[[], Iterator[Problem]]:
+    """Yields the selected problems, any number of times. Raises what is wrong with the dataset as a whole now.
+
+    Rows that are skipped are named on the console, each once.
+    """
+    selection = selection_of(settings)
+    named: set[str] = set()
+
+    def name_row(bad_row: object) -> None:
+        if str(bad_row) not in named:
+            named.add(str(bad_row))
+            console.print(f"skipped: {bad_row}", style="yellow", soft_wrap=True)
+
+    def problems() -> Iterator[Problem]:
+        return open_dataset(
+            settings.dataset,
+            selection=selection,
+            special_judges=Path(settings.special_judges) if settings.special_judges else None,
+            on_bad_row=name_row if settings.skip_bad_rows else None,
+        )
+
+    problems()
+    return problems

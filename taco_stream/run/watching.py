@@ -1,0 +1,52 @@
+"""What runs beside the work of a command that takes long: signals, counting, and which error to report."""
+
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+
+import anyio
+from anyio import from_thread, to_thread
+
+from taco_stream.errors import TacoStreamError
+
+
+async def watch_signals(on_signal: Callable[[int], None]) -> None:
+    """Calls `on_signal` with the number of each SIGINT and SIGTERM, until cancelled."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            on_signal(number)
+
+
+async def count(things: Callable[[], Iterable[int]]) -> int | None:
+    """The sum over an iterable that takes long, made and read in a thread; None if it fails with an error of ours.
+
+    Whoever reads the same things for work meets the error and reports it.
+    """
+
+    def add_up() -> int | None:
+        total = 0
+        try:
+            for number in things():
+                total += number
+                from_thread.check_cancelled()
+        except TacoStreamError:
+            return None
+        return total
+
+    return await to_thread.run_sync(add_up, abandon_on_cancel=True)
+
+
+async def raising_ours(work: Callable[[], Awaitable[None]]) -> None:
+    """Awaits work that is made of task groups; of the errors that end it one of ours is raised, else the first."""
+    try:
+        await work()
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        raise next((error for error in leaves if isinstance(error, TacoStreamError)), leaves[0]) from group
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
