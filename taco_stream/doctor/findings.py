@@ -6,11 +6,11 @@ done about either, or to have more, is the finding's remedy: a command, a flag o
 
 import enum
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from resource import RLIM_INFINITY
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 
 from taco_stream import __version__
 from taco_stream.control_group import ControlGroup
@@ -208,9 +208,11 @@ def package_findings(packages: Sequence[Package]) -> list[Finding]:
     text = ", ".join([f"Python {platform.python_version()}", f"taco-stream {__version__}", *shown])
     findings = [Finding("versions", Level.OK, text)]
     for each in packages:
-        if not each.extra and _release(each.installed) < _release(each.least):
-            text = f"{each.name} {each.installed or 'is missing'}: {each.least} or later is needed"
-            findings.append(Finding("versions", Level.PROBLEM, text, f"pip install '{each.name}>={each.least}'"))
+        if not each.extra and not (
+            each.installed and SpecifierSet(each.wanted).contains(each.installed, prereleases=True)
+        ):
+            text = f"{each.name} {each.installed or 'is missing'}: {each.wanted} is needed"
+            findings.append(Finding("versions", Level.PROBLEM, text, f"pip install '{each.name}{each.wanted}'"))
     if absent := [each for each in packages if each.extra and not each.installed]:
         text = f"optional, not installed: {', '.join(each.name for each in absent)}"
         extras = ",".join(dict.fromkeys(each.extra for each in absent))
@@ -245,11 +247,6 @@ def _is_below(limit: int, needed: int) -> bool:
 
 def _raised(limit: str) -> str:
     return f"sudo prlimit --pid $$ --{limit.lower()}={'65536' if limit == 'NOFILE' else 'unlimited'}"
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version, by which versions compare; none where there is no version."""
-    return tuple(map(int, re.findall(r"\d+", re.split(r"[^\d.]", version)[0])))
 
 
 def _gib(count: int) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+from packaging.requirements import Requirement
 
 from taco_stream.control_group import text_of
 from taco_stream.errors import EvaluatorError, RunInUseError, StoreError
@@ -31,8 +32,6 @@ from taco_stream.store.lock import exclusive
 from taco_stream.types import Problem, Status, Verdict
 
 TORCH_SECONDS = 60.0
-REQUIREMENT = re.compile(r"([\w.-]+)>=([\d.]+)(?:; extra == '(\w+)')?")
-"""The only form in which our own metadata states a requirement."""
 
 SWITCHES = {
     "kernel.unprivileged_userns_clone": (0, 1, "user namespaces are switched off for ordinary users"),
@@ -93,10 +92,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True):
-    """A requirement of ours; `extra` is empty where it is always needed, `installed` where it is missing."""
+    """A requirement of ours: `wanted` is a version specifier, `extra` empty if it is always needed.
+
+    `installed` is the version, empty if there is none.
+    """
 
     name: str
-    least: str
+    wanted: str
     extra: str
     installed: str
 
@@ -204,10 +206,20 @@ def read_packages() -> list[Package]:
     """What our own metadata requires, but for development, and what of it is installed."""
     try:
         requirements = importlib.metadata.requires("taco-stream") or []
+        extras = ["", *(importlib.metadata.metadata("taco-stream").get_all("Provides-Extra") or [])]
     except importlib.metadata.PackageNotFoundError:
         return []
-    stated = [match.groups(default="") for match in map(REQUIREMENT.fullmatch, requirements) if match]
-    return [Package(name, least, extra, installed_version(name)) for name, least, extra in stated if extra != "dev"]
+    packages = []
+    for requirement in map(Requirement, requirements):
+        extra = next((each for each in extras if _applies(requirement, each)), None)
+        if extra is not None and extra != "dev":
+            installed = installed_version(requirement.name)
+            packages.append(Package(requirement.name, str(requirement.specifier), extra, installed))
+    return packages
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def installed_version(name: str) -> str:

@@ -1,6 +1,7 @@
 """What the doctor makes of readings, what it reads from made-up kernels, and what a person and a script get from it."""
 
 import contextlib
+import email
 import io
 import json
 import os
@@ -336,17 +337,32 @@ def test_a_folder_where_nobody_can_write_says_so() -> None:
 
 def test_a_package_that_is_missing_or_too_old_is_a_problem() -> None:
     packages = [
-        Package("torch", "2.11", "", "2.9.1+cpu"),
-        Package("rich", "13.9", "", ""),
-        Package("x", "1", "", "1.0"),
+        Package("torch", ">=2.11", "", "2.9.1+cpu"),
+        Package("rich", ">=13.9", "", ""),
+        Package("x", ">=1", "", "1.0"),
+        Package("y", ">=1,<3", "", "2.14.0.dev20261101+cu130"),
     ]
     _, old, missing = package_findings(packages)
     assert (old.level, old.remedy) == (Level.PROBLEM, "pip install 'torch>=2.11'")
     assert (missing.level, missing.remedy) == (Level.PROBLEM, "pip install 'rich>=13.9'")
 
 
+def test_a_package_that_is_too_new_is_a_problem() -> None:
+    (_, found) = package_findings([Package("x", ">=1,<3", "", "3.1")])
+    assert (found.level, found.remedy) == (Level.PROBLEM, "pip install 'x>=1,<3'")
+
+
+def test_requirements_of_every_form_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = ["a>=1,<3", "b[c]~=2.1", "d; python_version<'3'", "e>=1; extra == 'fast'", "f; extra == 'dev'"]
+    extras = "Provides-Extra: fast\nProvides-Extra: dev\n"
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: stated)
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: email.message_from_string(extras))
+    found = [(each.name, each.wanted, each.extra) for each in read_packages()]
+    assert found == [("a", "<3,>=1", ""), ("b", "~=2.1", ""), ("e", ">=1", "fast")]
+
+
 def test_extras_that_are_missing_are_fine_and_come_with_the_command() -> None:
-    packages = [Package("torchao", "0.14", "quantize", ""), Package("inspect-ai", "0.3.100", "inspect", "")]
+    packages = [Package("torchao", ">=0.14", "quantize", ""), Package("inspect-ai", ">=0.3.100", "inspect", "")]
     extras = package_findings(packages)[-1]
     assert (extras.level, extras.remedy) == (Level.OK, "pip install 'taco-stream[quantize,inspect]'")
 
