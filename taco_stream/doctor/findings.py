@@ -208,9 +208,8 @@ def package_findings(packages: Sequence[Package]) -> list[Finding]:
     text = ", ".join([f"Python {platform.python_version()}", f"taco-stream {__version__}", *shown])
     findings = [Finding("versions", Level.OK, text)]
     for each in packages:
-        if not each.extra and not (
-            each.installed and SpecifierSet(each.wanted).contains(each.installed, prereleases=True)
-        ):
+        fits = bool(each.installed) and SpecifierSet(each.wanted).contains(each.installed, prereleases=True)
+        if not each.extra and not fits:
             text = f"{each.name} {each.installed or 'is missing'}: {each.wanted} is needed"
             findings.append(Finding("versions", Level.PROBLEM, text, f"pip install '{each.name}{each.wanted}'"))
     if absent := [each for each in packages if each.extra and not each.installed]:

@@ -36,6 +36,7 @@ from taco_stream.doctor.readings import (
     Sandbox,
     Torch,
     failure_of_writing,
+    read_packages,
     read_place,
     read_torch,
     read_verdict,
