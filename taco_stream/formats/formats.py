@@ -1,22 +1,17 @@
-"""Finds out which format a file of completions has, and reads it."""
+"""All formats together: finds out which one a file of completions has, and writes a run in the one asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 
-from taco_stream.errors import UsageError
-from taco_stream.formats import (
-    evalplus_reading,
-    livecodebench_reading,
-    lm_eval,
-    named_fields,
-    own,
-    taco_reading,
-)
-from taco_stream.formats.json_files import Entry, read_entries
+from taco_stream.errors import StoreError, UsageError
+from taco_stream.formats import evalplus, inspect_log, livecodebench, lm_eval, named_fields, own, parquet, taco
+from taco_stream.formats.json_files import read_entries
 from taco_stream.formats.named_fields import FieldNames
-from taco_stream.formats.numbering import Numbering
-from taco_stream.types import Completion
+from taco_stream.formats.samples import ProblemRecords, Prompts, group_records, number_samples
+from taco_stream.store.run import RecordIndex, RunFiles
+from taco_stream.types import ComparisonMode, Completion
 
 
 def read_completions(
@@ -32,34 +27,70 @@ def read_completions(
     first = next(entries, None)
     if first is None:
         raise UsageError(f"{path} holds no completions")
-    return _read(first, chain([first], entries), names, prompts or {}, Numbering(f"replay:{path.name}"))
+    entries = chain([first], entries)
+    if names is not None:
+        samples = named_fields.read(entries, named_fields.find(names, first))
+    # The most specific first: a document of lm-evaluation-harness may have any fields besides its own.
+    elif own.recognise(first.value):
+        return own.read(entries)
+    elif lm_eval.recognise(first.value):
+        samples = lm_eval.read(entries)
+    elif taco.recognise(first.value):
+        samples = taco.read_generations(entries)
+    elif livecodebench.recognise(first.value):
+        samples = livecodebench.read(entries)
+    elif evalplus.recognise(first.value):
+        samples = evalplus.read(entries, prompts or {})
+    else:
+        samples = named_fields.read(entries, named_fields.find(FieldNames(), first))
+    return number_samples(samples, f"replay:{path.name}")
 
 
-def _read(
-    first: Entry, entries: Iterator[Entry], names: FieldNames | None, prompts: Mapping[str, str], numbering: Numbering
-) -> Iterator[Completion]:
-    if names is None:
-        if own.recognise(first.value):
-            return own.read(entries)
-        if lm_eval.recognise(first.value):
-            return lm_eval.read(entries, numbering)
-        if taco_reading.recognise(first.value):
-            return taco_reading.read(entries, numbering)
-        if livecodebench_reading.recognise(first.value):
-            return livecodebench_reading.read(entries, numbering)
-        if evalplus_reading.recognise(first.value):
-            return evalplus_reading.read(entries, numbering, prompts)
-    found = named_fields.complete(names or FieldNames(), first.value)
-    if found is None:
-        wanted = "" if names is None else f" ({_described(names)})"
-        raise UsageError(
-            f"{first.place} has the fields {', '.join(first.value) or 'none'}, which no known format of completions "
-            f"has: name those that hold the problem's id and the text{wanted} with --id-field and --text-field"
-        )
-    return named_fields.read(entries, numbering, found)
+class ExportFormat(StrEnum):
+    """What a run can be written as."""
+
+    TACO = "taco"  # generations.json, taco_results.json and taco_metrics.json of the original scripts
+    EVALPLUS = "evalplus"  # samples.jsonl
+    LIVECODEBENCH = "livecodebench"  # its custom evaluator's output file
+    PARQUET = "parquet"  # one row per sample
+    INSPECT = "inspect"  # a log that `inspect view` opens; needs the extra `inspect`
 
 
-def _described(names: FieldNames) -> str:
-    """What was asked for, for the user who named one field and not the other, or one that is not there."""
-    fields = {"id": names.problem_id, "text": names.text}
-    return ", ".join(f"{what}: {name or 'not named, and none of the usual'}" for what, name in fields.items())
+def export(
+    run: RunFiles,
+    kind: ExportFormat,
+    folder: Path,
+    *,
+    prompts: Prompts,
+    mode: ComparisonMode,
+    ks: Sequence[int],
+) -> tuple[Path, ...]:
+    """Writes the run's records into `folder`, which is made; the files written. `mode` is the verdict that counts.
+
+    One problem's records are in memory at a time (for Inspect all of them, its writer takes a whole log). Raises
+    `StoreError` if a file cannot be written or the run holds problems that `prompts` does not have.
+    """
+    index = RecordIndex(run)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+    def problems() -> Iterator[ProblemRecords]:
+        return group_records(index, prompts)
+
+    match kind:
+        case ExportFormat.TACO:
+            return (
+                taco.write_generations(problems(), folder / "generations.json"),
+                taco.write_results(problems(), mode, folder / "taco_results.json"),
+                taco.write_metrics(problems(), mode, ks, folder / "taco_metrics.json"),
+            )
+        case ExportFormat.EVALPLUS:
+            return (evalplus.write(problems(), folder / "samples.jsonl"),)
+        case ExportFormat.LIVECODEBENCH:
+            return (livecodebench.write(problems(), folder / "livecodebench.json"),)
+        case ExportFormat.PARQUET:
+            return (parquet.write(problems(), folder / "results.parquet"),)
+        case ExportFormat.INSPECT:
+            return (inspect_log.write(run, problems(), folder / "inspect.eval", mode=mode, ks=ks),)

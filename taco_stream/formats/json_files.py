@@ -1,11 +1,14 @@
-"""A file of JSON objects, one at a time: a JSON array or JSON lines, plain or gzipped.
+"""JSON files, one entry in memory at a time: read as an array or as lines, plain or gzipped, and written.
 
-The standard library's parser, not msgspec: other programs write NaN and lone surrogates, which it forgives. Lone
-surrogates become a question mark here, because nothing that holds one can be written again as UTF-8.
+Reading is by the standard library's parser, not msgspec: other programs write NaN and lone surrogates, which it
+forgives. Lone surrogates become a question mark here, because nothing that holds one can be written again as UTF-8.
+Written text outside ASCII is escaped, because the original's scripts read their files in the locale's encoding,
+whatever it is.
 """
 
 import gzip
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -15,6 +18,7 @@ from typing import Any, NamedTuple, TextIO
 
 from taco_stream.errors import UsageError
 from taco_stream.sample_set import MAX_SAMPLES
+from taco_stream.store.atomic import replacing
 
 STANDARD_INPUT = Path("-")
 
@@ -23,57 +27,57 @@ CHUNK_CHARACTERS = 1 << 20
 
 
 class Entry(NamedTuple):
-    """One object and where it stands (`generations.json, entry 3`), for the user."""
+    """One object and its place (`generations.json, entry 3`). Each method raises `UsageError` that names the place."""
 
     value: Mapping[str, Any]
     place: str
 
-    def text(self, name: str) -> str:
-        """The text of a field. Raises `UsageError` where it is none."""
-        return self.as_text(self.value.get(name), name)
+    def read_text(self, name: str) -> str:
+        """The text of a field."""
+        return self.check_text(self.value.get(name), name)
 
-    def texts(self, name: str) -> list[str]:
+    def read_texts(self, name: str) -> list[str]:
         """The texts of a field that holds a list of them, or just one."""
         value = self.value.get(name)
-        return [self.as_text(each, name) for each in (value if isinstance(value, list) else [value])]
+        return [self.check_text(each, name) for each in (value if isinstance(value, list) else [value])]
 
-    def problem_id(self, name: str) -> str:
+    def read_id(self, name: str) -> str:
         """An id as text: `7` and `"7"` name the same problem."""
         value = self.value.get(name)
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise UsageError(f"{self.place}: {name} is neither text nor an integer")
         return str(value)
 
-    def sample_index(self, name: str) -> int:
-        """A sample's index."""
+    def read_sample_index(self, name: str) -> int:
+        """A sample's index, within the bounds of `SampleSet`."""
         value = self.value.get(name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_SAMPLES:
             raise UsageError(f"{self.place}: {name} is no integer from 0 to below {MAX_SAMPLES:,}")
         return value
 
-    def as_text(self, value: Any, name: str) -> str:
-        """A value that has to be text; `name` says which, should it be none."""
+    def check_text(self, value: Any, name: str) -> str:
+        """The value, which must be text and is called `name` in the error."""
         if not isinstance(value, str):
             raise UsageError(f"{self.place}: {name} is {'missing' if value is None else 'not text'}")
         return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """The objects of a file in order, or of standard input where the path is `-`: nothing is read twice.
+    """The objects of a file in order, or of standard input if the path is `-`: nothing is read twice.
 
     Raises `UsageError` that names the file and the line or entry.
     """
     name = "standard input" if path == STANDARD_INPUT else str(path)
     try:
-        with _opened(path) as file:
+        with _open_text(path) as file:
             line, start = 1, file.read(1)
             while start.isspace():
                 line += start == "\n"
                 start = file.read(1)
             if start == "[":
-                yield from _array_entries(file, name)
+                yield from _read_array(file, name)
             else:
-                yield from _line_entries(chain([start + file.readline()], file), name, line)
+                yield from _read_lines(chain([start + file.readline()], file), name, line)
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 text") from error
     except (OSError, EOFError) as error:  # a broken gzip file is one of these
@@ -81,14 +85,14 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def _open_text(path: Path) -> Iterator[TextIO]:
     with open(0, "rb", closefd=False) if path == STANDARD_INPUT else path.open("rb") as binary:
         content = gzip.GzipFile(fileobj=binary) if binary.peek(2)[:2] == b"\x1f\x8b" else binary
         with TextIOWrapper(content, encoding="utf-8-sig") as text:
             yield text
 
 
-def _line_entries(lines: Iterable[str], name: str, first: int) -> Iterator[Entry]:
+def _read_lines(lines: Iterable[str], name: str, first: int) -> Iterator[Entry]:
     for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
@@ -97,10 +101,10 @@ def _line_entries(lines: Iterable[str], name: str, first: int) -> Iterator[Entry
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{place} is not JSON: {error}") from error
-        yield _entry(value, place)
+        yield _to_entry(value, place)
 
 
-def _array_entries(file: TextIO, name: str) -> Iterator[Entry]:
+def _read_array(file: TextIO, name: str) -> Iterator[Entry]:
     """Parses what follows an array's bracket entry by entry, so that a file of any size needs the memory of one."""
     decoder = json.JSONDecoder()
     text = file.read(CHUNK_CHARACTERS)
@@ -114,17 +118,49 @@ def _array_entries(file: TextIO, name: str) -> Iterator[Entry]:
         try:
             value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            # Most likely the entry goes on behind the chunk. Reading as much again keeps the work linear.
+            # Most likely the entry continues after this chunk. Doubling what is read keeps the work linear.
             more = file.read(max(CHUNK_CHARACTERS, len(text)))
             if not more:
                 raise UsageError(f"{place} is not JSON, or the file is cut short: {error}") from error
             text, position = text[position:] + more, 0
             continue
-        yield _entry(value, place)
+        yield _to_entry(value, place)
         number += 1
 
 
-def _entry(value: Any, place: str) -> Entry:
+def _to_entry(value: Any, place: str) -> Entry:
     if not isinstance(value, dict):
         raise UsageError(f"{place} is {type(value).__name__}, not an object")
     return Entry(value, place)
+
+
+def write_json_array(entries: Iterable[Any], path: Path) -> Path:
+    """Writes the entries as one array, byte for byte as `json.dump(list(entries), file, indent=4)` does; the path."""
+    # A string's newlines are escaped in JSON, so indenting lines indents nothing but the structure.
+    lines = (textwrap.indent(json.dumps(entry, indent=4), "    ") for entry in entries)
+    return _write_enclosed("[", lines, "]", path)
+
+
+def write_json_object(entries: Iterable[tuple[str, Any]], path: Path) -> Path:
+    """Writes the entries as one object, a line each; the path."""
+    lines = (f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in entries)
+    return _write_enclosed("{", lines, "}", path)
+
+
+def _write_enclosed(start: str, entries: Iterable[str], end: str, path: Path) -> Path:
+    with replacing(path) as file:
+        separator = start + "\n"
+        for entry in entries:
+            file.write((separator + entry).encode("ascii"))
+            separator = ",\n"
+        is_empty = separator != ",\n"
+        file.write((start + end if is_empty else "\n" + end).encode("ascii"))
+    return path
+
+
+def write_json_lines(entries: Iterable[Any], path: Path) -> Path:
+    """Writes each entry as a line; the path."""
+    with replacing(path) as file:
+        for entry in entries:
+            file.write(json.dumps(entry).encode("ascii") + b"\n")
+    return path

@@ -1,6 +1,6 @@
-"""Our own `completions.jsonl`: every field is kept."""
+"""Our own `completions.jsonl`: every field is kept. `RunDirectory` writes it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,11 +15,11 @@ def recognise(first: Mapping[str, Any]) -> bool:
     return {"problem_id", "sample_index", "text", "finish_reason"} <= first.keys()
 
 
-def read(entries: Iterator[Entry]) -> Iterator[Completion]:
+def read(entries: Iterable[Entry]) -> Iterator[Completion]:
     """The completions as they were written."""
     for entry in entries:
-        entry.sample_index("sample_index")
-        value = {**entry.value, "problem_id": entry.problem_id("problem_id"), "text": entry.text("text")}
+        entry.read_sample_index("sample_index")  # its bounds: the type has none
+        value = {**entry.value, "problem_id": entry.read_id("problem_id"), "text": entry.read_text("text")}
         try:
             yield msgspec.convert(value, Completion)
         except msgspec.ValidationError as error:

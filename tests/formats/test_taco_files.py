@@ -1,65 +1,49 @@
-"""A run in other tools' formats: their shapes, their values, and back again."""
+"""The files of the original's scripts: their shapes, their values, and back again."""
 
 import json
 import math
 import random
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import anyio
 import numpy as np
 import pytest
-from sample_values import manifest, record
+from foreign_files import (
+    OFFICIAL,
+    RECORDS,
+    STRICT,
+    WRONG,
+    Write,
+    few_examples,
+    problem_records,
+    run_of,
+    samples,
+    texts_in_order,
+    written,
+)
+from hypothesis import given
+from sample_values import record
 
-from taco_stream.errors import StoreError, UsageError
-from taco_stream.formats import ExportFormat, export, read_completions
-from taco_stream.formats.json_writing import write_json_array
-from taco_stream.formats.taco import original_id, result_codes
+from taco_stream.formats import ExportFormat, export
+from taco_stream.formats.samples import ProblemRecords
+from taco_stream.formats.taco import encode_verdict, to_task_id, write_generations
 from taco_stream.metrics import DECIMALS, Tally
-from taco_stream.store.run import RunFiles, open_run
-from taco_stream.types import ComparisonMode, Record, Status, Verdict
+from taco_stream.store.run import RunFiles
+from taco_stream.types import Record, Status, Verdict
 
 pytestmark = pytest.mark.anyio
 
-STRICT, OFFICIAL = ComparisonMode.STRICT, ComparisonMode.OFFICIAL
-WRONG = Status.WRONG_ANSWER
-PROMPTS = (("0", "q0"), ("1", "q1 é"), ("HumanEval/2", "q2"))
 
-RECORDS = [
-    record("1", 1, program="b1"),
-    record("HumanEval/2", 0, WRONG, program="c0", difficulty="HARD", skills=("Sorting",)),
-    record("0", 0, program="a0 # é\n"),
-    record("1", 0, WRONG, program=None),
-    record("0", 1, program='a1 "quoted"'),
-    record("HumanEval/2", 1, program="c1"),
-]
-
-
-async def run_of(path: Path, records: Iterable[Record]) -> RunFiles:
-    path.mkdir()  # so that a run without records stays
-    async with open_run(path, manifest()) as run:
-        await run.append(list(records))
-    return RunFiles(path)
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> RunFiles:
-    return await run_of(tmp_path / "run", RECORDS)
-
-
-def written(run: RunFiles, kind: ExportFormat, mode: ComparisonMode = STRICT, ks: tuple[int, ...] = (1,)) -> list[Path]:
-    return list(export(run, kind, run.path / "out", prompts=lambda: PROMPTS, mode=mode, ks=ks))
-
-
-def samples(path: Path) -> list[tuple[str, int, str]]:
-    return sorted((each.problem_id, each.sample_index, each.text) for each in read_completions(path))
-
-
-EXPECTED_SAMPLES = sorted((each.problem_id, each.sample_index, each.program or "") for each in RECORDS)
+@given(problem_records())
+@few_examples
+def test_generations_that_we_write_are_read_the_same(folder: Path, problems: list[ProblemRecords]) -> None:
+    """All but indices, and whether there is no program or an empty one."""
+    path = write_generations(problems, folder / "generations.json")
+    assert samples(path) == texts_in_order(problems)
+    entries = json.loads(path.read_text("ascii"))
+    assert [(str(each["task_id"]), each["prompt"]) for each in entries] == [each[:2] for each in problems]
 
 
 async def test_generations_have_the_original_shape_in_dataset_order(run: RunFiles) -> None:
@@ -76,10 +60,6 @@ async def test_generations_are_written_byte_for_byte_as_json_dump_does(run: RunF
     assert path.read_text() == json.dumps(json.loads(path.read_text()), indent=4)
 
 
-def test_an_array_of_nothing_is_an_array(tmp_path: Path) -> None:
-    assert json.loads(write_json_array([], tmp_path / "f").read_text()) == []
-
-
 async def test_a_problem_without_a_record_keeps_its_place(tmp_path: Path) -> None:
     """The original aligns outputs and problems by position, so a gap would shift all that follow."""
     run = await run_of(tmp_path / "run", [each for each in RECORDS if each.problem_id != "1"])
@@ -87,21 +67,16 @@ async def test_a_problem_without_a_record_keeps_its_place(tmp_path: Path) -> Non
     assert [(each["task_id"], len(each["output"])) for each in generations] == [(0, 2), (1, 0), ("HumanEval/2", 2)]
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.TACO, ExportFormat.EVALPLUS, ExportFormat.LIVECODEBENCH], ids=str)
-async def test_what_is_exported_reads_back_the_same(run: RunFiles, kind: ExportFormat) -> None:
-    assert samples(written(run, kind)[0]) == EXPECTED_SAMPLES
+def test_generations_of_the_original_mix_integers_and_text_as_ids(write: Write) -> None:
+    path = write(
+        [{"task_id": 0, "prompt": "q", "output": ["a", "b"]}, {"task_id": "1", "output": ["c"]}], name="g.json"
+    )
+    assert samples(path) == [("0", 0, "a"), ("0", 1, "b"), ("1", 0, "c")]
 
 
-async def test_records_of_problems_the_dataset_lacks_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [*RECORDS, record("stranger", 0)])
-    with pytest.raises(StoreError, match="1 problems of the run are not in its dataset.*stranger"):
-        written(run, ExportFormat.TACO)
-    assert list((run.path / "out").iterdir()) == []
-
-
-async def test_a_sample_that_stands_twice_is_exported_once(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [*RECORDS, *RECORDS])
-    assert samples(written(run, ExportFormat.EVALPLUS)[0]) == EXPECTED_SAMPLES
+def test_a_task_that_comes_again_goes_on_counting(write: Write) -> None:
+    path = write([{"task_id": 0, "output": ["a"]}, {"task_id": "0", "output": ["b"]}], name="g.json")
+    assert samples(path) == [("0", 0, "a"), ("0", 1, "b")]
 
 
 def graded(number: int, samples: int, passed: int) -> Iterator[Record]:
@@ -221,82 +196,20 @@ async def test_samples_that_could_not_be_judged_are_in_no_score(tmp_path: Path) 
     ],
 )
 def test_statuses_have_the_codes_of_the_original(status: Status, code: bool | int) -> None:
-    assert result_codes(Verdict(status=status)) == [code]
-    assert type(result_codes(Verdict(status=status))[0]) is type(code)
+    assert encode_verdict(Verdict(status=status)) == [code]
+    assert type(encode_verdict(Verdict(status=status))[0]) is type(code)
 
 
 def test_per_test_results_are_a_code_each() -> None:
     statuses = (Status.PASSED, WRONG, Status.TIME_LIMIT)
-    assert result_codes(Verdict(status=WRONG, test_statuses=statuses)) == [True, False, -1]
+    assert encode_verdict(Verdict(status=WRONG, test_statuses=statuses)) == [True, False, -1]
 
 
 def test_a_program_that_does_not_compile_has_one_code_for_all_tests() -> None:
     verdict = Verdict(status=Status.COMPILE_ERROR, test_statuses=(Status.COMPILE_ERROR,) * 5)
-    assert result_codes(verdict) == [-2]
+    assert encode_verdict(verdict) == [-2]
 
 
 @pytest.mark.parametrize(("name", "expected"), [("0", 0), ("17", 17), ("017", "017"), ("taco/1", "taco/1"), ("²", "²")])
 def test_ids_are_numbers_where_that_loses_nothing(name: str, expected: int | str) -> None:
-    assert original_id(name) == expected
-
-
-async def test_parquet_has_a_row_per_sample_with_every_mode(run: RunFiles) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    table = pytest.importorskip("pyarrow.parquet").read_table(written(run, ExportFormat.PARQUET)[0])
-    assert isinstance(table, pyarrow.Table)
-    rows = table.to_pylist()
-    found = [(row["problem_id"], row["sample_index"], row["program"], row["strict_status"]) for row in rows]
-    expected = [(each.problem_id, each.sample_index, each.program, each.verdicts[STRICT].status) for each in RECORDS]
-    assert sorted(found, key=str) == sorted(expected, key=str)
-    hard = next(row for row in rows if row["problem_id"] == "HumanEval/2" and row["sample_index"] == 0)
-    assert (hard["difficulty"], hard["skills"], hard["official_status"]) == ("HARD", ["Sorting"], "wrong_answer")
-
-
-async def test_parquet_has_what_was_cut_away_and_the_beginning_of_a_wrong_answer(tmp_path: Path) -> None:
-    verdict = Verdict(status=WRONG, output_head="4", detail="line 1: printed 4 where 5 was expected")
-    judged = record("0", 0, verdicts={STRICT: verdict}, cut_before=10, cut_after=4)
-    (path,) = written(await run_of(tmp_path / "run", [judged]), ExportFormat.PARQUET)
-    (row,) = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
-    assert (row["cut_before"], row["cut_after"], row["strict_output_head"]) == (10, 4, "4")
-
-
-async def test_parquet_of_an_empty_run_has_the_columns(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [])
-    (path,) = export(run, ExportFormat.PARQUET, run.path, prompts=lambda: PROMPTS, mode=STRICT, ks=(1,))
-    table = pytest.importorskip("pyarrow.parquet").read_table(path)
-    assert table.num_rows == 0
-    assert "spj_status" in table.column_names
-
-
-async def test_without_inspect_its_log_is_refused_with_what_to_install(
-    run: RunFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "inspect_ai", None)
-    with pytest.raises(UsageError, match=r"pip install 'taco-stream\[inspect\]'"):
-        written(run, ExportFormat.INSPECT)
-
-
-def test_inspect_reads_its_log(tmp_path: Path) -> None:
-    """Outside any event loop, as the command line exports: Inspect's writer starts one of its own."""
-    log = pytest.importorskip("inspect_ai.log", reason="inspect_ai is an extra")
-    run = anyio.run(run_of, tmp_path / "run", RECORDS)
-    (path,) = written(run, ExportFormat.INSPECT)
-    read = log.read_eval_log(str(path))
-    found = [(each.id, each.epoch - 1, each.output.completion) for each in read.samples]
-    assert sorted(found) == EXPECTED_SAMPLES
-    assert [score.metrics["pass@1"].value for score in read.results.scores] == [pytest.approx(2 / 3)]
-    assert {each.id: each.scores["taco_stream_strict"].value for each in read.samples if each.epoch == 1} == {
-        "0": "C",
-        "1": "I",
-        "HumanEval/2": "I",
-    }
-
-
-def test_the_exports_load_nothing_heavy_before_they_are_asked() -> None:
-    code = "import sys, taco_stream.formats; print({'pyarrow', 'inspect_ai', 'numpy'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
-
-
-async def test_a_folder_that_cannot_be_made_is_told(run: RunFiles) -> None:
-    with pytest.raises(StoreError, match="the folder /proc/out cannot be made"):
-        export(run, ExportFormat.TACO, Path("/proc/out"), prompts=lambda: PROMPTS, mode=STRICT, ks=(1,))
+    assert to_task_id(name) == expected
