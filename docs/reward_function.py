@@ -9,11 +9,15 @@ the program (an evaluator's error) becomes None, which TRL leaves out of the adv
 
 from collections.abc import Callable, Mapping, Sequence
 
-from taco_stream.datasets.open import open_dataset
-from taco_stream.evaluator.blocking import BlockingEvaluator, open_evaluator
-from taco_stream.evaluator.pool import EvaluatorSettings
-from taco_stream.extraction import extract_chat
-from taco_stream.types import Problem, Status
+from taco_stream import (
+    BlockingEvaluator,
+    EvaluatorSettings,
+    Problem,
+    Status,
+    extract_chat,
+    open_dataset,
+    open_evaluator,
+)
 
 Reward = Callable[..., list[float | None]]
 

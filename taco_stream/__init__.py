@@ -1,3 +1,139 @@
-"""taco-stream: evaluate code language models on TACO, generating and judging at once."""
+"""Evaluate code language models on TACO, generating and judging at once.
+
+What may be imported is what this module exports, `from taco_stream import LocalEngine`; `docs/api.md` describes it.
+Every other module and name is private and may change in any release. A name is loaded when it is first asked for, so
+`import taco_stream` is cheap: `torch`, `pyarrow` and the event loop come with what needs them, if at all.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`; tests/test_api.py compares the two
+    from taco_stream.datasets.open import open_dataset as open_dataset
+    from taco_stream.datasets.rows import BadRow as BadRow
+    from taco_stream.datasets.selection import Selection as Selection
+    from taco_stream.datasets.selection import Shard as Shard
+    from taco_stream.engine.base import Engine as Engine
+    from taco_stream.engine.base import EngineStatistics as EngineStatistics
+    from taco_stream.engine.completion_stream import CompletionStream as CompletionStream
+    from taco_stream.engine.local import LocalEngine as LocalEngine
+    from taco_stream.engine.scripted import Script as Script
+    from taco_stream.engine.scripted import ScriptedEngine as ScriptedEngine
+    from taco_stream.engine.settings import ModelSettings as ModelSettings
+    from taco_stream.errors import DatasetError as DatasetError
+    from taco_stream.errors import EngineError as EngineError
+    from taco_stream.errors import EvaluatorError as EvaluatorError
+    from taco_stream.errors import ModelError as ModelError
+    from taco_stream.errors import RunInUseError as RunInUseError
+    from taco_stream.errors import RunMismatchError as RunMismatchError
+    from taco_stream.errors import StoreError as StoreError
+    from taco_stream.errors import TacoStreamError as TacoStreamError
+    from taco_stream.errors import UsageError as UsageError
+    from taco_stream.evaluator.blocking import BlockingEvaluator as BlockingEvaluator
+    from taco_stream.evaluator.blocking import open_evaluator as open_evaluator
+    from taco_stream.evaluator.pool import Evaluator as Evaluator
+    from taco_stream.evaluator.pool import EvaluatorStatistics as EvaluatorStatistics
+    from taco_stream.evaluator.settings import EvaluatorSettings as EvaluatorSettings
+    from taco_stream.extraction import Extraction as Extraction
+    from taco_stream.extraction import extract_base as extract_base
+    from taco_stream.extraction import extract_chat as extract_chat
+    from taco_stream.metrics import Estimate as Estimate
+    from taco_stream.metrics import Scores as Scores
+    from taco_stream.metrics import Tally as Tally
+    from taco_stream.metrics import mean_estimate as mean_estimate
+    from taco_stream.metrics import pass_at_k as pass_at_k
+    from taco_stream.prompting import base_prompt as base_prompt
+    from taco_stream.prompting import chat_prompt as chat_prompt
+    from taco_stream.types import ChatMessage as ChatMessage
+    from taco_stream.types import ChatPrompt as ChatPrompt
+    from taco_stream.types import ComparisonMode as ComparisonMode
+    from taco_stream.types import Completion as Completion
+    from taco_stream.types import Event as Event
+    from taco_stream.types import ExtractionMethod as ExtractionMethod
+    from taco_stream.types import FinishReason as FinishReason
+    from taco_stream.types import Observations as Observations
+    from taco_stream.types import Problem as Problem
+    from taco_stream.types import Prompt as Prompt
+    from taco_stream.types import Record as Record
+    from taco_stream.types import Request as Request
+    from taco_stream.types import SampleKey as SampleKey
+    from taco_stream.types import SamplingParameters as SamplingParameters
+    from taco_stream.types import SpecialJudge as SpecialJudge
+    from taco_stream.types import Status as Status
+    from taco_stream.types import TextPrompt as TextPrompt
+    from taco_stream.types import Verdict as Verdict
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "open_dataset": "taco_stream.datasets.open",
+    "BadRow": "taco_stream.datasets.rows",
+    "Selection": "taco_stream.datasets.selection",
+    "Shard": "taco_stream.datasets.selection",
+    "base_prompt": "taco_stream.prompting",
+    "chat_prompt": "taco_stream.prompting",
+    "Engine": "taco_stream.engine.base",
+    "EngineStatistics": "taco_stream.engine.base",
+    "LocalEngine": "taco_stream.engine.local",
+    "Script": "taco_stream.engine.scripted",
+    "ScriptedEngine": "taco_stream.engine.scripted",
+    "ModelSettings": "taco_stream.engine.settings",
+    "CompletionStream": "taco_stream.engine.completion_stream",
+    "Extraction": "taco_stream.extraction",
+    "extract_base": "taco_stream.extraction",
+    "extract_chat": "taco_stream.extraction",
+    "Evaluator": "taco_stream.evaluator.pool",
+    "EvaluatorStatistics": "taco_stream.evaluator.pool",
+    "BlockingEvaluator": "taco_stream.evaluator.blocking",
+    "open_evaluator": "taco_stream.evaluator.blocking",
+    "EvaluatorSettings": "taco_stream.evaluator.settings",
+    "Estimate": "taco_stream.metrics",
+    "Scores": "taco_stream.metrics",
+    "Tally": "taco_stream.metrics",
+    "mean_estimate": "taco_stream.metrics",
+    "pass_at_k": "taco_stream.metrics",
+    "ChatMessage": "taco_stream.types",
+    "ChatPrompt": "taco_stream.types",
+    "Completion": "taco_stream.types",
+    "ComparisonMode": "taco_stream.types",
+    "Event": "taco_stream.types",
+    "ExtractionMethod": "taco_stream.types",
+    "FinishReason": "taco_stream.types",
+    "Observations": "taco_stream.types",
+    "Problem": "taco_stream.types",
+    "Prompt": "taco_stream.types",
+    "Record": "taco_stream.types",
+    "Request": "taco_stream.types",
+    "SampleKey": "taco_stream.types",
+    "SamplingParameters": "taco_stream.types",
+    "SpecialJudge": "taco_stream.types",
+    "Status": "taco_stream.types",
+    "TextPrompt": "taco_stream.types",
+    "Verdict": "taco_stream.types",
+    "DatasetError": "taco_stream.errors",
+    "EngineError": "taco_stream.errors",
+    "EvaluatorError": "taco_stream.errors",
+    "ModelError": "taco_stream.errors",
+    "RunInUseError": "taco_stream.errors",
+    "RunMismatchError": "taco_stream.errors",
+    "StoreError": "taco_stream.errors",
+    "TacoStreamError": "taco_stream.errors",
+    "UsageError": "taco_stream.errors",
+}
+"""The module that defines each public name, in the order of the reference."""
+
+__all__ = list(_HOMES)
+
+if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+
+    def __getattr__(name: str) -> object:
+        """Imports a public name when it is first used (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})
