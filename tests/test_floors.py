@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("types", "errors", "control_group", "cores"),
+            ("types", "errors", "statistics", "control_group", "cores"),
             ("frames", "terminal", "settings", "extraction", "memory", "sample_set"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
@@ -68,6 +68,14 @@ def test_a_run_sees_engines_only_through_the_protocol() -> None:
         if room_of(path) == "run":
             engines = {name for name in imported_modules(path) if name.startswith("taco_stream.engine.")}
             assert {name.split(".")[2] for name in engines} <= {"base", "settings"}, path
+
+
+def test_a_run_sees_the_evaluator_only_through_its_seam() -> None:
+    """Any `Judge` will do; of the evaluator the stages and the view know only how it is configured."""
+    for path in MODULES:
+        if room_of(path) == "run":
+            evaluators = {name for name in imported_modules(path) if name.startswith("taco_stream.evaluator.")}
+            assert {name.split(".")[2] for name in evaluators} <= {"settings"}, path
 
 
 FORBIDDEN = {

@@ -16,31 +16,10 @@ The contract, held by one test suite that runs against every engine (`tests/engi
 from types import TracebackType
 from typing import Protocol, Self
 
-import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Request
-
-
-class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A glance at an engine, cheap enough to take ten times a second.
-
-    `rows_busy` of `rows_total` batch rows are decoding now; `samples_waiting` have been accepted but hold no row.
-    `busy_seconds` is wall time with at least one row busy, `row_seconds` the sum over rows of the time each was busy
-    and `row_seconds_available` the same had every row been busy while any was, so that their ratio is the occupancy.
-    Engines without a batch leave the row figures zero.
-    """
-
-    rows_busy: int = 0
-    rows_total: int = 0
-    samples_waiting: int = 0
-    samples_finished: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    busy_seconds: float = 0.0
-    row_seconds: float = 0.0
-    row_seconds_available: float = 0.0
-    restarts: int = 0
 
 
 class Engine(Protocol):

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taco_stream.engine.admission import Admission, AdmittedPrompt, Note
-from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.prefill_pace import PrefillPace
@@ -22,6 +21,7 @@ from taco_stream.engine.runner import Launched, Runner
 from taco_stream.engine.sampling import UNSOUND
 from taco_stream.engine.scheduler import Sample, Scheduler, Step
 from taco_stream.engine.stopping import StopStringDetector
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Event, FinishReason, Request
 
 SMALLEST_CHUNK = 8

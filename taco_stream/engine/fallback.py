@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from taco_stream.engine.admission import Admission, Note
-from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.checkpoint import Checkpoint
 from taco_stream.engine.device_memory import is_out_of_memory
 from taco_stream.engine.protocol import Finished
 from taco_stream.engine.sampling import UNSOUND, RowSampling, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.stopping import StopStringDetector
 from taco_stream.errors import ModelError
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Event, FinishReason, Request
 
 CHECKED_TOKENS = 24

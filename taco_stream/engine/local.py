@@ -29,13 +29,13 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from taco_stream.cores import available_cores
-from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.completion_stream import CompletionStream, send_all
 from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
 from taco_stream.engine.served_worker import SAMPLES_PER_CHUNK, Chunk, ServedWorker, add
 from taco_stream.engine.worker_process import WORKER_DIED, WorkerProcess
 from taco_stream.errors import EngineError, ModelError, UsageError
 from taco_stream.frames import FrameError
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Event, Request
 
 RESTARTS = 3

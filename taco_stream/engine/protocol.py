@@ -9,7 +9,7 @@ that dies is started anew and given everything it has not answered.
 
 import msgspec
 
-from taco_stream.engine.base import EngineStatistics
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Event, Request
 
 

@@ -13,8 +13,8 @@ import anyio
 import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from taco_stream.engine.base import EngineStatistics
 from taco_stream.errors import EngineError, UsageError
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, FinishReason, Request
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import anyio
 import msgspec
 
-from taco_stream.engine.base import EngineStatistics
 from taco_stream.engine.protocol import Ready
 from taco_stream.engine.worker_process import WorkerProcess
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, FinishReason, Request
 
 SAMPLES_PER_CHUNK = 32

@@ -22,7 +22,6 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import msgspec
 from anyio import to_thread
 from anyio.abc import ObjectSendStream
 
@@ -33,9 +32,10 @@ from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
 from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import ComparisonMode, Event, Problem, Status, Verdict
 
-__all__ = ["Evaluator", "EvaluatorSettings", "EvaluatorStatistics"]
+__all__ = ["Evaluator", "EvaluatorSettings"]
 
 
 MAX_PROGRAM_BYTES = 1 << 20
@@ -54,20 +54,6 @@ CLOCK_COUNTS_LOAD = (
     "this kernel does not count how long a process waits for a core (/proc/PID/schedstat): on a busy machine a slow "
     "program may run out of time on the clock"
 )
-
-
-class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A glance at the evaluator. `busy_seconds` is the sum over workers of the time each was judging."""
-
-    workers: int = 0
-    busy: int = 0
-    waiting: int = 0
-    judged: int = 0
-    tests_run: int = 0
-    restarts: int = 0
-    infrastructure_errors: int = 0
-    cache_hits: int = 0
-    busy_seconds: float = 0.0
 
 
 class Evaluator:

@@ -43,10 +43,11 @@ from taco_stream.memory import process_tree_bytes
 from taco_stream.metrics import Tally
 from taco_stream.run.feed import feed
 from taco_stream.run.judge import judge, leave_unjudged
-from taco_stream.run.progress import Progress, RunStatistics, gauges
+from taco_stream.run.progress import Progress, gauges
 from taco_stream.run.record import journal, record
 from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Store, Task
 from taco_stream.run.watching import count, raising_ours, watch_signals
+from taco_stream.statistics import RunStatistics
 from taco_stream.types import Completion, Event, Request
 
 TERMINATION_SECONDS = 10.0

@@ -2,36 +2,8 @@
 
 import time
 
-import msgspec
-
-from taco_stream.engine.base import EngineStatistics
-from taco_stream.evaluator.pool import EvaluatorStatistics
+from taco_stream.statistics import EngineStatistics, EvaluatorStatistics, RunStatistics
 from taco_stream.types import Event
-
-
-class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
-
-    `samples_resumed` were complete on disk before this start. `generating_seconds`, `judging_seconds` and
-    `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50 ms;
-    `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds. `engine` is
-    None in a run that generates nothing, `evaluator` in one that judges nothing.
-    """
-
-    elapsed_seconds: float
-    samples_expected: int | None
-    samples_resumed: int
-    generated: int
-    judged: int
-    infrastructure_errors: int
-    completions_waiting: int
-    draining: bool
-    generating_seconds: float
-    judging_seconds: float
-    overlapped_seconds: float
-    peak_memory_bytes: int
-    engine: EngineStatistics | None
-    evaluator: EvaluatorStatistics | None
 
 
 class Progress:

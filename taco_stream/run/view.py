@@ -15,8 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.engine.base import EngineStatistics
-from taco_stream.run.progress import RunStatistics
+from taco_stream.statistics import EngineStatistics, RunStatistics
 
 LIVE_SECONDS = 0.25
 PLAIN_SECONDS = 10.0

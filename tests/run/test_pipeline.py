@@ -11,11 +11,11 @@ from anyio.abc import TaskStatus
 
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, StoreError, TacoStreamError
-from taco_stream.evaluator.pool import EvaluatorStatistics
 from taco_stream.extraction import Extraction, extract_base
 from taco_stream.run.existing import Existing
 from taco_stream.run.pipeline import Pipeline
 from taco_stream.run.task import Entry, Task
+from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import (
     ComparisonMode,
     Completion,

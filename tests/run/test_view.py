@@ -6,10 +6,8 @@ import anyio
 import pytest
 from rich.console import Console
 
-from taco_stream.engine.base import EngineStatistics
-from taco_stream.evaluator.pool import EvaluatorStatistics
-from taco_stream.run.progress import RunStatistics
 from taco_stream.run.view import Snapshot, occupancy, panel, plain_line, show, time_left_seconds
+from taco_stream.statistics import EngineStatistics, EvaluatorStatistics, RunStatistics
 
 
 def statistics(**changes: object) -> RunStatistics:

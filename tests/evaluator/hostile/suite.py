@@ -23,7 +23,8 @@ from hostile.programs import PROGRAMS
 from hostile.side_by_side import PAIRS
 from hostile.world import World, opened_world
 from taco_stream.datasets import eval_plus, human_eval
-from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings, EvaluatorStatistics
+from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
+from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import Problem, Status, Verdict
 
 PR_SET_CHILD_SUBREAPER = 36

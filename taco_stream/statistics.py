@@ -1,0 +1,71 @@
+"""What the parts of a run say of themselves: immutable, and cheap enough to take ten times a second.
+
+Counters start at zero with their owner; whoever watches takes differences. A field that is added later has a default,
+so that the lines of `events.jsonl` from before can be read, and none is renamed.
+"""
+
+import msgspec
+
+
+class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A glance at an engine.
+
+    `rows_busy` of `rows_total` batch rows are decoding now; `samples_waiting` have been accepted but hold no row.
+    `busy_seconds` is wall time with at least one row busy, `row_seconds` the sum over rows of the time each was busy
+    and `row_seconds_available` the same had every row been busy while any was, so that their ratio is the occupancy.
+    Engines without a batch leave the row figures zero.
+    """
+
+    rows_busy: int = 0
+    rows_total: int = 0
+    samples_waiting: int = 0
+    samples_finished: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    busy_seconds: float = 0.0
+    row_seconds: float = 0.0
+    row_seconds_available: float = 0.0
+    restarts: int = 0
+
+
+class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A glance at the evaluator: `busy` of its `workers` are judging now, and `waiting` programs have no worker yet.
+
+    `busy_seconds` is the sum over workers of the time each was judging.
+    """
+
+    workers: int = 0
+    busy: int = 0
+    waiting: int = 0
+    judged: int = 0
+    tests_run: int = 0
+    restarts: int = 0
+    infrastructure_errors: int = 0
+    cache_hits: int = 0
+    busy_seconds: float = 0.0
+
+
+class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
+
+    `samples_expected` is None until it is counted. `samples_resumed` were complete on disk before this start, and
+    `completions_waiting` have no verdict yet. `generating_seconds`, `judging_seconds` and `overlapped_seconds` are wall
+    time with the respective stage (or both) busy, sampled every 50 ms; `peak_memory_bytes` is the largest resident size
+    of all processes of the run, sampled every few seconds. `engine` is None in a run that generates nothing,
+    `evaluator` in one that judges nothing.
+    """
+
+    elapsed_seconds: float
+    samples_expected: int | None
+    samples_resumed: int
+    generated: int
+    judged: int
+    infrastructure_errors: int
+    completions_waiting: int
+    draining: bool
+    generating_seconds: float
+    judging_seconds: float
+    overlapped_seconds: float
+    peak_memory_bytes: int
+    engine: EngineStatistics | None
+    evaluator: EvaluatorStatistics | None
