@@ -35,6 +35,7 @@ SECTIONS = {
     "evaluator": "Judging",
     "metrics": "Scores",
     "types": "Values",
+    "statistics": "Statistics",
     "errors": "Errors",
 }
 """The heading for the public names of each top-level module or folder of the package."""

@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.datasets.selection import Selection as Selection
     from taco_stream.datasets.selection import Shard as Shard
     from taco_stream.engine.base import Engine as Engine
-    from taco_stream.engine.base import EngineStatistics as EngineStatistics
     from taco_stream.engine.completion_stream import CompletionStream as CompletionStream
     from taco_stream.engine.local import LocalEngine as LocalEngine
     from taco_stream.engine.scripted import Script as Script
@@ -32,7 +31,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.evaluator.blocking import BlockingEvaluator as BlockingEvaluator
     from taco_stream.evaluator.blocking import open_evaluator as open_evaluator
     from taco_stream.evaluator.pool import Evaluator as Evaluator
-    from taco_stream.evaluator.pool import EvaluatorStatistics as EvaluatorStatistics
     from taco_stream.evaluator.settings import EvaluatorSettings as EvaluatorSettings
     from taco_stream.extraction import Extraction as Extraction
     from taco_stream.extraction import extract_base as extract_base
@@ -44,6 +42,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.metrics import pass_at_k as pass_at_k
     from taco_stream.prompting import base_prompt as base_prompt
     from taco_stream.prompting import chat_prompt as chat_prompt
+    from taco_stream.statistics import EngineStatistics as EngineStatistics
+    from taco_stream.statistics import EvaluatorStatistics as EvaluatorStatistics
     from taco_stream.types import ChatMessage as ChatMessage
     from taco_stream.types import ChatPrompt as ChatPrompt
     from taco_stream.types import ComparisonMode as ComparisonMode
@@ -73,7 +73,6 @@ _HOMES = {
     "base_prompt": "taco_stream.prompting",
     "chat_prompt": "taco_stream.prompting",
     "Engine": "taco_stream.engine.base",
-    "EngineStatistics": "taco_stream.engine.base",
     "LocalEngine": "taco_stream.engine.local",
     "Script": "taco_stream.engine.scripted",
     "ScriptedEngine": "taco_stream.engine.scripted",
@@ -83,7 +82,6 @@ _HOMES = {
     "extract_base": "taco_stream.extraction",
     "extract_chat": "taco_stream.extraction",
     "Evaluator": "taco_stream.evaluator.pool",
-    "EvaluatorStatistics": "taco_stream.evaluator.pool",
     "BlockingEvaluator": "taco_stream.evaluator.blocking",
     "open_evaluator": "taco_stream.evaluator.blocking",
     "EvaluatorSettings": "taco_stream.evaluator.settings",
@@ -110,6 +108,8 @@ _HOMES = {
     "Status": "taco_stream.types",
     "TextPrompt": "taco_stream.types",
     "Verdict": "taco_stream.types",
+    "EngineStatistics": "taco_stream.statistics",
+    "EvaluatorStatistics": "taco_stream.statistics",
     "DatasetError": "taco_stream.errors",
     "EngineError": "taco_stream.errors",
     "EvaluatorError": "taco_stream.errors",
