@@ -28,9 +28,9 @@ import transformers
 from tiny_architectures import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, Case, cases, reason_to_leave_out, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from taco_stream.engine.batcher import Batcher
-from taco_stream.engine.loading import start
 from taco_stream.engine.protocol import Load
+from taco_stream.engine.worker.core import EngineCore
+from taco_stream.engine.worker.load import start
 from taco_stream.errors import TacoStreamError
 from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
@@ -137,9 +137,9 @@ def run(case: Case, folder: Path) -> Result:
     served = ""
     try:
         load = Load(model=str(folder), device="cpu", dtype="float32", batch_size=SLOTS, threads=1)
-        batcher, _ = start(load, events.append)
-        served = "slots" if isinstance(batcher, Batcher) else "generate"
-        completions = generate(batcher, asked)
+        core, _ = start(load, events.append)
+        served = "slots" if isinstance(core, EngineCore) else "generate"
+        completions = generate(core, asked)
     except TacoStreamError as error:
         return Result("refused", "", one_line(error).replace(str(folder), "the model"))
     except Exception as error:
@@ -171,19 +171,19 @@ def requests() -> list[Request]:
     ]
 
 
-def generate(batcher: Any, asked: Sequence[Request]) -> dict[SampleKey, Completion]:
-    if isinstance(batcher, Batcher):
-        batcher.limit_prefill(CHUNK)
+def generate(core: Any, asked: Sequence[Request]) -> dict[SampleKey, Completion]:
+    if isinstance(core, EngineCore):
+        core.limit_prefill(CHUNK)
     for ticket, request in enumerate(asked):
-        batcher.add(ticket, request, time.monotonic())
+        core.add(ticket, request, time.monotonic())
     completions: dict[SampleKey, Completion] = {}
     for step in range(5000):
-        for finished in batcher.step():
+        for finished in core.step():
             completions[finished.completion.key] = finished.completion
-        if batcher.is_idle:
+        if core.is_idle:
             return completions
-        if step == PREEMPTED_AFTER and isinstance(batcher, Batcher):
-            batcher.preempt()
+        if step == PREEMPTED_AFTER and isinstance(core, EngineCore):
+            core.preempt()
     raise RuntimeError("it does not come to an end")
 
 

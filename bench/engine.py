@@ -156,7 +156,7 @@ def generate_with_transformers(engine: str, folder: str, workload: Sequence[Samp
 
 
 async def generate_with_ours(folder: str, workload: Sequence[Sample], rows: int, dtype: str, threads: int) -> Cost:
-    from taco_stream.engine.local import LocalEngine
+    from taco_stream.engine.local.engine import LocalEngine
 
     longest = max(len(sample.prompt) + sample.length for sample in workload)
     async with LocalEngine(

@@ -21,7 +21,7 @@ from pathlib import Path
 from evaluator_soak import children, resident
 from random_models import SHAPES, letters, save_model, text_of
 
-from taco_stream.engine.local import LocalEngine
+from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
 SAMPLES_PER_PROMPT = 20

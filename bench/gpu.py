@@ -3,7 +3,7 @@
 python bench/gpu.py --out FOLDER [--parts decode rivals nano profile] [--shapes 0.5B 1.5B 7B] [--rows 16 64 256]
                     [--budget-seconds 540]
 
-decode   tokens/s of our batcher once every row decodes, beside the limit: the weights and the occupied cache are read
+decode   tokens/s of our core once every row decodes, beside the limit: the weights and the occupied cache are read
          once per step at the measured copy speed
 rivals   tokens/s of the same samples from prompt to last token: ours, transformers' continuous batching, static batches
 nano     nano-vllm's `bench.py`: 256 sequences, 133,966 output tokens, T=0.6, on the shape of Qwen3-0.6B
@@ -38,11 +38,11 @@ from rivals import (
     tokens_of,
 )
 
-from taco_stream.engine import loading
-from taco_stream.engine.batcher import Batcher
-from taco_stream.engine.checkpoint import Checkpoint
-from taco_stream.engine.layer_masks import UnservedModelError
 from taco_stream.engine.protocol import Load
+from taco_stream.engine.worker import load as loading
+from taco_stream.engine.worker.checkpoint import Checkpoint
+from taco_stream.engine.worker.core import EngineCore
+from taco_stream.engine.worker.layer_masks import UnservedModelError
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
 PARTS = ("decode", "rivals", "nano", "profile")
@@ -147,17 +147,17 @@ def measure_decoding(
     model = make_model(shape, dtype=options.dtype, device=options.device)
     weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
     weight_bytes -= model.get_input_embeddings().weight.nbytes  # a step looks up a few rows of it
-    with_all_rows, batcher = decoding_batcher(shape, model, workload, rows, options)
+    with_all_rows, core = decoding_core(shape, model, workload, rows, options)
     steps: list[float] = []
-    begun_with, started_at = batcher.statistics().completion_tokens, time.perf_counter()
+    begun_with, started_at = core.statistics().completion_tokens, time.perf_counter()
     last = tokens_of(workload) - rows * WARM_UP_TOKENS  # before the first rows finish
-    while batcher.statistics().completion_tokens < last:
+    while core.statistics().completion_tokens < last:
         step_at = time.perf_counter()
-        batcher.step()
+        core.step()
         steps.append(time.perf_counter() - step_at)
     synchronize(options.device)
     seconds = time.perf_counter() - started_at
-    decoded = batcher.statistics().completion_tokens - begun_with
+    decoded = core.statistics().completion_tokens - begun_with
     positions = len(workload[0].prompt) + workload[0].length // 2
     step_bytes = weight_bytes + rows * positions * shape.key_value_numbers * model.dtype.itemsize
     limit = rows * copy_bytes_per_second / step_bytes
@@ -171,17 +171,17 @@ def measure_decoding(
     }
 
 
-def decoding_batcher(
+def decoding_core(
     shape: Shape, model: Any, workload: Sequence[Sample], rows: int, options: argparse.Namespace
-) -> tuple[float, Batcher]:
-    """A batcher in which every row of the workload decodes, and the seconds that took."""
-    batcher = make_batcher(shape, model, workload, rows, options)
+) -> tuple[float, EngineCore]:
+    """A core in which every row of the workload decodes, and the seconds that took."""
+    core = make_core(shape, model, workload, rows, options)
     started_at = time.perf_counter()
-    add(batcher, workload)
-    while batcher.statistics().completion_tokens < rows * WARM_UP_TOKENS:
-        batcher.step()
+    add(core, workload)
+    while core.statistics().completion_tokens < rows * WARM_UP_TOKENS:
+        core.step()
     synchronize(options.device)
-    return time.perf_counter() - started_at, batcher
+    return time.perf_counter() - started_at, core
 
 
 def measure_rivals(
@@ -190,11 +190,9 @@ def measure_rivals(
     rows = row["rows"]
 
     def ours() -> float:
-        batcher = make_batcher(
-            shape, make_model(shape, dtype=options.dtype, device=options.device), workload, rows, options
-        )
-        warm_up(batcher, workload)
-        return run_all(batcher, workload)
+        core = make_core(shape, make_model(shape, dtype=options.dtype, device=options.device), workload, rows, options)
+        warm_up(core, workload)
+        return run_all(core, workload)
 
     def rival(generate: Callable[[Any, Sequence[Sample], int], Cost]) -> float:
         model = make_model(shape, dtype=options.dtype, device=options.device)
@@ -223,9 +221,9 @@ def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None
     workload = nano_workload(longest)
     model = make_model(SHAPES[name], dtype=options.dtype, device=options.device)
     rows = max(options.rows)
-    batcher = make_batcher(SHAPES[name], model, workload, rows, options)
-    warm_up(batcher, workload)
-    seconds = run_all(batcher, workload, temperature=0.6, top_p=1.0)
+    core = make_core(SHAPES[name], model, workload, rows, options)
+    warm_up(core, workload)
+    seconds = run_all(core, workload, temperature=0.6, top_p=1.0)
     tokens = tokens_of(workload)
     report.add(
         {"part": "nano", "shape": name, "rows": rows, "output_tokens": tokens, "seconds": round(seconds, 2)}
@@ -233,13 +231,13 @@ def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None
     )
 
 
-def warm_up(batcher: Batcher, workload: Sequence[Sample]) -> None:
+def warm_up(core: EngineCore, workload: Sequence[Sample]) -> None:
     """Lets every batch size be met once, and so captured: all rows begin, and end one prompt after another."""
-    run_all(batcher, [sample._replace(length=min(sample.length, 4 + sample.problem)) for sample in workload])
+    run_all(core, [sample._replace(length=min(sample.length, 4 + sample.problem)) for sample in workload])
 
 
 def forget() -> None:
-    """Gives back what the last measurement held: models and batchers refer to themselves."""
+    """Gives back what the last measurement held: models and cores refer to themselves."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -258,10 +256,10 @@ def nano_workload(longest: int) -> list[Sample]:
 
 def profile_steps(shape: Shape, workload: Sequence[Sample], rows: int, options: argparse.Namespace) -> None:
     model = make_model(shape, dtype=options.dtype, device=options.device)
-    _, batcher = decoding_batcher(shape, model, workload, rows, options)
+    _, core = decoding_core(shape, model, workload, rows, options)
     with torch.profiler.profile() as profiler:
         for _ in range(min(50, workload[0].length // 4)):
-            batcher.step()
+            core.step()
         synchronize(options.device)
     sort_by = "self_cuda_time_total" if options.device.startswith("cuda") else "self_cpu_time_total"
     table = profiler.key_averages().table(sort_by=sort_by, row_limit=30, max_name_column_width=70)
@@ -271,9 +269,9 @@ def profile_steps(shape: Shape, workload: Sequence[Sample], rows: int, options: 
     print("\n".join(line[:120] for line in table.splitlines()[:24]))
 
 
-def make_batcher(
+def make_core(
     shape: Shape, model: Any, workload: Sequence[Sample], rows: int, options: argparse.Namespace
-) -> Batcher:
+) -> EngineCore:
     """Our engine around a model in memory."""
     longest = max(len(sample.prompt) + sample.length for sample in workload)
     checkpoint = Checkpoint(
@@ -289,7 +287,7 @@ def make_batcher(
     return loading.start_slots(load, checkpoint, lambda event: print(event.kind, event.message, file=sys.stderr))
 
 
-def add(batcher: Batcher, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P) -> None:
+def add(core: EngineCore, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P) -> None:
     """Asks for every sample, the samples of a prompt together."""
     problems: dict[int, list[Sample]] = {}
     for sample in workload:
@@ -304,19 +302,19 @@ def add(batcher: Batcher, workload: Sequence[Sample], temperature: float = TEMPE
             sample_indices=tuple(sample.index for sample in samples),
             sampling=sampling,
         )
-        batcher.add(ticket, request, time.monotonic())
+        core.add(ticket, request, time.monotonic())
 
 
 def run_all(
-    batcher: Batcher, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P
+    core: EngineCore, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P
 ) -> float:
     """Generates a workload; the seconds it took."""
     started_at = time.perf_counter()
-    add(batcher, workload, temperature, top_p)
+    add(core, workload, temperature, top_p)
     finished = []
-    while not batcher.is_idle:
-        finished += batcher.step()
-    finished += batcher.step()
+    while not core.is_idle:
+        finished += core.step()
+    finished += core.step()
     seconds = time.perf_counter() - started_at
     generated = sum(one.completion.completion_tokens for one in finished)
     if generated != tokens_of(workload):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 from engine import machine
-from gpu import WARM_UP_TOKENS, add, make_batcher
+from gpu import WARM_UP_TOKENS, add, make_core
 from random_models import SHAPES, letters, make_model
 from rivals import Sample, Spread, make_workload
 
-from taco_stream.engine.batcher import Batcher
+from taco_stream.engine.worker.core import EngineCore
 
 
 def main() -> None:
@@ -54,19 +54,19 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     )
     arriving = Sample(len(decoding), 0, tuple((letters() * options.prompt)[: options.prompt]), 4)
     model = make_model(shape, dtype=options.dtype, device=options.device)
-    batcher = make_batcher(shape, model, [*decoding, arriving], options.rows, options)
-    add(batcher, decoding)
-    while batcher.statistics().completion_tokens < len(decoding) * WARM_UP_TOKENS:
-        batcher.step()
+    core = make_core(shape, model, [*decoding, arriving], options.rows, options)
+    add(core, decoding)
+    while core.statistics().completion_tokens < len(decoding) * WARM_UP_TOKENS:
+        core.step()
     clock = time.perf_counter if options.device.startswith("cuda") else time.process_time
-    before = [step_seconds(batcher, clock) for _ in range(options.steps)]
-    add(batcher, [arriving])
+    before = [step_seconds(core, clock) for _ in range(options.steps)]
+    add(core, [arriving])
     beside = []
-    finished = batcher.statistics().samples_finished
-    while batcher.statistics().samples_finished == finished:
-        beside.append(step_seconds(batcher, clock))
+    finished = core.statistics().samples_finished
+    while core.statistics().samples_finished == finished:
+        beside.append(step_seconds(core, clock))
     del beside[1 - arriving.length :]  # the last chunk's step draws its first token
-    after = [step_seconds(batcher, clock) for _ in range(options.steps)]
+    after = [step_seconds(core, clock) for _ in range(options.steps)]
     first, last = statistics.median(before), statistics.median(after)
     multiples = [seconds / (first + (last - first) * number / len(beside)) for number, seconds in enumerate(beside)]
     return {
@@ -80,9 +80,9 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def step_seconds(batcher: Batcher, clock: Callable[[], float]) -> float:
+def step_seconds(core: EngineCore, clock: Callable[[], float]) -> float:
     started_at = clock()
-    batcher.step()
+    core.step()
     return clock() - started_at
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 from engine import machine
-from gpu import WARM_UP_TOKENS, decoding_batcher
+from gpu import WARM_UP_TOKENS, decoding_core
 from random_models import LOGIT_SPREAD, SHAPES, Shape, letters, make_model
 from rivals import Spread, make_workload
 from torch import Tensor
 
-from taco_stream.engine.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
+from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
 
 
 def main() -> None:
@@ -102,8 +102,8 @@ def step_milliseconds(shape: Shape, options: argparse.Namespace) -> float:
         lengths=Spread(3 * WARM_UP_TOKENS, 3 * WARM_UP_TOKENS),
     )
     model = make_model(shape, dtype="bfloat16", device=options.device)
-    _, batcher = decoding_batcher(shape, model, workload, options.rows, options)
-    return milliseconds(batcher.step, options)
+    _, core = decoding_core(shape, model, workload, options.rows, options)
+    return milliseconds(core.step, options)
 
 
 def row_sampling(rows: int, temperature: float, top_p: float, device: str) -> RowSampling:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 from engine import machine
-from gpu import add, make_batcher
+from gpu import add, make_core
 from random_models import SHAPES, Shape, letters, make_model
 from rivals import Sample, Spread, make_workload
 
-from taco_stream.engine import scheduler
-from taco_stream.engine.runner import Launched
-from taco_stream.engine.scheduler import Step
+from taco_stream.engine.worker import scheduler
+from taco_stream.engine.worker.model_runner import Launched
+from taco_stream.engine.worker.scheduler import Step
 
 
 def main() -> None:
@@ -75,8 +75,8 @@ def main() -> None:
 def measure(shape: Shape, workload: list[Sample], options: argparse.Namespace) -> tuple[int, float]:
     """Prompt tokens computed and processor seconds."""
     model = make_model(shape, dtype=options.dtype, device=options.device)
-    batcher = make_batcher(shape, model, workload, options.rows, options)
-    launch = batcher.runner.launch
+    core = make_core(shape, model, workload, options.rows, options)
+    launch = core.runner.launch
     computed = 0
 
     def counted(step: Step, *, exact: bool = True) -> Launched:
@@ -84,11 +84,11 @@ def measure(shape: Shape, workload: list[Sample], options: argparse.Namespace) -
         computed += sum(len(chunk.tokens) for chunk in step.chunks)
         return launch(step, exact=exact)
 
-    batcher.runner.launch = counted  # type: ignore[method-assign]
+    core.runner.launch = counted  # type: ignore[method-assign]
     started_at = time.process_time()
-    add(batcher, workload)
-    while not batcher.is_idle:
-        batcher.step()
+    add(core, workload)
+    while not core.is_idle:
+        core.step()
     return computed, time.process_time() - started_at
 
 

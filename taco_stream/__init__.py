@@ -14,11 +14,11 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.datasets.selection import Selection as Selection
     from taco_stream.datasets.selection import Shard as Shard
     from taco_stream.engine.base import Engine as Engine
-    from taco_stream.engine.completion_stream import CompletionStream as CompletionStream
-    from taco_stream.engine.local import LocalEngine as LocalEngine
+    from taco_stream.engine.local.engine import LocalEngine as LocalEngine
     from taco_stream.engine.scripted import Script as Script
     from taco_stream.engine.scripted import ScriptedEngine as ScriptedEngine
     from taco_stream.engine.settings import ModelSettings as ModelSettings
+    from taco_stream.engine.stream import CompletionStream as CompletionStream
     from taco_stream.errors import DatasetError as DatasetError
     from taco_stream.errors import EngineError as EngineError
     from taco_stream.errors import EvaluatorError as EvaluatorError
@@ -73,11 +73,11 @@ _HOMES = {
     "base_prompt": "taco_stream.prompting",
     "chat_prompt": "taco_stream.prompting",
     "Engine": "taco_stream.engine.base",
-    "LocalEngine": "taco_stream.engine.local",
+    "LocalEngine": "taco_stream.engine.local.engine",
     "Script": "taco_stream.engine.scripted",
     "ScriptedEngine": "taco_stream.engine.scripted",
     "ModelSettings": "taco_stream.engine.settings",
-    "CompletionStream": "taco_stream.engine.completion_stream",
+    "CompletionStream": "taco_stream.engine.stream",
     "Extraction": "taco_stream.extraction",
     "extract_base": "taco_stream.extraction",
     "extract_chat": "taco_stream.extraction",

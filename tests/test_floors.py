@@ -15,8 +15,8 @@ FLOORS: dict[str, int] = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("types", "errors", "statistics", "control_group", "cores"),
-            ("frames", "terminal", "settings", "extraction", "memory", "sample_set"),
+            ("types", "errors", "statistics", "machine"),
+            ("frames", "terminal", "settings", "extraction", "sample_set"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
             ("report", "formats", "run", "audit", "doctor"),
@@ -78,10 +78,35 @@ def test_a_run_sees_the_evaluator_only_through_its_seam() -> None:
             assert {name.split(".")[2] for name in evaluators} <= {"settings"}, path
 
 
+WITH_TORCH = ("engine/worker/", "demo/train.py", "doctor/readings.py")
+"""Where torch may be imported: in generation workers, and in two scripts that are interpreters of their own."""
+
+
+def test_torch_is_imported_only_where_a_process_has_it() -> None:
+    heavy = {"torch", "transformers", "safetensors", "peft", "torchao"}
+    files = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if heavy & {name.split(".")[0] for name in imported_modules(path)}
+    }
+    assert "engine/worker/model_runner.py" in files
+    assert {file for file in files if not file.startswith(WITH_TORCH)} == set()
+
+
+def test_the_parent_knows_nothing_of_the_worker_but_its_protocol() -> None:
+    for path in MODULES:
+        if path.is_relative_to(PACKAGE / "engine") and not path.is_relative_to(PACKAGE / "engine" / "worker"):
+            assert not {name for name in imported_modules(path) if name.startswith("taco_stream.engine.worker")}, path
+        if path.is_relative_to(PACKAGE / "engine" / "worker"):
+            assert not {
+                name for name in imported_modules(path) if name.startswith("taco_stream.engine.local.engine")
+            }, path
+
+
 FORBIDDEN = {
     "taco_stream.cli": {"torch", "transformers", "numpy", "pyarrow", "huggingface_hub"},
-    "taco_stream.engine.local": {"torch", "transformers"},
-    "taco_stream.engine.scheduler": {"torch", "transformers", "anyio"},
+    "taco_stream.engine.local.engine": {"torch", "transformers"},
+    "taco_stream.engine.worker.scheduler": {"torch", "transformers", "anyio"},
     "taco_stream.evaluator.worker": {"torch", "anyio", "numpy"},
     "taco_stream.evaluator.zygote": {"torch", "anyio", "numpy"},
 }

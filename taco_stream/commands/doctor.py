@@ -15,11 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.control_group import read_control_group, read_memory, text_of
-from taco_stream.cores import available_cores
 from taco_stream.doctor import findings, readings
 from taco_stream.doctor.findings import Finding, Level
-from taco_stream.store.manifest import hardware
+from taco_stream.machine import available_cores, hardware, read_control_group, read_memory, text_of
 from taco_stream.terminal import stdout_console
 
 LIMITS = ("AS", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from taco_stream.engine.rendering import rendered_by
+from taco_stream.engine.worker.rendering import rendered_by
 from taco_stream.prompting import build_prompting
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.run.settings import RunSettings

@@ -22,15 +22,15 @@ from anyio.abc import ObjectSendStream
 from rich.console import Console
 
 from taco_stream.commands.report import sum_up, tally_of
-from taco_stream.cores import generating_cores
 from taco_stream.datasets.open import dataset_fingerprint
-from taco_stream.engine.local import LocalEngine
+from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import StoreError, TacoStreamError, UsageError
 from taco_stream.evaluator.pool import Evaluator
 from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.formats import FieldNames, match_ids, read_completions
+from taco_stream.machine import generating_cores, hardware
 from taco_stream.metrics import Tally, settled_ks
 from taco_stream.prompting import Prompting, build_prompting
 from taco_stream.report.html import write_html
@@ -43,7 +43,7 @@ from taco_stream.run.progress import gauges
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
-from taco_stream.store.manifest import Manifest, git_commit, hardware, versions
+from taco_stream.store.manifest import Manifest, git_commit, versions
 from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Completion, Event, Problem, Status

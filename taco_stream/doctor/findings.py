@@ -13,12 +13,12 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from taco_stream import __version__
-from taco_stream.control_group import ControlGroup
 from taco_stream.doctor.readings import SWITCHES, Device, Package, Place, Sandbox, Torch
 from taco_stream.evaluator.pool import EvaluatorSettings
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER
 from taco_stream.evaluator.sandbox.rlimits import DESCRIPTORS, THREADS
+from taco_stream.machine import ControlGroup
 from taco_stream.types import Status, Verdict
 
 LITTLE_DISK_BYTES = 5 * 10**9

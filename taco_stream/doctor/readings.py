@@ -21,12 +21,12 @@ import anyio
 import msgspec
 from packaging.requirements import Requirement
 
-from taco_stream.control_group import text_of
 from taco_stream.errors import EvaluatorError, RunInUseError, StoreError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox import landlock
 from taco_stream.evaluator.sandbox.plan import Layer
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals, refused_plans
+from taco_stream.machine import text_of
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.lock import exclusive
 from taco_stream.types import Problem, Status, Verdict

@@ -25,13 +25,13 @@ import anyio
 from anyio import to_thread
 from anyio.abc import ObjectSendStream
 
-from taco_stream.cores import available_cores
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.judge_spec import JudgeSpec, judge_spec
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
 from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.machine import available_cores
 from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import ComparisonMode, Event, Problem, Status, Verdict
 

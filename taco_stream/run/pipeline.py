@@ -39,7 +39,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from taco_stream.engine.base import Engine
 from taco_stream.errors import TacoStreamError
-from taco_stream.memory import process_tree_bytes
+from taco_stream.machine import process_tree_bytes
 from taco_stream.metrics import Tally
 from taco_stream.run.feed import feed
 from taco_stream.run.judge import judge, leave_unjudged

@@ -7,7 +7,6 @@ them.
 """
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ from typing import Any
 import msgspec
 
 from taco_stream import __version__
-from taco_stream.cores import available_cores
 from taco_stream.errors import RunMismatchError, StoreError
 
 MANIFEST_VERSION = 2
@@ -85,17 +83,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware() -> dict[str, str]:
-    """The machine in words."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
-        "cores": str(available_cores()),
-        "memory_bytes": str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
-        "accelerators": ", ".join(_accelerators()) or "none",
-    }
-
-
 def git_commit() -> str | None:
     """The commit of the source tree that runs, None outside a checkout."""
     try:
@@ -109,21 +96,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def _accelerators() -> list[str]:
-    """The names of the NVIDIA devices as their driver tells them, without loading torch."""
-    found = []
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        found += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
-    return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -14,7 +14,6 @@ import pytest
 from rich.console import Console
 
 from taco_stream.commands.doctor import can_start, print_findings
-from taco_stream.control_group import ControlGroup, read_control_group
 from taco_stream.doctor.findings import (
     Finding,
     Level,
@@ -42,6 +41,7 @@ from taco_stream.doctor.readings import (
     read_verdict,
 )
 from taco_stream.evaluator.sandbox.plan import Layer
+from taco_stream.machine import ControlGroup
 from taco_stream.types import Status, Verdict
 
 EVERY_LAYER = frozenset(Layer)
@@ -209,44 +209,6 @@ def test_the_control_groups_memory_counts_where_it_is_less() -> None:
 def test_memory_too_small_for_the_demo_is_a_note() -> None:
     (finding,) = memory_findings(8 * GIB, GIB // 2, None, cores=1)
     assert finding.level is Level.NOTE
-
-
-def write_tree(root: Path, files: dict[str, str]) -> None:
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-
-
-def test_the_tightest_limit_of_all_groups_above_binds(tmp_path: Path) -> None:
-    files = {
-        "cgroup.controllers": "cpu memory",
-        "a/memory.max": "2147483648\n",
-        "a/cpu.max": "max 100000\n",
-        "a/b/memory.max": "max\n",
-        "a/b/cpu.max": "150000 100000\n",
-    }
-    write_tree(tmp_path, files)
-    group = read_control_group("0::/a/b", tmp_path)
-    assert (group.version, group.memory_bytes, group.cores) == (2, 2 * GIB, 1.5)
-
-
-def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path) -> None:
-    files = {
-        "memory/a/memory.limit_in_bytes": "1073741824\n",
-        "memory/memory.limit_in_bytes": "9223372036854771712\n",
-        "cpu/cpu.cfs_quota_us": "50000\n",
-        "cpu/cpu.cfs_period_us": "100000\n",
-    }
-    write_tree(tmp_path, files)
-    group = read_control_group("4:memory:/a\n1:cpu,cpuacct:/a\n0::/", tmp_path)
-    assert (group.version, group.memory_bytes, group.cores) == (1, GIB, 0.5)
-
-
-def test_no_limit_and_no_control_group_are_no_limit(tmp_path: Path) -> None:
-    write_tree(tmp_path / "second", {"cgroup.controllers": "", "memory.max": "max\n", "cpu.max": "max 100000\n"})
-    for root in (tmp_path / "second", tmp_path / "none"):
-        group = read_control_group("0::/", root)
-        assert (group.memory_bytes, group.cores) == (None, None)
 
 
 def test_a_group_for_programs_needs_nothing_done() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import save_model
+from engine.tiny_models import save_model
 
 # Two threads that wait for each other on a busy machine take many times as long as one.
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ import pytest
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from taco_stream.engine.base import Engine
-from taco_stream.engine.local import LocalEngine
+from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import EngineError
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt

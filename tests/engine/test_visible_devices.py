@@ -7,11 +7,11 @@ import anyio
 import pytest
 import torch
 
-from taco_stream.engine.checkpoint import choose_device
+from taco_stream.engine.local.worker_process import WorkerProcess
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.visible_devices import VARIABLE, environment_of
-from taco_stream.engine.worker import _with_one_device
-from taco_stream.engine.worker_process import WorkerProcess
+from taco_stream.engine.worker.__main__ import _with_one_device
+from taco_stream.engine.worker.checkpoint import choose_device
 from taco_stream.errors import UsageError
 
 UUIDS = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6, MIG-e86cb44a-6756-30fd-8d59-3cd6ef8b0a7a"

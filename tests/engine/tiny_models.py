@@ -1,9 +1,11 @@
 """Tiny random models and a tokenizer for them, made on the spot: no file of a model is kept in the repository."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -154,3 +156,11 @@ def save_model(folder: Path, architecture: str = "llama") -> Path:
     make_model(architecture).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Changes the weights of a model on disk."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, {"format": "pt"})

@@ -1,0 +1,394 @@
+"""The local engine: transformers models on this machine's devices, one spawned worker process per device.
+
+Who runs: `LocalEngine` in the event loop of the caller (it imports no torch), and one worker (`worker_process`) per
+device, spoken to in the frames of `protocol`. Requests are cut into chunks of one prompt and up to 32 samples; a worker
+is given chunks as long as it has fewer samples than its slots and a little more, so that devices take work by demand.
+
+Promised: a worker that dies is started again and given everything it has not answered; samples come out the same,
+because they depend on (seed, problem, index) alone. A request that kills workers is found out (`served_worker`) and
+answered as an error. A worker that dies `RESTARTS` times without finishing a sample in between ends the run with
+`EngineError`, after everything that was generated has been handed over. A completion counts
+against its worker's demand until the caller has taken it, so a caller who stops taking stops admission while what is
+decoding goes on, and memory stays bounded. A worker whose pipe is closed, by whatever death of the parent, ends by
+itself.
+
+Not covered: a worker that hangs without dying. Nothing in it waits for anything but the device.
+"""
+
+import sys
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import msgspec
+from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+
+from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, ServedWorker, add
+from taco_stream.engine.local.worker_process import WORKER_DIED, WorkerProcess
+from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
+from taco_stream.engine.stream import CompletionStream, send_all
+from taco_stream.errors import EngineError, ModelError, UsageError
+from taco_stream.frames import FrameError
+from taco_stream.machine import available_cores
+from taco_stream.statistics import EngineStatistics
+from taco_stream.types import Completion, Event, Request
+
+RESTARTS = 3
+"""How often in a row a worker may die without having finished a sample."""
+
+
+class LocalEngine:
+    """Generates with a transformers model folder or hub id.
+
+    `devices` is `auto`, `cpu`, or a comma-separated list such as `cuda:0,cuda:1`. `batch_size` is the number of slots
+    per device, by default what its memory holds; `threads` what the workers together compute with on a CPU, by default
+    one for each core. `quantize` may be `int8`. `reproducible` computes in fixed shapes, so that samples are bitwise
+    the same for any arrival order. A model whose generation_config.json asks for what is not done here (a repetition
+    penalty, say) is refused unless `ignore_generation_config` names the field. Whatever happens to the engine itself
+    (restarts, shrunk batches) is sent to `events`.
+    """
+
+    _intake: anyio.CancelScope  # made on entering, since a scope needs a running event loop
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        devices: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | None = None,
+        context_length: int | None = None,
+        quantize: str | None = None,
+        reproducible: bool = False,
+        threads: int | None = None,
+        ignore_generation_config: tuple[str, ...] = (),
+        events: ObjectSendStream[Event] | None = None,
+    ) -> None:
+        self._load = Load(
+            model=str(model),
+            dtype=dtype,
+            batch_size=batch_size,
+            context_length=context_length,
+            quantize=quantize,
+            reproducible=reproducible,
+            ignore_generation_config=ignore_generation_config,
+        )
+        self._devices = tuple(name.strip() for name in devices.split(",") if name.strip())
+        self._threads = threads or available_cores()
+        self._events = events
+        self._early_events: list[Event] = []
+        self._workers: list[ServedWorker] = []
+        self._first: ServedWorker | None = None
+        self._tickets = 0
+        self._draining = False
+        self._restarts = 0
+        self._samples_finished = 0
+        self._failure: EngineError | None = None
+        self._background: TaskGroup | None = None
+        self._stream: CompletionStream | None = None
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        """Inside, the first worker's process is there and imports its libraries, which takes seconds.
+
+        For callers who have other things to prepare until they enter the engine. Raises `UsageError` as entering does.
+        """
+        self._first = self._new_worker(self._named_devices()[0])
+        try:
+            await self._first.process.spawn()
+            yield
+        finally:
+            if self._first is not None:  # the engine was not entered
+                await self._first.process.end()
+                self._first.process.close()
+
+    async def __aenter__(self) -> Self:
+        """Starts the workers and waits until the model is loaded. Raises `ModelError` or `UsageError`."""
+        names = self._named_devices()
+        self._intake = anyio.CancelScope()
+        self._background = anyio.create_task_group()
+        await self._background.__aenter__()
+        try:
+            worker, self._first = self._first or self._new_worker(names[0]), None
+            first = await self._start(worker)
+            others = names[1:]
+            if names == ("auto",) and first.device.startswith("cuda"):
+                others = tuple(f"cuda:{index}" for index in range(1, first.devices))
+            await self._start_others(others)
+        except BaseException:
+            await self.__aexit__(*sys.exc_info())
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the workers: asks, waits up to `STOP_SECONDS`, kills. An iteration that was left early ends as well."""
+        try:
+            if self._stream is not None:
+                self._stream.cancel()
+            if self._background is not None:
+                self._background.cancel_scope.cancel()
+                await self._background.__aexit__(None, None, None)
+        finally:  # the iteration may end in an error of the requests' own, or in the caller's cancellation
+            self._background = None
+            with anyio.CancelScope(shield=True):
+                await self._end_workers()
+
+    async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
+        """Generates every sample of every request. Raises `EngineError` after handing over what was generated."""
+        if self._failure is not None:
+            raise self._failure
+        self._intake = anyio.CancelScope()
+        offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
+        async with requests, completions:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    for worker in self._workers:
+                        tasks.start_soon(self._serve, worker, offered.clone(), completions)
+                    offered.close()
+                    tasks.start_soon(self._accept, requests, offer)
+                    await self._send_early_events()
+            finally:
+                await self._abandon_unanswered()
+        if self._failure is not None:
+            raise self._failure
+
+    def generate(self, requests: Iterable[Request] | AsyncIterable[Request]) -> CompletionStream:
+        """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
+
+        Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed.
+        An asynchronous generator of requests is closed in the end. Raises `EngineError` where an iteration is open.
+        """
+        if self._background is None:
+            raise EngineError("the engine is not open: use it inside `async with`")
+        if self._stream is not None and not self._stream.ended.is_set():
+            raise EngineError("the engine is generating: finish the other iteration, or `await` its `aclose()`")
+        outgoing, completions = anyio.create_memory_object_stream[Completion](SAMPLES_PER_CHUNK)
+        self._stream = CompletionStream(completions)
+        self._background.start_soon(self._run_in_background, requests, outgoing, self._stream)
+        return self._stream
+
+    def drain(self) -> None:
+        """Starts no further sample: those decoding are finished, those waiting come back as `cancelled`."""
+        self._draining = True
+        for worker in self._workers:
+            worker.notify()
+
+    def statistics(self) -> EngineStatistics:
+        """The sum over the workers of what each last reported."""
+        total = EngineStatistics()
+        for worker in self._workers:
+            total = add(total, worker.statistics())
+        return msgspec.structs.replace(total, restarts=self._restarts, samples_finished=self._samples_finished)
+
+    def worker_pids(self) -> tuple[int, ...]:
+        """The worker processes, one per device."""
+        return tuple(worker.process.pid for worker in self._workers if worker.process.pid is not None)
+
+    async def _accept(self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[Chunk]) -> None:
+        """Cuts requests into chunks and offers each to whichever worker wants one next."""
+        with self._intake:
+            async with offer:
+                async for request in requests:
+                    arrived_at = time.monotonic()
+                    for start in range(0, len(request.sample_indices), SAMPLES_PER_CHUNK):
+                        indices = request.sample_indices[start : start + SAMPLES_PER_CHUNK]
+                        await offer.send(Chunk(request, arrived_at, set(indices)))
+
+    async def _serve(
+        self, worker: ServedWorker, offered: ObjectReceiveStream[Chunk], completions: ObjectSendStream[Completion]
+    ) -> None:
+        """Runs one worker until nothing is offered any more and all it owes has been taken."""
+        worker.is_fed = False
+        async with offered, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read, worker)
+            tasks.start_soon(self._feed, worker, offered)
+            tasks.start_soon(self._relay_drain, worker)
+            await self._hand_over(worker, completions)
+            tasks.cancel_scope.cancel()
+
+    async def _feed(self, worker: ServedWorker, offered: ObjectReceiveStream[Chunk]) -> None:
+        """Takes chunks while the worker's demand is not met."""
+        async for chunk in offered:
+            async with worker.writing:  # this may wait for a restart, which may fail and end the run
+                if self._draining:
+                    worker.finished.extend(chunk.cancelled())
+                    worker.notify()
+                else:
+                    self._tickets += 1
+                    worker.chunks[self._tickets] = chunk
+                    await self._send_due(worker)
+            while worker.owed >= worker.demand:
+                await worker.changed.wait()
+        worker.is_fed = True
+        worker.notify()
+
+    async def _hand_over(self, worker: ServedWorker, completions: ObjectSendStream[Completion]) -> None:
+        """Passes completions on; what the caller has not taken stays in the worker's debt."""
+        while not (worker.is_fed and worker.owed == 0):
+            if not worker.finished:
+                await worker.changed.wait()
+                continue
+            await completions.send(worker.finished[0])
+            worker.finished.popleft()
+            worker.notify()
+
+    async def _relay_drain(self, worker: ServedWorker) -> None:
+        while not self._draining:
+            await worker.changed.wait()
+        async with worker.writing:
+            await worker.process.send(Drain())
+            worker.trials.clear()  # what is not decoding comes back as cancelled
+            await self._send_due(worker)
+
+    async def _send_due(self, worker: ServedWorker) -> None:
+        """Gives the worker what it is to have now; the caller holds `writing`."""
+        for ticket, chunk in worker.to_send():
+            await worker.process.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
+
+    async def _read(self, worker: ServedWorker) -> None:
+        """Takes in the worker's frames, and starts a successor whenever it dies."""
+        while True:
+            try:
+                for frame in await worker.process.receive():
+                    await self._take_in(worker, frame)
+            except WORKER_DIED:
+                if not await self._restart(worker):
+                    return
+
+    async def _take_in(self, worker: ServedWorker, frame: FromWorker) -> None:
+        match frame:
+            case Finished(ticket, completion):
+                if worker.settle(ticket, completion):
+                    self._samples_finished += 1
+                if worker.trials:  # the next group may be due
+                    async with worker.writing:
+                        await self._send_due(worker)
+            case Gauges(statistics):
+                worker.gauges = statistics
+                worker.notify()
+            case Noted(event):
+                await self._send_event(event)
+            case _:
+                raise FrameError("the worker announced itself twice")
+
+    async def _restart(self, worker: ServedWorker) -> bool:
+        """Replaces a dead worker and gives its successor what is unanswered; False where the engine gives up."""
+        async with worker.writing:
+            await worker.process.end()
+            last_words = worker.process.last_words()
+            reason = f"the generation worker on {worker.process.load.device} died: {last_words}"
+            condemned = worker.bury()
+            if worker.restarts_in_vain > RESTARTS:
+                self._give_up(
+                    worker, EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
+                )
+                return False
+            self._restarts += 1
+            await self._send_event(Event(kind="worker_restarted", at=time.time(), message=reason))
+            try:
+                worker.ready, _ = await worker.process.start()
+            except (ModelError, UsageError) as error:
+                self._give_up(worker, EngineError(f"{reason}; it cannot be started again: {error}"))
+                return False
+            if condemned is not None:  # only now: the model's start shows that it was not the device
+                await self._condemn(worker, condemned, last_words)
+            if self._draining:
+                worker.trials.clear()
+                await worker.process.send(Drain())
+            await self._send_due(worker)
+        return True
+
+    async def _condemn(self, worker: ServedWorker, ticket: int, last_words: str) -> None:
+        """Answers a request that kills workers as an error, and lets the others go on."""
+        problem_id = worker.chunks[ticket].request.problem_id
+        worker.condemn(ticket, last_words)
+        message = f"generation workers die of the request for {problem_id}, which is answered as an error: {last_words}"
+        await self._send_event(Event(kind="request_condemned", at=time.time(), problem_id=problem_id, message=message))
+
+    def _give_up(self, worker: ServedWorker, failure: EngineError) -> None:
+        """Lets the run end: nothing more is taken in, the other workers finish what is decoding."""
+        self._failure = failure
+        worker.abandon()
+        self._intake.cancel()
+        self.drain()
+
+    async def _abandon_unanswered(self) -> None:
+        """After a cancelled run: frees the slots of what nobody waits for any more."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            for worker in self._workers:
+                worker.finished.clear()
+                if tickets := worker.abandon():
+                    await worker.process.send(Cancel(tickets))
+
+    async def _end_workers(self) -> None:
+        for worker in self._workers:
+            await worker.process.dismiss()
+        for worker in self._workers:
+            await worker.process.end()
+            worker.process.close()
+
+    async def _start_others(self, devices: tuple[str, ...]) -> None:
+        """Starts workers side by side: each takes as long as its model takes to load."""
+        failures: list[ModelError | UsageError] = []
+
+        async def start(device: str) -> None:
+            try:
+                await self._start(self._new_worker(device, among=len(devices) + 1))
+            except (ModelError, UsageError) as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for device in devices:
+                tasks.start_soon(start, device)
+        if failures:
+            raise failures[0]
+
+    def _named_devices(self) -> tuple[str, ...]:
+        if not self._devices:
+            raise UsageError("no device was named: give auto, cpu, or a list such as cuda:0,cuda:1")
+        return self._devices
+
+    def _new_worker(self, device: str, *, among: int = 1) -> ServedWorker:
+        """A worker that is not started, with its share of the threads among so many, or among the devices named."""
+        threads = max(1, self._threads // max(among, len(self._devices)))
+        return ServedWorker(WorkerProcess(msgspec.structs.replace(self._load, device=device, threads=threads)))
+
+    async def _start(self, worker: ServedWorker) -> Ready:
+        self._workers.append(worker)
+        worker.ready, events = await worker.process.start()
+        self._early_events += events
+        return worker.ready
+
+    async def _send_early_events(self) -> None:
+        events, self._early_events = self._early_events, []
+        for event in events:
+            await self._send_event(event)
+
+    async def _send_event(self, event: Event) -> None:
+        if self._events is not None:
+            await self._events.send(event)
+
+    async def _run_in_background(
+        self,
+        requests: Iterable[Request] | AsyncIterable[Request],
+        outgoing: MemoryObjectSendStream[Completion],
+        stream: CompletionStream,
+    ) -> None:
+        with stream.scope:
+            feed, incoming = anyio.create_memory_object_stream[Request](0)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(send_all, requests, feed)
+                    await self.run(incoming, outgoing.clone())  # the stream's end must find the failure stored
+            except* EngineError as failures:
+                stream.failure = failures.exceptions[0]
+            finally:
+                stream.ended.set()
+                outgoing.close()

@@ -1,0 +1,87 @@
+"""Which prompts a model can take: those of its own tokens, for which its context has room.
+
+A prompt is never cut. One that leaves fewer new tokens than were asked for gets those that are left, one that leaves
+none is refused; either is noted once for its problem, as an event of the kind `prompt_too_long`.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from taco_stream.engine.worker.checkpoint import Checkpoint
+from taco_stream.engine.worker.rendering import prompt_tokens
+from taco_stream.errors import ModelError
+from taco_stream.types import Event, Request
+
+Note = Callable[[Event], None]
+"""Takes something that belongs into the run's events."""
+
+
+class AdmittedPrompt(NamedTuple):
+    """A prompt's tokens, and how many may follow: what was asked for, or the room that the context leaves.
+
+    `refusal` is a sentence where nothing can be generated.
+    """
+
+    tokens: tuple[int, ...]
+    limit: int
+    refusal: str | None = None
+
+
+class Admission:
+    """Tokenises the prompts of one context of `context_length` tokens."""
+
+    def __init__(self, checkpoint: Checkpoint, context_length: int, note: Note) -> None:
+        self._tokenizer = checkpoint.tokenizer
+        embedding = checkpoint.model.get_input_embeddings()
+        text = checkpoint.model.config.get_text_config(decoder=True)
+        self._vocabulary: int = getattr(embedding, "num_embeddings", None) or text.vocab_size
+        self._context_length = context_length
+        self._note = note
+        self._noted: set[str] = set()
+
+    def admit(self, request: Request) -> AdmittedPrompt:
+        """The request's prompt, or why nothing can be generated from it."""
+        try:
+            tokens = prompt_tokens(self._tokenizer, request.prompt)
+        except ModelError as error:
+            return AdmittedPrompt((), 0, str(error))
+        if not tokens:
+            return AdmittedPrompt((), 0, "the prompt is empty")
+        if max(tokens) >= self._vocabulary:
+            return AdmittedPrompt(tokens, 0, self._outside(max(tokens)))
+        wanted = request.sampling.max_new_tokens
+        if wanted <= 0:
+            return AdmittedPrompt(tokens, 0, f"no token is to be generated: max_new_tokens is {wanted}")
+        limit = max(0, min(wanted, self._context_length - len(tokens)))
+        if limit < wanted:
+            self._note_once(request, len(tokens), limit)
+        refusal = f"the prompt has {len(tokens)} tokens, which leaves no room in a context of {self._context_length}"
+        return AdmittedPrompt(tokens, limit, None if limit else refusal)
+
+    def _outside(self, token: int) -> str:
+        """A tokenizer may have got tokens that the model's embedding has not; computing with one ends the process."""
+        text = self._tokenizer.convert_ids_to_tokens(token)
+        return f"the prompt has the token {token} ({text!r}), and the model knows {self._vocabulary} tokens, from 0 on"
+
+    def _note_once(self, request: Request, prompt_tokens: int, limit: int) -> None:
+        """A request comes in several pieces; the first stands for all."""
+        if request.problem_id in self._noted:
+            return
+        self._noted.add(request.problem_id)
+        wanted = request.sampling.max_new_tokens
+        self._note(
+            Event(
+                kind="prompt_too_long",
+                at=time.time(),
+                problem_id=request.problem_id,
+                message=f"the prompt has {prompt_tokens} tokens, which leaves {limit} of the {wanted} new tokens asked "
+                f"for in a context of {self._context_length}",
+                figures={
+                    "prompt_tokens": prompt_tokens,
+                    "context_length": self._context_length,
+                    "new_tokens_wanted": wanted,
+                    "new_tokens_left": limit,
+                },
+            )
+        )

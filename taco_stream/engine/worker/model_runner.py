@@ -1,0 +1,314 @@
+"""Computes the steps that the scheduler plans: owns the model, the slots' tensors and nothing that decides.
+
+`launch` performs a step's copies, computes its decoding rows and prompt chunks, and draws a token for each row. Tokens
+stay on the device for the next step, which may be launched before the host has read them; `Launched.read` waits.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from taco_stream.engine.worker.admission import Note
+from taco_stream.engine.worker.attention import ChunkSpan, FlashRows, Group, Layout, SlotAttention
+from taco_stream.engine.worker.fixed_decode import Drawn, FixedDecode, SlotState
+from taco_stream.engine.worker.kv_cache import SlotCache
+from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniform_numbers
+from taco_stream.engine.worker.scheduler import Chunk, Row, Step
+
+
+class Launched(NamedTuple):
+    """A step on its way. Its tokens are copied to the host as soon as they are drawn."""
+
+    step: Step
+    tokens: Tensor
+    is_short: Tensor
+    arrival: torch.cuda.Event | None
+
+    def read(self) -> list[int | None]:
+        """Waits for the tokens, one per row of the step; None where a row must be drawn again with `exact`."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        pairs = zip(self.tokens.tolist(), self.is_short.tolist(), strict=True)
+        return [None if is_short else token for token, is_short in pairs]
+
+
+class ModelRunner:
+    """A model on one device and its slots.
+
+    Where shapes are not fixed, a step is one forward over exactly the rows and prompt tokens of the step. Where they
+    are (`fixed_shapes`), decoding rows go through `FixedDecode` and prompt chunks through a forward of their own. A
+    `reproducible` runner computes nothing in a shape that depends on who else is in the batch: decoding always has all
+    rows, and each chunk, which the scheduler cuts at the same places of a prompt every time, a forward of its own.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        attention: SlotAttention,
+        *,
+        device: torch.device,
+        fixed_shapes: bool = False,
+        reproducible: bool = False,
+        note: Note = lambda _: None,
+    ) -> None:
+        """`note` is told of what slows the runner down."""
+        self._model = model
+        self._attention = attention
+        self._device = device
+        self._fixed_shapes = fixed_shapes or reproducible
+        self._reproducible = reproducible
+        self._note = note
+        self._state = SlotState.allocate(0, device)
+        self._fixed: FixedDecode | None = None
+        self._prompt_logits: dict[int, Tensor] = {}
+        self._runs: tuple[tuple[int, ...], list[tuple[int, int]]] = ((), [])
+
+    @property
+    def reads_late(self) -> bool:
+        """Whether a step should be launched before the tokens of the one before it are read."""
+        return self._device.type == "cuda"
+
+    @property
+    def length(self) -> int:
+        """Positions that each slot has."""
+        return self._attention.cache.length if self._attention.cache else 0
+
+    @torch.inference_mode()
+    def probe(self) -> None:
+        """Runs a few tokens through the model, from which the attention learns what each layer stores."""
+        tokens = torch.arange(4, device=self._device)
+        self._model(input_ids=tokens[None], position_ids=tokens[None], use_cache=False)
+
+    @torch.inference_mode()
+    def logits_of(self, tokens: Tensor) -> Tensor:
+        """Logits [tokens, vocabulary] of a prompt, computed in two chunks and the last tokens as decoding rows."""
+        cut, end = len(tokens) // 2, len(tokens) - 3
+        self.allocate(2, len(tokens))
+        stride, positions = len(tokens) + 1, torch.arange(len(tokens), device=self._device)
+        parts = []
+        for first, last in [(0, cut), (cut, end), *((position, position + 1) for position in range(end, len(tokens)))]:
+            span, slots = slice(0, last - first), slice(1, 2)
+            lengths = positions[first:last] + 1
+            group = Group(span, slots, longest=last, shortest=last, lengths=lengths)
+            group.flash = FlashRows.of(lengths, stride) if self._device.type == "cuda" else None
+            layout = Layout(stride + positions[first:last], [group], [])
+            if last <= end:
+                layout = Layout(layout.places, [], [ChunkSpan(span, 1, first, last)])
+            parts.append(self._compute(tokens[first:last], positions[first:last], layout))
+        self._attention.cache = None
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def allocate(self, slots: int, length: int) -> None:
+        """Drops all slots and makes new, empty ones. May raise torch's out-of-memory error."""
+        self.release()
+        self._state = SlotState.allocate(slots, self._device)
+        self._attention.cache = SlotCache(self._attention.shapes, slots, length, self._model.dtype, self._device)
+        if self._fixed_shapes:
+            self._fixed = FixedDecode(
+                self._compute,
+                self._attention,
+                self._state,
+                buckets=[slots] if self._reproducible else buckets_up_to(slots),
+                lengths=None if self._reproducible or self._attention.reads_lengths else buckets_up_to(length, 512),
+                rows_alone=self._reproducible and self._device.type == "cpu",
+                note=self._note,
+            )
+
+    def release(self) -> None:
+        """Drops all slots, and gives their memory back to the device."""
+        self._attention.cache = self._attention.layout = self._fixed = None
+        self._prompt_logits.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def launch(self, step: Step, *, exact: bool = True) -> Launched:
+        """Computes one step. Without `exact` it does not wait for the device, and some rows may come back undrawn."""
+        cache = self._attention.cache
+        assert cache is not None
+        for copy in step.copies:
+            cache.copy(copy.source, copy.target, copy.length)
+            if copy.is_whole:
+                self._prompt_logits[copy.target] = self._prompt_logits[copy.source]
+        self._note_sampling(step.beginning)
+        if self._fixed is None:
+            return self._send(step, [self._launch_packed(step)])
+        drawn = [self._fixed.run(step.decoding, exact=exact)] if step.decoding else []
+        for chunks in [[chunk] for chunk in step.chunks] if self._reproducible else [step.chunks]:
+            self._keep_prompt_logits(chunks, self._forward((), chunks))
+        if step.beginning:
+            logits = torch.stack([self._prompt_logits[row.slot] for row in step.beginning])
+            drawn.append(self._draw(step.beginning, logits, exact=exact))
+        return self._send(step, drawn)
+
+    @torch.inference_mode()
+    def feed(self, slot: int, token: int) -> None:
+        """Makes `token` the next that the slot's sample feeds, whatever was drawn meanwhile."""
+        self._state.tokens[slot] = token
+
+    def _launch_packed(self, step: Step) -> Drawn:
+        """One forward over the decoding rows and all chunks."""
+        logits = self._forward(step.decoding, step.chunks)
+        decoded = len(step.decoding)
+        self._keep_prompt_logits(step.chunks, logits[decoded:])
+        if step.beginning:
+            begun = [self._prompt_logits[row.slot] for row in step.beginning]
+            logits = torch.cat([logits[:decoded], torch.stack(begun)]) if decoded else torch.stack(begun)
+        return self._draw(step.rows, logits[: len(step.rows)], exact=True)
+
+    def _send(self, step: Step, drawn: Sequence[Drawn]) -> Launched:
+        """Starts the tokens' way to the host."""
+        tokens = torch.cat([part.tokens for part in drawn]) if drawn else torch.empty(0, dtype=torch.int64)
+        is_short = torch.cat([part.is_short for part in drawn]) if drawn else torch.empty(0, dtype=torch.bool)
+        if tokens.device.type != "cuda":
+            return Launched(step, tokens, is_short, None)
+        hosts = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in (tokens, is_short)]
+        for host, part in zip(hosts, (tokens, is_short), strict=True):
+            host.copy_(part, non_blocking=True)
+        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        # Without a stream it would be the current device's, which need not be the one that the copies are on.
+        arrival.record(torch.cuda.current_stream(tokens.device))
+        return Launched(step, hosts[0], hosts[1], arrival)
+
+    def _forward(self, rows: Sequence[Row], chunks: Sequence[Chunk]) -> Tensor:
+        """Logits [decoding rows + chunks that end a prompt, vocabulary] of one packed forward."""
+        if not rows and not chunks:
+            return torch.empty(0, 0, device=self._device)
+        packed = _Packed([row.slot for row in rows], [row.position for row in rows], list(range(len(rows))))
+        for chunk in chunks:
+            packed.add(chunk)
+        slots, positions = self._tensor(packed.slots), self._tensor(packed.positions)
+        fed = torch.cat([self._state.tokens[slots[: len(rows)]], self._tensor(packed.tokens)])
+        stride = self.length + 1
+        layout = Layout(slots * stride + positions, self._group(rows, positions), packed.spans)
+        return self._compute(fed, positions, layout, self._tensor(packed.wanted))
+
+    def _compute(self, tokens: Tensor, positions: Tensor, layout: Layout, wanted: Tensor | int = 0) -> Tensor:
+        """The model's logits of a packed sequence, at the places `wanted` or (0) at all."""
+        self._attention.layout = layout
+        output = self._model(
+            input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=wanted
+        )
+        logits: Tensor = output.logits[0]
+        return logits
+
+    def _keep_prompt_logits(self, chunks: Sequence[Chunk], logits: Tensor) -> None:
+        """Keeps the logits behind each prompt that is complete now, for all samples that begin from it."""
+        for row, chunk in enumerate(chunk for chunk in chunks if chunk.is_last):
+            self._prompt_logits[chunk.slot] = logits[row].clone()  # a view would keep the whole step's logits alive
+
+    def _group(self, rows: Sequence[Row], positions: Tensor) -> list[Group]:
+        """Cuts the decoding rows into runs of neighbouring slots that are cheap to compute together."""
+        slots = tuple(row.slot for row in rows)
+        lengths = [row.position + 1 for row in rows]
+        if self._runs[0] != slots:
+            self._runs = (slots, cut_into_runs(slots, lengths))
+        return [
+            Group(
+                rows=slice(first, last),
+                slots=slice(slots[first], slots[last - 1] + 1),
+                longest=max(lengths[first:last]),
+                shortest=min(lengths[first:last]),
+                lengths=positions[first:last] + 1,
+            )
+            for first, last in self._runs[1]
+        ]
+
+    def _note_sampling(self, rows: Sequence[Row]) -> None:
+        """Writes the settings of samples that begin into their slots."""
+        if not rows:
+            return
+        settings = [row.sample.request.sampling for row in rows]
+        slots = self._tensor([row.slot for row in rows])
+        state = self._state
+        for stored, values in (
+            (state.sampling.temperature, [setting.temperature for setting in settings]),
+            (state.sampling.top_p, [setting.top_p for setting in settings]),
+            (state.sampling.top_k, [setting.top_k for setting in settings]),
+            (state.sampling.min_p, [setting.min_p for setting in settings]),
+            (state.keys, [_key(row) for row in rows]),
+        ):
+            stored[slots] = torch.tensor(values, dtype=stored.dtype).to(self._device, non_blocking=True)
+
+    def _draw(self, rows: Sequence[Row], logits: Tensor, *, exact: bool) -> Drawn:
+        """A token for every row, which becomes what its slot feeds next."""
+        if not rows:
+            return Drawn(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
+        slots = self._tensor([row.slot for row in rows])
+        indices = self._tensor([row.token_index for row in rows])
+        sampling = RowSampling(*(setting[slots] for setting in self._state.sampling))
+        numbers = uniform_numbers(self._state.keys[slots], indices)
+        if exact:
+            tokens = sample_tokens(logits, sampling, numbers)
+            drawn = Drawn(tokens, torch.zeros_like(tokens, dtype=torch.bool))
+        else:
+            drawn = Drawn(*sample_in_window(logits, sampling, numbers))
+        self._state.tokens[slots] = drawn.tokens.clamp_min(0)  # `UNSOUND` is no token that can be fed
+        return drawn
+
+    def _tensor(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
+
+
+class _Packed:
+    """A sequence being packed: for each token its slot, position and (but for decoding rows) the token itself."""
+
+    def __init__(self, slots: list[int], positions: list[int], wanted: list[int]) -> None:
+        self.slots = slots
+        self.positions = positions
+        self.wanted = wanted
+        self.tokens: list[int] = []
+        self.spans: list[ChunkSpan] = []
+
+    def add(self, chunk: Chunk) -> None:
+        """Appends a chunk; its last token's logits are wanted where it ends a prompt."""
+        first, end = len(self.slots), chunk.start + len(chunk.tokens)
+        self.spans.append(ChunkSpan(slice(first, first + len(chunk.tokens)), chunk.slot, chunk.start, end))
+        self.slots += [chunk.slot] * len(chunk.tokens)
+        self.positions += range(chunk.start, end)
+        self.tokens += chunk.tokens
+        self.wanted += [len(self.slots) - 1] if chunk.is_last else []
+
+
+def buckets_up_to(largest: int, smallest: int = 1) -> list[int]:
+    """Powers of two from `smallest` on, with steps between them from 16 times that on, ending with `largest`."""
+    sizes = []
+    size = smallest
+    while size < largest:
+        sizes.append(size)
+        size += max(smallest, 1 << max(0, size.bit_length() - 2)) if size >= 16 * smallest else size
+    return [*sizes, largest]
+
+
+def cut_into_runs(slots: Sequence[int], lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Cuts rows into runs of neighbouring slots so that the total cost of attending run by run is least.
+
+    A run costs its rows times its longest row, and a call. Lengths grow together: a cut stays good until rows change.
+    """
+    call = 400  # what a call costs in keys read: 20 µs against 50 ns measured for one key of two heads of 64, bf16
+    longest_run = 64
+    best = [0.0] + [float("inf")] * len(slots)
+    cut = [0] * (len(slots) + 1)
+    for last in range(1, len(slots) + 1):
+        longest = 0
+        for first in range(last - 1, max(-1, last - 1 - longest_run), -1):
+            if slots[last - 1] - slots[first] != last - 1 - first:
+                break
+            longest = max(longest, lengths[first])
+            cost = best[first] + call + (last - first) * longest
+            if cost < best[last]:
+                best[last], cut[last] = cost, first
+    runs: list[tuple[int, int]] = []
+    end = len(slots)
+    while end:
+        runs.append((cut[end], end))
+        end = cut[end]
+    return runs[::-1]
+
+
+def _key(row: Row) -> int:
+    request = row.sample.request
+    return sample_key(request.seed, request.problem_id, row.sample.sample_index)

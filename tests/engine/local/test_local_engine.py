@@ -1,0 +1,332 @@
+"""The local engine with real worker processes."""
+
+import itertools
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from engine.bench import Bench
+
+from taco_stream.engine.local.engine import LocalEngine
+from taco_stream.errors import EngineError, ModelError, TacoStreamError, UsageError
+from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
+
+pytestmark = pytest.mark.anyio
+
+ModelFolder = Callable[[str], Path]
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One loop only: every test here starts processes that import torch, which takes seconds."""
+    return ("asyncio", {"use_uvloop": True})
+
+
+def requests(samples: int = 3, problems: int = 4, tokens: int = 12) -> list[Request]:
+    sampling = SamplingParameters(max_new_tokens=tokens, temperature=0.9)
+    return [
+        Request(
+            problem_id=f"p{number}",
+            prompt=TextPrompt("print " * (number + 1)),
+            sample_indices=tuple(range(samples)),
+            sampling=sampling,
+            seed=1,
+        )
+        for number in range(problems)
+    ]
+
+
+def engine(folder: Path, **settings: Any) -> LocalEngine:
+    return LocalEngine(str(folder), **({"devices": "cpu", "batch_size": 4, "threads": 1} | settings))
+
+
+async def generate(
+    started: LocalEngine, asked: list[Request], on_completion: Callable[[int], None] = lambda count: None
+) -> dict[SampleKey, Completion]:
+    completions: dict[SampleKey, Completion] = {}
+    async for completion in started.generate(asked):
+        assert completion.key not in completions
+        completions[completion.key] = completion
+        on_completion(len(completions))
+    assert len(completions) == sum(len(request.sample_indices) for request in asked)
+    return completions
+
+
+def texts(completions: dict[SampleKey, Completion]) -> dict[SampleKey, str]:
+    return {key: completion.text for key, completion in completions.items()}
+
+
+async def test_two_workers_of_which_one_is_killed_give_the_samples_of_one_undisturbed(
+    model_folder: ModelFolder,
+) -> None:
+    folder = model_folder("llama")
+    asked = requests(samples=40, problems=3)
+    expected = texts(Bench(folder).generate(asked))
+    sent, events = anyio.create_memory_object_stream[Event](100)
+    with sent, events:
+        async with engine(folder, devices="cpu,cpu", events=sent) as two:
+            victim = two.worker_pids()[0]
+
+            def kill(count: int) -> None:
+                if count == 10:
+                    os.kill(victim, signal.SIGKILL)
+
+            assert texts(await generate(two, asked, kill)) == expected
+            assert two.statistics().restarts == 1
+            assert two.statistics().samples_finished == 120
+        assert events.receive_nowait().kind == "worker_restarted"
+
+
+async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taco_stream.engine.local.engine.RESTARTS", 0)
+    seen: list[int] = []
+    async with engine(model_folder("gpt_neox")) as started:
+
+        def kill(count: int) -> None:
+            seen.append(count)
+            if count == 2:
+                os.kill(started.worker_pids()[0], signal.SIGKILL)
+
+        with pytest.raises(EngineError, match="died: signal 9"):
+            await generate(started, requests(problems=40), kill)
+    assert len(seen) >= 2
+
+
+POISON = """
+import os, signal
+from taco_stream.engine.worker.admission import Admission
+
+admit = Admission.admit
+
+def admit_or_die(self, request):
+    if request.problem_id == "poison":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return admit(self, request)
+
+Admission.admit = admit_or_die
+"""
+
+
+@pytest.mark.timeout(300)  # four workers, one after the other
+async def test_a_request_that_kills_workers_is_answered_as_an_error_and_the_others_go_on(
+    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_folder("gpt_neox")
+    good = requests(samples=2, problems=1)
+    expected = texts(Bench(folder).generate(good))
+    (tmp_path / "sitecustomize.py").write_text(POISON)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sent, events = anyio.create_memory_object_stream[Event](100)
+    poison = msgspec.structs.replace(good[0], problem_id="poison")
+    with sent, events:
+        async with engine(folder, events=sent) as started:
+            completions = await generate(started, [good[0], poison])
+        kinds = [events.receive_nowait().kind for _ in range(events.statistics().current_buffer_used)]
+    assert kinds.count("request_condemned") == 1
+    bad = [completions.pop(SampleKey("poison", index)) for index in (0, 1)]
+    assert {completion.finish_reason for completion in bad} == {FinishReason.ERROR}
+    assert all("generation workers died of this request: signal 11" in str(item.error) for item in bad)
+    assert texts(completions) == expected
+
+
+async def test_a_full_outbound_stream_stops_admission_and_drops_nothing(model_folder: ModelFolder) -> None:
+    asked = requests(samples=8, problems=30)
+    request_send, request_receive = anyio.create_memory_object_stream[Request](0)
+    completion_send, completion_receive = anyio.create_memory_object_stream[Completion](0)
+    taken: list[Completion] = []
+    accepted = 0
+
+    async def feed() -> None:
+        nonlocal accepted
+        async with request_send:
+            for request in asked:
+                await request_send.send(request)
+                accepted += 1
+
+    async with engine(model_folder("llama")) as started, anyio.create_task_group() as tasks:
+        tasks.start_soon(feed)
+        tasks.start_soon(started.run, request_receive, completion_send)
+        while started.statistics().samples_finished < 36:  # noqa: ASYNC110 (statistics are polled)
+            await anyio.sleep(0.01)
+        assert accepted < 10
+        async with completion_receive:
+            async for completion in completion_receive:
+                taken.append(completion)
+    assert len({completion.key for completion in taken}) == len(taken) == 240
+
+
+async def test_draining_finishes_what_decodes_and_cancels_what_waits(model_folder: ModelFolder) -> None:
+    asked = requests(samples=20, problems=5, tokens=100)
+    async with engine(model_folder("gpt_neox")) as started:
+        completions = await generate(started, asked, lambda count: started.drain() if count == 1 else None)
+    reasons = [completion.finish_reason for completion in completions.values()]
+    assert 1 <= reasons.count(FinishReason.LENGTH) + reasons.count(FinishReason.STOP) < 20
+    assert reasons.count(FinishReason.CANCELLED) > 80
+
+
+async def test_a_cancelled_run_frees_the_slots_for_the_next(model_folder: ModelFolder) -> None:
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(requests(samples=30, tokens=200))
+        await anext(stream)
+        await stream.aclose()
+        completions = await generate(started, requests(samples=1, problems=1))
+        assert len(completions) == 1
+
+
+async def test_one_iteration_at_a_time(model_folder: ModelFolder) -> None:
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(requests(samples=30, tokens=200))
+        await anext(stream)
+        with pytest.raises(EngineError, match="finish the other iteration"):
+            started.generate(requests())
+        for _ in range(5):  # each begins with nothing of the one before it
+            await stream.aclose()
+            assert not any(worker.chunks or worker.finished for worker in started._workers)
+            stream = started.generate(requests(samples=30, tokens=200))
+            await anext(stream)
+
+
+async def test_an_iteration_left_early_ends_with_the_engine(model_folder: ModelFolder) -> None:
+    """Nothing of it is left for the garbage collector, which would warn; its requests are closed, too."""
+    closed = False
+
+    async def endless() -> AsyncIterator[Request]:
+        nonlocal closed
+        try:
+            for number in itertools.count():
+                yield msgspec.structs.replace(requests(problems=1)[0], problem_id=str(number))
+        finally:
+            closed = True
+
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(endless())
+        async for _ in stream:
+            break
+    assert closed
+    with pytest.raises(anyio.ClosedResourceError):
+        await anext(stream)
+
+
+async def test_an_iteration_that_has_ended_stays_ended(model_folder: ModelFolder) -> None:
+    async with engine(model_folder("gpt_neox")) as started:
+        stream = started.generate(requests(samples=1, problems=1))
+        assert len([completion async for completion in stream]) == 1
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
+async def test_a_prepared_process_is_the_one_that_serves(model_folder: ModelFolder) -> None:
+    started = engine(model_folder("gpt_neox"))
+    async with started.prepared():
+        pid = prepared_pid(started)
+        async with started:
+            assert started.worker_pids() == (pid,)
+            assert len(await generate(started, requests(samples=1, problems=1))) == 1
+    assert not is_running(pid)
+
+
+async def test_a_process_that_was_prepared_in_vain_ends(model_folder: ModelFolder) -> None:
+    started = engine(model_folder("gpt_neox"))
+    async with started.prepared():
+        pid = prepared_pid(started)
+    assert not is_running(pid)
+
+
+def prepared_pid(started: LocalEngine) -> int:
+    """The process that imports its libraries before the engine is entered."""
+    assert started._first is not None
+    pid = started._first.process.pid
+    assert pid is not None
+    assert is_running(pid)
+    return pid
+
+
+async def test_leaving_the_engine_leaves_no_process(model_folder: ModelFolder) -> None:
+    async with engine(model_folder("llama")) as started:
+        (pid,) = started.worker_pids()
+    assert not is_running(pid)
+
+
+async def test_an_error_of_the_requests_own_leaves_no_process(model_folder: ModelFolder) -> None:
+    async def broken() -> AsyncIterator[Request]:
+        yield requests(problems=1)[0]
+        raise ValueError("no more")
+
+    pids: list[int] = []
+
+    async def generate_from_broken() -> None:
+        async with engine(model_folder("llama")) as started:
+            pids.extend(started.worker_pids())
+            async for _ in started.generate(broken()):
+                pass
+
+    with pytest.raises(BaseExceptionGroup):
+        await generate_from_broken()
+    assert not is_running(*pids)
+
+
+async def test_cancelling_the_caller_leaves_no_process(model_folder: ModelFolder) -> None:
+    with anyio.CancelScope() as scope:
+        async with engine(model_folder("llama")) as started:
+            (pid,) = started.worker_pids()
+            async for _ in started.generate(requests(samples=30, tokens=200)):
+                scope.cancel()
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number."""
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "sentence"),
+    [
+        ({"model": "/no/such/folder"}, ModelError, "there is no model folder /no/such/folder"),
+        ({"devices": "cuda:7"}, UsageError, "the device cuda:7 does not exist: torch sees"),
+        ({"devices": "abacus"}, UsageError, "there is no device 'abacus'"),
+        ({"dtype": "float8"}, UsageError, "there is no data type 'float8'"),
+        ({"quantize": "int3"}, UsageError, "there is no quantisation 'int3'"),
+    ],
+)
+async def test_what_cannot_be_started_is_named(
+    model_folder: ModelFolder, settings: dict[str, Any], kind: type[TacoStreamError], sentence: str
+) -> None:
+    with pytest.raises(kind, match=sentence):
+        async with LocalEngine(**({"model": str(model_folder("llama"))} | settings)):
+            raise AssertionError("the engine started")
+
+
+async def test_a_folder_full_of_modules_is_not_imported(
+    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People keep a `json.py` or a `random.py` in the folder in which they start programs."""
+    folder = model_folder("gpt_neox")
+    for name in ("json", "random", "types", "torch", "transformers", "taco_stream", "msgspec", "typing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not the module that was meant')")
+    monkeypatch.chdir(tmp_path)
+    async with engine(folder) as started:
+        assert len(await generate(started, requests(samples=1, problems=1))) == 1
+
+
+async def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no model: it has no config\.json"):
+        async with LocalEngine(str(tmp_path), devices="cpu"):
+            raise AssertionError("the engine started")
+
+
+async def test_damaged_weights_are_a_model_error(model_folder: ModelFolder, tmp_path: Path) -> None:
+    for file in model_folder("llama").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        async with LocalEngine(str(tmp_path), devices="cpu"):
+            raise AssertionError("the engine started")

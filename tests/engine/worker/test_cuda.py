@@ -1,0 +1,68 @@
+"""The CUDA path: graphs, flash attention, tokens read one step late."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from engine.bench import GREEDY, SAMPLED, Bench, requests, texts
+from engine.tiny_models import ARCHITECTURES
+
+from taco_stream.engine.worker.attention import Group, Scoring, _decode
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, torch sees none"),
+]
+
+ModelFolder = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def exact_products() -> Iterator[None]:
+    """Float32 products as the CPU computes them, so that greedy samples can be compared."""
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_greedy_samples_equal_those_of_the_cpu(model_folder: ModelFolder, architecture: str) -> None:
+    folder = model_folder(architecture)
+    on_cpu = texts(Bench(folder).generate(requests(GREEDY)))
+    assert texts(Bench(folder, device="cuda").generate(requests(GREEDY))) == on_cpu
+
+
+def test_sampled_tokens_equal_those_of_the_cpu(model_folder: ModelFolder) -> None:
+    folder = model_folder("llama")
+    on_cpu = texts(Bench(folder).generate(requests(SAMPLED)))
+    assert texts(Bench(folder, device="cuda").generate(requests(SAMPLED))) == on_cpu
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "mistral", "gpt_neox"])
+def test_half_precision_decodes_through_flash_and_graphs(model_folder: ModelFolder, architecture: str) -> None:
+    bench = Bench(model_folder(architecture), device="cuda", dtype="bfloat16")
+    bench.generate(requests(SAMPLED))
+    fixed = bench.core.runner._fixed
+    assert fixed is not None
+    assert all(shape.graph is not None for shape in fixed._shapes.values())
+
+
+@pytest.mark.parametrize("window", [None, 20])
+def test_flash_attends_as_masked_attention_does(window: int | None) -> None:
+    from taco_stream.engine.worker.attention import FlashRows
+
+    torch.manual_seed(0)
+    rows, stride, heads, key_heads, size = 7, 129, 8, 2, 64
+    queries = torch.randn(rows, heads, size, device="cuda", dtype=torch.bfloat16)
+    keys, values = (torch.randn(rows, stride, key_heads, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    lengths = torch.tensor([1, 5, 128, 64, 21, 20, 19], device="cuda")
+    everyone = slice(0, rows)
+    masked = Group(everyone, everyone, longest=stride, shortest=0, lengths=lengths)
+    flash = Group(everyone, everyone, longest=stride, shortest=0, lengths=lengths)
+    starts = torch.arange(rows + 1, dtype=torch.int32, device="cuda")
+    flash.flash = FlashRows(starts, starts * stride, lengths.int())
+    scoring = Scoring(size**-0.5, window, None)
+    expected, attended = (_decode(queries, keys, values, group, scoring) for group in (masked, flash))
+    torch.testing.assert_close(attended, expected, atol=2e-2, rtol=2e-2)

@@ -1,0 +1,133 @@
+"""Decoding at fixed shapes: the reproducible mode, and on a CPU the logic of the CUDA path."""
+
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from engine.bench import GREEDY, SAMPLED, Bench, few_shot, reference, requests, texts
+from engine.tiny_models import ARCHITECTURES
+
+from taco_stream.engine.worker.model_runner import ModelRunner, buckets_up_to
+from taco_stream.types import Request, SamplingParameters
+
+ModelFolder = Callable[[str], Path]
+
+
+class LateReading(Bench):
+    """A core that works as on CUDA: bucketed batches, prompts apart, every step launched before the last is read."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, slots: int = 5) -> None:
+        monkeypatch.setattr(ModelRunner, "reads_late", True)
+        original = ModelRunner.__init__
+
+        def with_fixed_shapes(runner: ModelRunner, *args: object, **settings: object) -> None:
+            original(runner, *args, **(settings | {"fixed_shapes": True}))  # type: ignore[arg-type]
+
+        monkeypatch.setattr(ModelRunner, "__init__", with_fixed_shapes)
+        super().__init__(folder, batch_size=slots)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_greedy_samples_equal_generate(
+    model_folder: ModelFolder, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_folder(architecture)
+    asked = requests(GREEDY, samples=2, count=5)
+    bench = LateReading(folder, monkeypatch)
+    assert texts(bench.generate(asked)) == reference(bench.checkpoint, asked, folder)
+
+
+def test_late_reading_gives_the_samples_of_reading_at_once(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_folder("llama")
+    expected = texts(Bench(folder).generate(requests(SAMPLED)))
+    assert texts(LateReading(folder, monkeypatch).generate(requests(SAMPLED))) == expected
+
+
+def test_rows_that_the_window_cannot_decide_are_drawn_again(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a temperature of 30 nothing but the full sort knows the token."""
+    folder = model_folder("llama")
+    flat = SamplingParameters(max_new_tokens=20, temperature=30.0, top_p=0.95)
+    expected = texts(Bench(folder).generate(requests(flat, samples=2)))
+    late = LateReading(folder, monkeypatch)
+    monkeypatch.setattr("taco_stream.engine.worker.core.EXACT_STEPS", 3)
+    assert texts(late.generate(requests(flat, samples=2))) == expected
+
+
+def test_preempted_samples_go_on_while_tokens_are_in_flight(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_folder("qwen2")
+    expected = texts(Bench(folder).generate(requests(GREEDY)))
+    late = LateReading(folder, monkeypatch)
+    late.add(requests(GREEDY))
+    completions = []
+    for number in range(40):
+        completions += [finished.completion for finished in late.core.step()]
+        if number % 9 == 8:
+            late.core.preempt()
+    completions += late.finish()
+    assert {completion.key: completion.text for completion in completions} == expected
+
+
+@pytest.mark.parametrize("make", [requests, few_shot], ids=["different prompts", "a shared beginning"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_reproducible_samples_are_bitwise_the_same_for_any_arrival(
+    model_folder: ModelFolder,
+    dtype: str,
+    make: Callable[[SamplingParameters], list[Request]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Compared by the logits that every token was drawn from; most prompts take several chunks."""
+    monkeypatch.setattr("taco_stream.engine.worker.load.REPRODUCIBLE_CHUNK", 32)
+    folder = model_folder("llama")
+    asked = make(SAMPLED)
+    drawn: list[dict[tuple[str, int, int], torch.Tensor]] = []
+    for seed in (1, 2):
+        bench = Bench(folder, reproducible=True, batch_size=6, dtype=dtype)
+        drawn.append(_record_logits(bench))
+        shuffled = asked[:]
+        random.Random(seed).shuffle(shuffled)
+        bench.generate(shuffled)
+    assert drawn[0].keys() == drawn[1].keys()
+    assert all(torch.equal(drawn[0][key], drawn[1][key]) for key in drawn[0])
+
+
+def _record_logits(bench: Bench) -> dict[tuple[str, int, int], torch.Tensor]:
+    """Keeps the logits of every token drawn, by problem, sample and token index."""
+    recorded: dict[tuple[str, int, int], torch.Tensor] = {}
+    runner = bench.core.runner
+    fixed, draw = runner._fixed, runner._draw
+    assert fixed is not None
+    run = fixed.run
+
+    def name(row: object) -> tuple[str, int, int]:
+        return (row.sample.request.problem_id, row.sample.sample_index, row.token_index)  # type: ignore[attr-defined]
+
+    def run_and_record(rows: object, *, exact: bool) -> object:
+        drawn = run(rows, exact=exact)  # type: ignore[arg-type]
+        (shape,) = fixed._shapes.values()
+        assert shape.logits is not None
+        recorded.update({name(row): shape.logits[row.slot].clone() for row in rows})  # type: ignore[attr-defined]
+        return drawn
+
+    def draw_and_record(rows: object, logits: torch.Tensor, *, exact: bool) -> object:
+        recorded.update({name(row): row_logits for row, row_logits in zip(rows, logits.clone(), strict=True)})  # type: ignore[call-overload]
+        return draw(rows, logits, exact=exact)  # type: ignore[arg-type]
+
+    fixed.run = run_and_record  # type: ignore[method-assign, assignment]
+    runner._draw = draw_and_record  # type: ignore[method-assign, assignment]
+    return recorded
+
+
+def test_buckets_end_with_the_largest_and_waste_at_most_half() -> None:
+    for largest in (1, 5, 64, 100, 256):
+        buckets = buckets_up_to(largest)
+        assert buckets[-1] == largest
+        assert all(later <= 2 * earlier for earlier, later in pairwise(buckets))
