@@ -121,7 +121,8 @@ def _option(setting: Setting) -> Any:
     """The typer option of one setting. Ranges are checked by `resolve`, once for flags, environment and file."""
     kind = setting.kind
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        element = get_args(kind)[0]
+        kind = list[getattr(element, "__origin__", element)]  # type: ignore[misc]
     help = setting.description
     if setting.default not in (None, (), False):
         help = f"{help.removesuffix('.')} (default: {setting.default})."

@@ -49,20 +49,23 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
 
     `samples_expected` is None until it is counted. `samples_resumed` were complete on disk before this start, and
-    `completions_waiting` have no verdict yet. `generating_seconds`, `judging_seconds` and `overlapped_seconds` are wall
-    time with the respective stage (or both) busy, sampled every 50 ms; `peak_memory_bytes` is the largest resident size
-    of all processes of the run, sampled every few seconds. `engine` is None in a run that generates nothing,
-    `evaluator` in one that judges nothing.
+    `samples_left_over` were there without a verdict; `completions_waiting` have no verdict yet. `generating_seconds`,
+    `judging_seconds` and `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50
+    ms; `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds.
+    `engine` is None in a run that generates nothing, `evaluator` in one that judges nothing. `loading` says that the
+    engine is being opened.
     """
 
     elapsed_seconds: float
     samples_expected: int | None
     samples_resumed: int
+    samples_left_over: int
     generated: int
     judged: int
     infrastructure_errors: int
     completions_waiting: int
     draining: bool
+    loading: bool
     generating_seconds: float
     judging_seconds: float
     overlapped_seconds: float

@@ -5,9 +5,12 @@ escape sequences, which terminals obey. Files keep texts as they are. On the way
 control character as a sign, whatever is printed and by whom: in what rich has rendered, before rich adds its own.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -36,14 +39,50 @@ class PrintableConsole(Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
+class Lenient:
+    """A stream whose loss must not end the work: the terminal is closed, the pipe has no reader, the disk is full.
+
+    What cannot be written is dropped, and so is all that follows.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, if that is possible."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flushes, if that is possible."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Sends what is buffered, which the interpreter would try to write at its end, and all the rest to nowhere."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
 def stderr_console() -> Console:
     """The console that talks to the person: standard error, honouring `NO_COLOR` and what kind of terminal it is."""
-    return PrintableConsole(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    return PrintableConsole(file=cast(TextIO, Lenient(sys.stderr)), highlight=False, markup=False, emoji=False)
 
 
-def stdout_console() -> Console:
-    """The console for reports: the same on standard output."""
-    return PrintableConsole(file=sys.stdout, highlight=False, markup=False, emoji=False)
+def stdout_console(*, lenient: bool = False) -> Console:
+    """The console for reports: the same on standard output. If it is `lenient`, what cannot be written is dropped."""
+    file = cast(TextIO, Lenient(sys.stdout)) if lenient else sys.stdout
+    return PrintableConsole(file=file, highlight=False, markup=False, emoji=False)
 
 
 def write_out(text: str) -> None:

@@ -77,6 +77,54 @@ def test_nothing_is_imported_from_the_folder_that_a_run_starts_in(
     assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
 
 
+@pytest.mark.parametrize(
+    "broken", ["stdout", "stderr", "stdout, a pipe without a reader", "stderr, a pipe without a reader"]
+)
+def test_a_terminal_that_is_gone_does_not_fail_a_run(tmp_path: Path, dataset: Path, broken: str) -> None:
+    """A full device and a closed pipe answer writes as a closed terminal does: with an error."""
+    name, _, pipe = broken.partition(", ")
+    if pipe:
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open("/dev/full", os.O_WRONLY)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {name: writing}
+    command = [sys.executable, "-m", "taco_stream", "run", tmp_path / "run", "--engine", "replay", "--dataset", dataset]
+    try:
+        done = subprocess.run(command, check=False, timeout=100, **streams)  # type: ignore[call-overload]
+    finally:
+        os.close(writing)
+    assert done.returncode == 0
+    assert len(records(tmp_path / "run")) == 4
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--k", "0"], "--k"),
+        (["--k", "20", "--samples", "2"], "--k 20 needs at least 20 samples"),
+        (["--samples", "99999999999999"], "--samples"),
+        (["--workers", "100000"], "--workers"),
+        (["--dtype", "float8"], "--dtype"),
+        (["--quantize", "int4"], "--quantize"),
+        (["--ids", "nope"], "no selected problem nope"),
+        (["--difficulty", "EASYY"], "leaves no problem"),
+        (["--checkers-folder", "nosuch"], "nosuch does not exist"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_a_model_is_touched(
+    tmp_path: Path, dataset: Path, flags: list[str], named: str
+) -> None:
+    """The model does not exist, and no sentence about it is printed; and nothing is left behind."""
+    done = taco_stream("run", tmp_path / "run", "--model", tmp_path / "no model", "--dataset", dataset, *flags)
+    assert done.returncode in (1, 2)
+    assert named in done.stderr
+    assert "no model" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_replay_of_the_reference_solutions_is_judged_and_reported(tmp_path: Path, dataset: Path) -> None:
     done = taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
     assert done.returncode == 0, done.stderr

@@ -96,8 +96,6 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
         manifest = manifest_of(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
         directory = await opened.enter_async_context(open_run(path, manifest))
         announce(directory, evaluator, console)
-        if engine is not None:
-            await opened.enter_async_context(engine)
         tally = tally_of(directory)
         pipeline = Pipeline(
             task,
@@ -145,8 +143,8 @@ def build_task(settings: RunSettings, problems: Problems, existing: Existing | N
     """What the run is to do. Raises `UsageError` if the settings contradict each other."""
     prompting = build_prompting(settings.prompt)
     count = settings.samples.samples
-    if existing is None:
-        samples = DEFAULT_SAMPLES if count is None else count
+    samples = DEFAULT_SAMPLES if count is None else count
+    if existing is None or count is not None:
         settled_ks(settings.samples.k, samples)
     stops = prompting.stop_strings + settings.sampling.stop
     return Task(
@@ -226,13 +224,15 @@ async def carry_out(
         except TacoStreamError as error:
             failure = error
         view.cancel_scope.cancel()
+    if failure is not None and directory.is_empty:
+        raise failure
     if not isinstance(failure, StoreError):
         await directory.append([finished_event(pipeline)])
         summary = sum_up(tally, directory, settings)
         if pipeline.is_judging:
             directory.write_summary(summary)
             write_html(directory, summary, tally, directory.path / REPORT)
-            print_report(summary, stdout_console())
+            print_report(summary, stdout_console(lenient=True))
         else:
             print_speed(directory, summary, console)
     if failure is not None:

@@ -1,10 +1,26 @@
 """How the local engine loads and runs a model: a group of `taco_stream.settings`."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
 from taco_stream.settings import setting
+
+
+class Dtype(StrEnum):
+    """The type of a model's numbers; `auto` is that of its checkpoint."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Quantization(StrEnum):
+    """How weights are made smaller when they are loaded."""
+
+    INT8 = "int8"
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,8 +31,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: Annotated[int | None, setting("Rows decoded at once per device; default: what memory holds.", ge=1)] = (
         None
     )
-    dtype: Annotated[str, setting("auto, float32, bfloat16 or float16.", changes_results=True)] = "auto"
-    quantize: Annotated[str | None, setting("int8: weights in a quarter of the memory.", changes_results=True)] = None
+    dtype: Annotated[Dtype, setting("auto, float32, bfloat16 or float16.", changes_results=True)] = Dtype.AUTO
+    quantize: Annotated[
+        Quantization | None, setting("int8: weights in a quarter of the memory.", changes_results=True)
+    ] = None
     reproducible: Annotated[
         bool, setting("Bitwise the same samples for any arrival order, at some speed.", changes_results=True)
     ] = False

@@ -31,7 +31,7 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     mode: Annotated[ComparisonMode, setting("Comparison mode that counts; all are recorded.")] = ComparisonMode.STRICT
-    workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1)] = None
+    workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1, le=1024)] = None
     time_limit_factor: Annotated[
         float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0)
     ] = 2.0
@@ -101,6 +101,8 @@ def refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
             f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` "
             "says what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
         )
+    if settings.checkers_folder is not None and not Path(settings.checkers_folder).is_dir():
+        return f"the folder of checkers {settings.checkers_folder} does not exist"
     if settings.memory_limit < MIN_MEMORY_MIB:
         return f"memory_limit cannot be below {MIN_MEMORY_MIB} MiB: an interpreter takes as much"
     granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)

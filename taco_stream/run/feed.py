@@ -32,6 +32,7 @@ async def feed(
             unjudged = store.unjudged(problem.problem_id) if is_judged else ()
             left_over = [each for each in unjudged if each.sample_index in wanted]
             progress.resumed += len(wanted) - len(missing) - len(left_over)
+            progress.left_over += len(left_over)
             if not missing and not left_over:
                 continue
             in_flight.enter(problem, len(missing) + len(left_over))

@@ -15,8 +15,8 @@ before its verdict.
 How it ends:
 
 * *End of input* travels as closure: feed closes requests, the engine then closes generated, and so on to the writer.
-* *First Ctrl-C, or SIGTERM*: feed is cancelled and the engine drained; what is decoding is finished, judged and
-  written. SIGTERM allows `TERMINATION_SECONDS` for that.
+* *First Ctrl-C, SIGTERM or SIGHUP*: feed is cancelled and the engine drained; what is decoding is finished, judged and
+  written. The latter two allow `TERMINATION_SECONDS` for that.
 * *Second Ctrl-C*: everything is cancelled; the writer still writes what it was handed.
 * *The engine or the dataset fails*: the error is kept, everything generated before it is judged and written, then it is
   raised.
@@ -25,12 +25,16 @@ How it ends:
 Without an evaluator completions are only written, as after a kill between the two lines, and a later start that judges
 takes them up from there. Without an engine completions exist already (`existing`), and feed hands them to `journal`.
 
+The engine is opened when the first request is there for it, so a start with nothing to generate loads no model, and
+what is wrong with the problems is found before one is loaded.
+
 Not covered: a completion that was decoding when the process is killed is generated again by the next start.
 """
 
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
@@ -60,8 +64,9 @@ OVERLAP_TICK_SECONDS = 0.05
 class Pipeline:
     """One start of a run: `await run()` once, `statistics()` at any time.
 
-    Without an `engine` nothing is generated, without an `evaluator` nothing is judged. Records are counted in `tally`.
-    `completions_buffer` is how many completions may wait for the evaluator before generation pauses.
+    `engine` is entered and left in here. Without one nothing is generated, without an `evaluator` nothing is judged.
+    Records are counted in `tally`. `completions_buffer` is how many completions may wait for the evaluator before
+    generation pauses.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Pipeline:
         self._completions_buffer = completions_buffer
         self._progress = Progress()
         self._feeding = anyio.CancelScope()
+        self._loading = anyio.CancelScope()
         self._everything = anyio.CancelScope()
         self._failure: TacoStreamError | None = None
         self._waiting: MemoryObjectReceiveStream[Completion] | None = None
@@ -106,11 +112,13 @@ class Pipeline:
             elapsed_seconds=time.monotonic() - progress.started_at,
             samples_expected=progress.expected,
             samples_resumed=progress.resumed,
+            samples_left_over=progress.left_over,
             generated=progress.generated,
             judged=progress.judged,
             infrastructure_errors=progress.infrastructure_errors,
             completions_waiting=self._waiting.statistics().current_buffer_used if self._waiting else 0,
             draining=self._draining,
+            loading=progress.is_loading,
             generating_seconds=progress.generating_seconds,
             judging_seconds=progress.judging_seconds,
             overlapped_seconds=progress.overlapped_seconds,
@@ -134,6 +142,7 @@ class Pipeline:
         """Stops feeding; what is decoding is finished, judged (if there is an evaluator) and written."""
         self._draining = True
         self._feeding.cancel()
+        self._loading.cancel()
         if self._engine is not None:
             self._engine.drain()
 
@@ -202,15 +211,57 @@ class Pipeline:
             pass  # the engine has ended and says why itself
 
     async def _generate(self, asked: ObjectReceiveStream[Request], generated: ObjectSendStream[Completion]) -> None:
-        """Runs the engine, if there is one. If it fails, what was generated before is still judged and written."""
+        """Runs the engine, if there is one and there is something for it to do.
+
+        If it fails, what was generated before is still judged and written.
+        """
         async with asked, generated:
             if self._engine is None:
                 return
             try:
-                await self._engine.run(asked, generated)
+                first = await asked.receive()
+            except anyio.EndOfStream:
+                return
+            try:
+                async with AsyncExitStack() as opened:
+                    self._progress.is_loading = True
+                    with self._loading:
+                        await opened.enter_async_context(self._engine)
+                    self._progress.is_loading = False
+                    if self._loading.cancelled_caught:
+                        return
+                    await self._run_engine(self._engine, first, asked, generated)
             except TacoStreamError as error:
-                self._failure = error
-                self._feeding.cancel()
+                self._fail(error)
+
+    async def _run_engine(
+        self,
+        engine: Engine,
+        first: Request,
+        rest: ObjectReceiveStream[Request],
+        generated: ObjectSendStream[Completion],
+    ) -> None:
+        offered, taken = anyio.create_memory_object_stream[Request](0)
+
+        async def offer() -> None:
+            with suppress(anyio.BrokenResourceError):  # the engine has ended and says why itself
+                async with offered:
+                    await offered.send(first)
+                    async for request in rest:
+                        await offered.send(request)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(offer)
+            try:
+                await engine.run(taken, generated)
+            except TacoStreamError as error:
+                self._fail(error)
+            tasks.cancel_scope.cancel()
+
+    def _fail(self, error: TacoStreamError) -> None:
+        """Keeps the error that ends the run and asks for nothing more."""
+        self._failure = error
+        self._feeding.cancel()
 
     async def _count(self) -> None:
         """Counts the samples of the whole run beside it, so that the time left can be shown."""
@@ -223,7 +274,7 @@ class Pipeline:
             self._everything.cancel()
             return
         self.drain()
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
 
     async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:

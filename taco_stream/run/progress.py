@@ -13,8 +13,10 @@ class Progress:
         self.started_at = time.monotonic()
         self.expected: int | None = None  # the count of problems
         self.resumed = 0  # feed
+        self.left_over = 0  # feed: on disk without a verdict
         self.generated = 0  # journal
         self.judged = self.infrastructure_errors = 0  # judge
+        self.is_loading = False  # the engine's opening
         self.peak_memory_bytes = 0  # gauges
         self.generating_seconds = self.judging_seconds = self.overlapped_seconds = 0.0  # gauges
         self._observed_at = self.started_at

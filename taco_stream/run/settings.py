@@ -11,21 +11,26 @@ from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
+from taco_stream.sample_set import MAX_SAMPLES
 from taco_stream.settings import Group, resolve, setting, settings_of
 from taco_stream.types import SamplingParameters
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How many samples, who answers, how programs are found in the answers, and what is reported."""
 
-    samples: Annotated[int | None, setting("Samples per problem; default: 10, or all that a replay holds.", ge=1)] = (
-        None
-    )
+    samples: Annotated[
+        int | None, setting("Samples per problem; default: 10, or all that a replay holds.", ge=1, le=MAX_SAMPLES)
+    ] = None
     engine: Annotated[
         str, setting("local, replay (reference solutions), replay:FILE, or scripted.", changes_results=True)
     ] = "local"
     seed: Annotated[int, setting("Same seed, same samples.", changes_results=True, ge=0)] = 0
-    k: Annotated[tuple[int, ...], setting("A k of pass@k; repeatable. Default: 1, 10, 100 up to the samples.")] = ()
+    k: Annotated[
+        tuple[PositiveInt, ...], setting("A k of pass@k; repeatable. Default: 1, 10, 100 up to the samples.")
+    ] = ()
     join_blocks: Annotated[
         bool, setting("Join all code blocks of a chat answer instead of taking the last.", changes_results=True)
     ] = False

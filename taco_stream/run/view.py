@@ -20,6 +20,8 @@ from taco_stream.statistics import EngineStatistics, RunStatistics
 LIVE_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
 
+LOADING = "loading the model"
+
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown of a run: its figures, and the score over everything judged so far (None before that)."""
@@ -52,14 +54,12 @@ async def show(live: Callable[[], RenderableType], plain: Callable[[], str], con
 def panel(snapshot: Snapshot) -> RenderableType:
     """The live view: a bar per stage, then the figures of each."""
     statistics, engine, evaluator = snapshot.statistics, snapshot.statistics.engine, snapshot.statistics.evaluator
-    resumed, expected = statistics.samples_resumed, statistics.samples_expected
+    expected = statistics.samples_expected
     bars = Table.grid(padding=(0, 1))
-    stages = [("generated" if engine else "read", statistics.generated)]
-    stages += [("judged", statistics.judged)] if evaluator else []
-    for name, done in stages:
-        bar = ProgressBar(total=expected or None, completed=resumed + done, width=32, pulse=expected is None)
-        bars.add_row(name, bar, f"{resumed + done:,} of {expected:,}" if expected else f"{resumed + done:,}")
-    figures = []
+    for name, done in _stages(statistics):
+        bar = ProgressBar(total=expected or None, completed=done, width=32, pulse=expected is None)
+        bars.add_row(name, bar, f"{done:,} of {expected:,}" if expected else f"{done:,}")
+    figures = [_duration(statistics.elapsed_seconds)]
     if evaluator:
         figures.append(f"pass@1 {_percent(snapshot.pass_at_1)}")
     if engine:
@@ -73,6 +73,8 @@ def panel(snapshot: Snapshot) -> RenderableType:
     line = Table.grid(padding=(0, 3))
     line.add_row(*figures)
     parts: list[RenderableType] = [bars, line]
+    if statistics.loading:
+        parts.append(Text(LOADING))
     if statistics.infrastructure_errors:
         parts.append(Text(f"{statistics.infrastructure_errors} infrastructure errors (not scored)", style="yellow"))
     if statistics.draining:
@@ -83,14 +85,13 @@ def panel(snapshot: Snapshot) -> RenderableType:
 def plain_line(snapshot: Snapshot) -> str:
     """The same figures as one line for a log."""
     statistics, engine, evaluator = snapshot.statistics, snapshot.statistics.engine, snapshot.statistics.evaluator
-    resumed = statistics.samples_resumed
     expected = f"/{statistics.samples_expected:,}" if statistics.samples_expected else ""
-    figures = [
-        str(timedelta(seconds=round(statistics.elapsed_seconds))),
-        f"{'generated' if engine else 'read'} {resumed + statistics.generated:,}{expected}",
-    ]
+    figures = [_duration(statistics.elapsed_seconds)]
+    figures += [f"{name} {done:,}{expected}" for name, done in _stages(statistics)]
+    if statistics.loading:
+        figures.append(LOADING)
     if evaluator:
-        figures += [f"judged {resumed + statistics.judged:,}{expected}", f"pass@1 {_percent(snapshot.pass_at_1)}"]
+        figures.append(f"pass@1 {_percent(snapshot.pass_at_1)}")
     if engine:
         figures += [
             f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
@@ -100,6 +101,14 @@ def plain_line(snapshot: Snapshot) -> str:
         figures += [f"to judge {statistics.completions_waiting:,}", f"workers {evaluator.busy}/{evaluator.workers}"]
     figures.append(_time_left(statistics))
     return "  ".join(figures)
+
+
+def _stages(statistics: RunStatistics) -> list[tuple[str, int]]:
+    """How many samples of the whole run each stage has done, by what the stage does."""
+    resumed = statistics.samples_resumed
+    verb = "generated" if statistics.engine else "read"
+    stages = [(verb, resumed + statistics.samples_left_over + statistics.generated)]
+    return [*stages, ("judged", resumed + statistics.judged)] if statistics.evaluator else stages
 
 
 def occupancy(engine: EngineStatistics) -> float | None:
@@ -118,7 +127,11 @@ def time_left_seconds(statistics: RunStatistics) -> float | None:
 
 def _time_left(statistics: RunStatistics) -> str:
     seconds = time_left_seconds(statistics)
-    return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
+    return "" if seconds is None else f"{_duration(seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _tokens_per_second(engine: EngineStatistics, statistics: RunStatistics) -> float:

@@ -10,8 +10,14 @@ from taco_stream.errors import TacoStreamError
 
 
 async def watch_signals(on_signal: Callable[[int], None]) -> None:
-    """Calls `on_signal` with the number of each SIGINT and SIGTERM, until cancelled."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """Calls `on_signal` with the number of each SIGINT, SIGTERM and SIGHUP, until cancelled.
+
+    SIGHUP is left alone if it is ignored: the command was started with `nohup`, to outlive its terminal.
+    """
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*wanted) as signals:
         async for number in signals:
             on_signal(number)
 

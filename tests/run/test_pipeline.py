@@ -4,13 +4,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Self
 
 import anyio
 import pytest
 from anyio.abc import TaskStatus
 
 from taco_stream.engine.scripted import Script, ScriptedEngine
-from taco_stream.errors import DatasetError, EngineError, EvaluatorError, StoreError, TacoStreamError
+from taco_stream.errors import DatasetError, EngineError, EvaluatorError, ModelError, StoreError, TacoStreamError
 from taco_stream.extraction import Extraction, extract_base
 from taco_stream.run.existing import Existing
 from taco_stream.run.pipeline import Pipeline
@@ -187,6 +188,74 @@ async def test_completions_that_exist_are_written_and_judged_without_an_engine()
     assert pipeline.statistics().engine is None
 
 
+class Recorded(ScriptedEngine):
+    """Says how often it was opened, and takes a while to open."""
+
+    def __init__(self, seconds: float = 0.0, error: TacoStreamError | None = None) -> None:
+        super().__init__()
+        self.opened = 0
+        self.is_opening = anyio.Event()
+        self._seconds, self._error = seconds, error
+
+    async def __aenter__(self) -> Self:
+        self.opened += 1
+        self.is_opening.set()
+        await anyio.sleep(self._seconds)
+        if self._error is not None:
+            raise self._error
+        return await super().__aenter__()
+
+
+async def test_a_start_with_nothing_to_generate_opens_no_engine() -> None:
+    store, engine = MemoryStore(), Recorded()
+    await Pipeline(task(), engine=engine, evaluator=None, store=store).run()
+    await Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store).run()
+    assert engine.opened == 1
+    assert Counter(store.keys(Record)) == expected_keys()
+
+
+async def test_what_is_wrong_with_the_problems_is_found_before_an_engine_is_opened() -> None:
+    def nothing() -> Iterator[Problem]:
+        raise DatasetError("the selection leaves no problem")
+        yield
+
+    engine = Recorded()
+    with pytest.raises(DatasetError):
+        await Pipeline(task(source=nothing), engine=engine, evaluator=ToldJudge(), store=MemoryStore()).run()
+    assert engine.opened == 0
+
+
+async def test_an_engine_that_does_not_open_ends_the_run_with_its_error() -> None:
+    engine = Recorded(error=ModelError("there is no such model"))
+    with anyio.fail_after(10), pytest.raises(ModelError, match="no such model"):
+        await Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=MemoryStore()).run()
+
+
+async def test_an_interrupt_while_the_engine_opens_does_not_wait_for_it() -> None:
+    engine = Recorded(seconds=3600)
+    pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=MemoryStore())
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pipeline.run)
+            await engine.is_opening.wait()
+            assert pipeline.statistics().loading
+            os.kill(os.getpid(), signal.SIGINT)
+    assert pipeline.interrupted
+
+
+async def test_a_hang_up_finishes_what_is_in_flight() -> None:
+    store = MemoryStore()
+    engine = ScriptedEngine(Script(rows=2, seconds=0.01))
+    pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=store)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda task_status: interrupt(1, store, signal.SIGHUP, task_status=task_status))
+            await pipeline.run()
+    assert pipeline.interrupted
+    assert 0 < len(store.keys(Record)) < 200
+    assert sorted(store.keys(Completion)) == sorted(store.keys(Record))
+
+
 async def test_a_completion_without_a_program_is_not_judged() -> None:
     store, judge = MemoryStore(), ToldJudge()
     await Pipeline(task(), engine=ScriptedEngine(Script(texts=("",))), evaluator=judge, store=store).run()
@@ -246,13 +315,15 @@ async def test_a_drained_run_is_complete_as_far_as_it_went() -> None:
     assert sorted(store.keys(Completion)) == sorted(store.keys(Record))
 
 
-async def interrupt(times: int, store: MemoryStore, *, task_status: TaskStatus[None]) -> None:
+async def interrupt(
+    times: int, store: MemoryStore, number: int = signal.SIGINT, *, task_status: TaskStatus[None]
+) -> None:
     written = anyio.Event()
     store.on_append = written.set
     task_status.started()
     for _ in range(times):
         await written.wait()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         written = anyio.Event()
         store.on_append = written.set
 

@@ -20,6 +20,8 @@ def statistics(**changes: object) -> RunStatistics:
         "infrastructure_errors": 0,
         "completions_waiting": 10,
         "draining": False,
+        "loading": False,
+        "samples_left_over": 0,
         "generating_seconds": 9.0,
         "judging_seconds": 8.0,
         "overlapped_seconds": 7.0,
@@ -45,6 +47,18 @@ def test_a_plain_line_holds_every_figure() -> None:
         "occupancy 75.0 %", "to judge 10", "workers 1/2", "0:00:30 left",
     ):  # fmt: skip
         assert figure in line
+
+
+def test_samples_without_a_verdict_are_generated_and_not_judged() -> None:
+    line = plain_line(Snapshot(statistics=statistics(samples_left_over=7, generated=0), pass_at_1=0.5))
+    assert "generated 27/100" in line
+    assert "judged 40/100" in line
+
+
+def test_a_model_that_is_being_loaded_is_mentioned() -> None:
+    snapshot = Snapshot(statistics=statistics(loading=True), pass_at_1=None)
+    for shown in (plain_line(snapshot), drawn(snapshot)):
+        assert "loading the model" in shown
 
 
 def test_what_is_not_known_yet_is_not_made_up() -> None:
