@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import anyio
 import pytest
-from foreign_files import EXPECTED_SAMPLES, RECORDS, STRICT, problem_records, run_of, written
+from foreign_files import EXPECTED_SAMPLES, RECORDS, STRICT, few_examples, problem_records, run_of, written
 from hypothesis import given, settings
 
 from taco_stream.errors import UsageError
@@ -43,7 +43,7 @@ def test_inspect_reads_its_log(tmp_path: Path) -> None:
 
 
 @given(problem_records())
-@settings(deadline=None, max_examples=15)  # each writes a run and a log
+@settings(few_examples, max_examples=15)
 def test_logs_hold_every_sample_with_its_score(problems: list[ProblemRecords]) -> None:
     """All but problems without samples, and whether there is no program or an empty one."""
     log = pytest.importorskip("inspect_ai.log", reason="inspect_ai is an extra")

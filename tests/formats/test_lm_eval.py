@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from foreign_files import Write, refused, samples, texts
+from foreign_files import Write, few_examples, refused, samples, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ def lm_eval_line(**others: Any) -> dict[str, Any]:
 @given(
     st.lists(st.recursive(st.lists(texts, max_size=3), lambda each: st.lists(each, max_size=3)), min_size=1, max_size=4)
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example replaces the file
+@settings(few_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example replaces the file
 def test_answers_are_read_in_order_however_deep_they_stand(write: Write, answers: list[Any]) -> None:
     def flat(value: Any) -> list[str]:
         return [value] if isinstance(value, str) else [text for each in value for text in flat(each)]

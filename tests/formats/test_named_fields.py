@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from foreign_files import Write, ids, refused, samples, texts
+from foreign_files import Write, few_examples, ids, refused, samples, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ names = st.tuples(st.sampled_from(USUAL_IDS), st.sampled_from(USUAL_TEXTS)).filt
 
 
 @given(names, st.lists(st.tuples(ids, texts), min_size=1), st.data())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example replaces the file
+@settings(few_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example replaces the file
 def test_lines_with_usual_names_are_read_as_they_stand(
     write: Write, fields: tuple[str, str], lines: list[tuple[str, str]], data: st.DataObject
 ) -> None:

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 import anyio
 import msgspec
-from foreign_files import Write, counts, ids, refused, seconds, texts
+from foreign_files import Write, counts, few_examples, ids, refused, seconds, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_values import completion, manifest
@@ -32,7 +32,7 @@ completions = st.builds(
 
 
 @given(st.lists(completions, min_size=1, max_size=6, unique_by=lambda each: each.key))
-@settings(deadline=None, max_examples=25)  # each makes a run directory and waits for the disk
+@settings(few_examples, max_examples=25)
 def test_completions_that_a_run_writes_are_read_the_same(expected: list[Completion]) -> None:
     """Every field, in the order written."""
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from foreign_files import PROMPTS, RECORDS, STRICT, few_examples, problem_records, run_of, written
 from hypothesis import given
+from hypothesis import strategies as st
 
-from taco_stream.formats import ExportFormat, export
-from taco_stream.formats.parquet import write as write_table
+from taco_stream.formats import ExportFormat, export, parquet
 from taco_stream.formats.samples import ProblemRecords
 from taco_stream.store.run import RunFiles
 from taco_stream.types import ComparisonMode
@@ -15,14 +15,17 @@ from taco_stream.types import ComparisonMode
 pytestmark = pytest.mark.anyio
 
 
-@given(problem_records())
+@given(problem_records(), st.integers(1, 5))
 @few_examples
 def test_tables_hold_every_sample_in_order_with_all_that_was_measured(
-    folder: Path, problems: list[ProblemRecords]
+    folder: Path, problems: list[ProblemRecords], rows_per_group: int
 ) -> None:
     """All but what has no column: prompts, and problems without samples."""
-    parquet = pytest.importorskip("pyarrow.parquet")
-    rows = parquet.read_table(write_table(problems, folder / "results.parquet")).to_pylist()
+    pyarrow_parquet = pytest.importorskip("pyarrow.parquet")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parquet, "ROWS_PER_GROUP", rows_per_group)
+        path = parquet.write(problems, folder / "results.parquet")
+    rows = pyarrow_parquet.read_table(path).to_pylist()
     records = [record for problem in problems for record in problem.records]
     assert len(rows) == len(records)
     for row, record in zip(rows, records, strict=True):
