@@ -30,7 +30,7 @@ def read_completions(
     entries = chain([first], entries)
     if names is not None:
         samples = named_fields.read(entries, named_fields.find(names, first))
-    # The most specific first: a document of lm-evaluation-harness may have any fields besides its own.
+    # A file may have the fields of several formats: the one that asks for most comes first.
     elif own.recognise(first.value):
         return own.read(entries)
     elif lm_eval.recognise(first.value):

@@ -9,6 +9,7 @@ whatever it is.
 import gzip
 import json
 import textwrap
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -46,7 +47,7 @@ class Entry(NamedTuple):
         value = self.value.get(name)
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise UsageError(f"{self.place}: {name} is neither text nor an integer")
-        return str(value)
+        return self.check_text(str(value), name)
 
     def read_sample_index(self, name: str) -> int:
         """A sample's index, within the bounds of `SampleSet`."""
@@ -70,6 +71,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
     name = "standard input" if path == STANDARD_INPUT else str(path)
     try:
         with _open_text(path) as file:
+            # Standard input cannot be rewound: its first character is read alone, and says what the others are.
             line, start = 1, file.read(1)
             while start.isspace():
                 line += start == "\n"
@@ -80,7 +82,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
                 yield from _read_lines(chain([start + file.readline()], file), name, line)
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 text") from error
-    except (OSError, EOFError) as error:  # a broken gzip file is one of these
+    except (OSError, EOFError, zlib.error) as error:  # a broken gzip file may be any of these
         raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
@@ -88,7 +90,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
 def _open_text(path: Path) -> Iterator[TextIO]:
     with open(0, "rb", closefd=False) if path == STANDARD_INPUT else path.open("rb") as binary:
         content = gzip.GzipFile(fileobj=binary) if binary.peek(2)[:2] == b"\x1f\x8b" else binary
-        with TextIOWrapper(content, encoding="utf-8-sig") as text:
+        with TextIOWrapper(content, encoding="utf-8-sig") as text:  # editors on Windows write a byte order mark
             yield text
 
 
@@ -111,6 +113,7 @@ def _read_array(file: TextIO, name: str) -> Iterator[Entry]:
     position, number = 0, 1
     while True:
         place = f"{name}, entry {number}"
+        # Commas are passed over wherever they stand: what is between entries cannot change what they say.
         while position < len(text) and (text[position].isspace() or text[position] == ","):
             position += 1
         if text[position : position + 1] == "]":

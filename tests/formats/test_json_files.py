@@ -83,6 +83,10 @@ def test_a_lone_surrogate_becomes_a_character_that_can_be_written(tmp_path: Path
     assert samples(path) == [("a", 0, "x?y")]
 
 
+def test_a_lone_surrogate_in_an_id_becomes_a_character_that_can_be_written(write: Write) -> None:
+    assert samples(write({"task_id": "a\ud800", "solution": "x"})) == [("a?", 0, "x")]
+
+
 def test_no_such_file_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "none.jsonl", "No such file")
 
@@ -99,6 +103,13 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_broken_gzip_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.gz").write_bytes(gzip.compress(b'{"task_id": "a", "solution": "b"}\n' * 99)[:-9])
+    refused(tmp_path / "f.gz", "cannot be read")
+
+
+def test_a_gzip_file_that_cannot_be_unpacked_is_refused(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(b'{"task_id": "a", "solution": "b"}\n'))
+    content[10] |= 0b110  # the first block, behind a header of ten bytes, is now of a kind that there is not
+    (tmp_path / "f.gz").write_bytes(content)
     refused(tmp_path / "f.gz", "cannot be read")
 
 
