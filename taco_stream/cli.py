@@ -50,18 +50,18 @@ Flags = Mapping[str, Any]
 RunDirectoryArgument = Annotated[Path | None, typer.Argument(help="Default: a new folder under runs/.")]
 ExistingRun = Annotated[Path, typer.Argument(help="A run directory.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
-ModeOption = Annotated[ComparisonMode | None, typer.Option(help="Comparison mode that counts; default: the run's.")]
+ModeOption = Annotated[ComparisonMode | None, typer.Option(help="Comparison mode to score by; default: the run's.")]
 KOption = Annotated[list[int] | None, typer.Option(help="A k of pass@k; repeatable. Default: the run's.")]
 ExportTarget = Annotated[Path | None, typer.Option("--to", help="Folder to write to; default: the run directory.")]
 ExportFormatOption = Annotated[
     str, typer.Option("--format", help="taco, evalplus, livecodebench, parquet or inspect (an extra).")
 ]
-HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write the report to this file as well.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The summary as JSON.")]
+HtmlOption = Annotated[Path | None, typer.Option("--html", help="Also write the report to this file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
 
 def main() -> None:
-    """Runs the command line and exits with its code; our errors are one sentence, a traceback only with `--debug`."""
+    """Runs the command line and exits with its code. Our errors print as a sentence; `--debug` adds the traceback."""
     debug = "--debug" in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="taco-stream")
@@ -144,8 +144,10 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="A traceback where something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
 ) -> None:
     """Evaluate code language models on TACO: generate and judge at once, crash-safe, on one workstation."""
 
@@ -153,7 +155,7 @@ def options(
 @app.command()
 @with_settings(*PANELS)
 def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
-    """Generate and judge. Without arguments: the embedded demo. The same command again goes on where a run stopped."""
+    """Generate and judge. Without arguments, the embedded demo. Repeating the command resumes a run that stopped."""
     from taco_stream.commands.run import start
 
     raise typer.Exit(start(_resolved(flags, config), run_directory))
@@ -165,14 +167,14 @@ def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None,
     but=("id_field", "text_field", "strict_ids", "completions_buffer", "k"),
 )
 def generate(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
-    """Only generate, with throughput. The same flags to `run`, or `evaluate` of what was written, judge it later."""
+    """Generate without judging, and measure throughput. `run` with the same flags, or `evaluate`, judges later."""
     from taco_stream.commands.run import start
 
     raise typer.Exit(start(_resolved(flags, config), run_directory, is_judged=False))
 
 
 def _resolved(flags: Flags, config: Path | None) -> RunSettings:
-    """The settings of a run; those of the embedded demo where none names a model, a dataset or an engine."""
+    """The settings of a run; the embedded demo's if no model, dataset or engine is named."""
     from taco_stream.commands.run import DEMO_PRESET
 
     names_no_source = flags["model"] is None and flags["dataset"] is None and flags["engine"] is None
@@ -196,7 +198,7 @@ def evaluate(
     *,
     flags: Flags,
 ) -> None:
-    """Judge completions that exist already, with the same progress, resume and report as a run."""
+    """Judge existing completions, with the same progress view, resumption and report as a run."""
     from taco_stream.commands.run import start
 
     raise typer.Exit(start(RunSettings.resolve({**flags, "engine": f"replay:{completions}"}, config), run_directory))
@@ -210,7 +212,7 @@ def report(
     mode: ModeOption = None,
     k: KOption = None,
 ) -> None:
-    """Print the summary of a run, also while it is running."""
+    """Print the summary of a run, finished or still running."""
     from taco_stream.commands.report import print_summary
 
     print_summary(run_directory, mode=mode, ks=tuple(k or ()), as_json=json, html=html)
@@ -242,7 +244,7 @@ def dataset(
     *,
     flags: Flags,
 ) -> None:
-    """Say what problems a dataset holds: counts, kinds, sizes, missing fields, a sample."""
+    """Describe a dataset: counts, kinds, sizes, missing fields, a sample."""
     from taco_stream.commands.dataset import print_dataset
 
     print_dataset(RunSettings.resolve({**flags, "dataset": spec}, config))
@@ -253,12 +255,12 @@ def dataset(
 def audit(
     spec: Annotated[str, typer.Argument(help="A file, a folder, a hub name such as BAAI/TACO, or 'demo'.")],
     config: ConfigOption = None,
-    solutions: Annotated[int, typer.Option(min=1, help="Reference solutions judged per problem, evenly picked.")] = 5,
-    out: Annotated[Path | None, typer.Option("--out", help="Write a line of JSON per problem; resumable.")] = None,
+    solutions: Annotated[int, typer.Option(min=1, help="Reference solutions to judge per problem, evenly spaced.")] = 5,
+    out: Annotated[Path | None, typer.Option("--out", help="Write one line of JSON per problem; resumable.")] = None,
     *,
     flags: Flags,
 ) -> None:
-    """Judge a dataset's reference solutions: which problems are broken, flaky, too slow or need a special judge."""
+    """Judge a dataset's reference solutions to find broken, flaky and slow problems, and those that need a checker."""
     from taco_stream.commands.audit import start
 
     raise typer.Exit(start(RunSettings.resolve({**flags, "dataset": spec}, config), solutions=solutions, out=out))
@@ -285,10 +287,10 @@ def prompt(
 
 @app.command()
 def doctor(
-    run_directory: Annotated[Path, typer.Argument(help="Where a run would be written.")] = Path("runs"),
-    json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    run_directory: Annotated[Path, typer.Argument(help="Folder that runs would be written to.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what this machine offers a run, from the sandbox to the disk, and what to do about what is missing."""
+    """Check this machine, from the sandbox to the disk, and suggest fixes for what is missing."""
     from taco_stream.commands.doctor import examine
 
     raise typer.Exit(examine(run_directory, as_json=json))

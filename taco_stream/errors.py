@@ -13,7 +13,7 @@ class TacoStreamError(Exception):
 
 
 class UsageError(TacoStreamError):
-    """What the user asked for cannot be done as asked: a flag, a setting, a name that does not exist."""
+    """The request cannot be carried out as given: a bad flag or setting, or a name that does not exist."""
 
     exit_code = 2
 

@@ -6,11 +6,11 @@ first that is found counts:
 1. Reasoning between tags (`<think> … </think>` and its kin) is removed. Reasoning that never closes is all there is:
    there is no program, and the reasoning is never run.
 2. The last fenced block of Python that is a program and not sample output or a shell session; without one, the last
-   untagged block that is. Blocks of other languages do not count. Where the name of the wanted function is known and
+   untagged block that is. Blocks of other languages do not count. If the name of the wanted function is known and
    some block defines it, only blocks that do are looked at: the last block is often an example of its use.
-3. Code between tags (`<code> … </code>`, `[PYTHON] … [/PYTHON]`), where it is a program.
+3. Code between tags (`<code> … </code>`, `[PYTHON] … [/PYTHON]`), if it is a program.
 4. A block that was never closed: the answer was cut off, or its end was a stop string.
-5. Bare code: the text as it stands, or cut free of the prose before and after it, where what is left is Python and does
+5. Bare code: the text as it stands, or cut free of the prose before and after it, if what is left is Python and does
    something. Paragraphs of code are never cut off as prose, so an answer that was cut off in the middle of its program
    does not become another program.
 
@@ -19,7 +19,7 @@ code, open a block twice, or put fences in a docstring. `markdown-it-py`, which 
 fenced programs of `tests/chat_answers.toml`. Here the line that closes a block of Python is the first behind which its
 content is Python, and only if there is none the first fence at all.
 
-A program that is not Python as written is repaired where only one repair makes it Python: invisible characters removed,
+A program that is not Python as written is repaired if only one repair makes it Python: invisible characters removed,
 common indentation removed, tabs expanded, HTML's entities resolved. Everything here is pure; nothing is evaluated, only
 parsed.
 """
@@ -150,7 +150,7 @@ line of a hundred thousand blanks would take minutes."""
 
 _FENCE = re.compile(rf"^{_MARGIN}(?P<fence>`{{3,}}|~{{3,}})(?P<info>[^\n]*)$", re.MULTILINE)
 _ONE_LINE = re.compile(r"[ \t]*+(?P<code>[^`\n]*[^`\s])[ \t]*`{3,}[ \t]*")
-"""What stands behind the fence of a block in one line."""
+"""The rest of a fence line of a block in one line."""
 
 _GLUED_OPENING = re.compile(
     r"(?<=[^\s`])(?P<margin>)(?P<fence>`{3,})[ \t]*(?P<info>[A-Za-z][\w.+#-]*)[ \t]*$", re.MULTILINE
@@ -260,7 +260,7 @@ _TAG_GLUED_TO_CODE = re.compile(rf"(?:python3?|py)(?={_STATEMENT.pattern})", re.
 
 
 def _tag_and_rest(info: str) -> tuple[str, str]:
-    """The language of a fence's info string, and what else stands there.
+    """The language of a fence's info string, and the rest of it.
 
     `Python`, `{.python .numberLines}`, `python 3.11` and `python title=a.py` are all tags of Python.
     """
@@ -274,7 +274,7 @@ def _tag_and_rest(info: str) -> tuple[str, str]:
 
 
 def _plain(content: str, margin: str) -> str:
-    """The content of a block without what stands before each of its lines as before its fence."""
+    """The content of a block without the margin that its lines share with its fence."""
     if quotes := margin.count(">"):
         margin = margin[margin.rindex(">") + 1 :]
         blank = " ?" if margin.startswith(" ") else ""
@@ -345,12 +345,12 @@ def _without_trailing_prose(span: _Span) -> _Span | None:
 
 
 def _trimmed(block: _Block) -> _Block:
-    """A block that was never closed, without the prose that may stand behind its code."""
+    """A block that was never closed, without the prose that may follow its code."""
     return block._replace(span=_without_trailing_prose(block.span) or block.span)
 
 
 def _before_bare_fence(text: str) -> _Span | None:
-    """Code before a first fence without a tag: it was opened in the prompt, or it stands before sample output."""
+    """Code before a first fence without a tag: it was opened in the prompt, or it comes before sample output."""
     fence = _FENCE.search(text)
     return _bare_code(text[: fence.start()]) if fence and not fence["info"].strip() else None
 
@@ -358,7 +358,7 @@ def _before_bare_fence(text: str) -> _Span | None:
 # --- what is Python
 
 _PARSE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
-"""What `ast.parse` raises on text that is no program, null bytes and absurd nesting included."""
+"""The errors of `ast.parse` on text that is not a program, null bytes and absurd nesting included."""
 
 
 def _parsed(program: str) -> ast.Module | None:

@@ -10,7 +10,7 @@ limits are those of Learned-Miller and Thomas 2019 (arXiv:1905.06208) in a mid-P
 
 * The values, and one more at 0, are weighted at random (uniform weights that add up to 1, the Bayesian bootstrap of
   Rubin 1981), and so are the values and one more at 1. The interval lies between the 2.5 % and 97.5 % quantiles of
-  those two means, taken with equal chance. The value more stands for the problem that has not been seen; it keeps
+  those two means, taken with equal chance. The extra value represents the problem that has not been seen; it keeps
   problems that score alike from claiming certainty.
 * Each of the two is taken for the beta distribution that has its mean and variance.
 
@@ -41,7 +41,7 @@ FEWEST_PROBLEMS = 5
 """Below this an interval is reported with a warning."""
 
 MAX_STRENGTH = 1e7
-"""The most observations that a beta distribution stands for: more would change no digit that is shown."""
+"""The most observations that a beta distribution represents: more would change no digit that is shown."""
 
 DECIMALS = 12
 """Decimals of an estimate. The sixteenth depends on the order in which problems are summed; none of these does."""
@@ -60,7 +60,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProblemCount(msgspec.Struct, kw_only=True):
-    """What is known of one problem: samples judged and scored (n), those that passed (c), and those not scored."""
+    """The counts of one problem: samples judged and scored (n), those that passed (c), and those not scored."""
 
     difficulty: str
     skills: tuple[str, ...]
@@ -85,7 +85,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 def pass_at_k(samples: int, passed: int, k: int) -> float:
     """The probability that at least one of k samples, drawn from `samples` of which `passed` are right, is right.
 
-    Raises `UsageError` where k is over `samples`: no unbiased estimate exists then.
+    Raises `UsageError` if k is over `samples`: no unbiased estimate exists then.
     """
     if k > samples:
         raise UsageError(f"pass@{k} needs at least {k} samples of each problem, there are {samples}")
@@ -98,7 +98,7 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
 def settled_ks(asked: Sequence[int], samples: int) -> tuple[int, ...]:
     """The k to report: those asked for, or 1, 10 and 100 as far as there are samples.
 
-    Raises `UsageError` where a k asked for is over the number of samples.
+    Raises `UsageError` if a k asked for is over the number of samples.
     """
     for k in asked:
         if k < 1:
@@ -198,7 +198,7 @@ def _rank(difficulty: str) -> tuple[int, str]:
 
 
 class _Beta(NamedTuple):
-    """A beta distribution; all of it lies at 0 where `a` is 0, and at 1 where `b` is."""
+    """A beta distribution; all of it lies at 0 if `a` is 0, and at 1 if `b` is."""
 
     a: float
     b: float
@@ -227,7 +227,7 @@ def _weighted_mean(values: Sequence[float], unseen: float) -> _Beta:
     size = len(values) + 1
     mean = (math.fsum(values) + unseen) / size
     squares = math.fsum((value - mean) ** 2 for value in values) + (unseen - mean) ** 2
-    # Where nothing varies the mean lies at a point, of which a very narrow distribution is near enough.
+    # If nothing varies the mean lies at a point, of which a very narrow distribution is near enough.
     strength = min(mean * (1 - mean) * size * (size + 1) / squares - 1, MAX_STRENGTH) if squares else MAX_STRENGTH
     return _Beta(mean * strength, (1 - mean) * strength)
 

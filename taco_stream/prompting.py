@@ -2,9 +2,9 @@
 
 `base` is the prompt of TACO's own `generation.py`, byte for byte, for models that continue text. `chat` asks an
 instruction-tuned model in a conversation, rendered by the tokenizer's own template in the generation worker. Anything
-else is the path of a jinja2 template, which is rendered in jinja2's sandbox and knows these variables:
+else is the path of a jinja2 template, which is rendered in jinja2's sandbox with these variables:
 
-    question, starter_code, fn_name (empty where there is none), is_call_based, instruction (what `chat` says about the
+    question, starter_code, fn_name (empty if there is none), is_call_based, instruction (what `chat` says about the
     form of the answer), examples (each with question, answer, starter_code, fn_name), problem_id, difficulty, skills,
     tags, source
 
@@ -49,10 +49,10 @@ class PromptSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     system: Annotated[str | None, setting("System message of chat prompts.", changes_results=True)] = None
     thinking: Annotated[
-        Switch | None, setting("Ask a chat template that supports it for reasoning, or for none.", changes_results=True)
+        Switch | None, setting("Turn reasoning on or off, in chat templates that support it.", changes_results=True)
     ] = None
     few_shot: Annotated[
-        str | None, setting("File of worked examples put before each prompt.", changes_results=True)
+        str | None, setting("JSON Lines file of worked examples to put before each prompt.", changes_results=True)
     ] = None
 
 
@@ -110,7 +110,7 @@ def chat_prompt(
 
 
 def instruction_for(problem: Problem | Example) -> str:
-    """What a chat model is told about the form of its answer."""
+    """The instruction to a chat model about the form of its answer."""
     closing = "Give the complete program in one Python code block (```python … ```)."
     if problem.starter_code.strip():
         return (
@@ -123,7 +123,7 @@ def instruction_for(problem: Problem | Example) -> str:
 
 
 def _is_call_based(problem: Problem | Example) -> bool:
-    """The original's condition: standard input only where there is neither a function name nor starter code."""
+    """The original's condition: standard input only if there is neither a function name nor starter code."""
     return bool(problem.fn_name or problem.starter_code)
 
 
@@ -155,7 +155,7 @@ def _examples_in(path: Path) -> tuple[Example, ...]:
         try:
             examples += [msgspec.json.decode(line, type=Example)] if line.strip() else []
         except msgspec.MsgspecError as error:
-            raise UsageError(f"{path}:{number} is no worked example (question, answer): {error}") from error
+            raise UsageError(f"{path}:{number} is not a worked example (question, answer): {error}") from error
     return tuple(examples)
 
 

@@ -17,7 +17,7 @@ class SampleSet:
         self._size = 0
 
     def add(self, key: SampleKey) -> bool:
-        """Puts a sample in; False where it is in already."""
+        """Puts a sample in; False if it is in already."""
         bits, bit = self._bits.get(key.problem_id, 0), 1 << key.sample_index
         if bits & bit:
             return False

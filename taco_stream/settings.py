@@ -1,6 +1,6 @@
 """Settings: one definition of each, from the flag to the component that it configures.
 
-A *group* is the configuration of one component: a `msgspec.Struct` that stands beside it, such as `EvaluatorSettings`.
+A *group* is the configuration of one component: a `msgspec.Struct` defined beside it, such as `EvaluatorSettings`.
 Each field annotated with `setting(…)` is a flag (`time_limit_factor` is `--time-limit-factor`), an environment variable
 (`TACO_STREAM_TIME_LIMIT_FACTOR`) and a key of the TOML file (`time_limit_factor = 2.0`); its description is the flag's
 help text. Other fields can be set from Python alone. Flags win over the environment, the environment over the file, the

@@ -43,7 +43,7 @@ class ComparisonMode(StrEnum):
 
 
 class Status(StrEnum):
-    """What became of one program. The set is closed."""
+    """The outcome of one program. The set is closed."""
 
     PASSED = "passed"
     WRONG_ANSWER = "wrong_answer"
@@ -82,7 +82,7 @@ class ExtractionMethod(StrEnum):
     FENCED_BLOCK = "fenced_block"  # the last complete Markdown code block
     UNCLOSED_BLOCK = "unclosed_block"  # a code block that the answer ends in: cut off, perhaps in the program
     TAGGED_CODE = "tagged_code"  # between tags such as <code> or [PYTHON]
-    BARE_CODE = "bare_code"  # a chat answer without a fence that is code as it stands
+    BARE_CODE = "bare_code"  # a chat answer without a fence that is itself code
     NONE = "none"  # no program was found
 
 
@@ -92,7 +92,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     `tests` and `solutions` stay the JSON text of the source (`input_output` and `solutions` of TACO) until somebody
     needs them: tests are parsed inside an evaluator worker, solutions only by the replay engine and `audit`.
     `position` is the row's index in its dataset, which is what `generations.json` and `output_spj.jsonl` count by.
-    `time_limit_seconds` and `memory_limit_bytes` are None where the source states none.
+    `time_limit_seconds` and `memory_limit_bytes` are None if the source states none.
     """
 
     problem_id: str
@@ -112,7 +112,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """A prompt for a base model: tokenised as it stands."""
+    """A prompt for a base model: tokenised unchanged."""
 
     text: str
 
@@ -129,7 +129,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
     messages: tuple[ChatMessage, ...]
     thinking: bool | None = None
-    """Passed to templates that know `enable_thinking`; None leaves the template's default."""
+    """Passed to templates that support `enable_thinking`; None leaves the template's default."""
 
 
 Prompt = TextPrompt | ChatPrompt
@@ -176,7 +176,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
     `text` has its stop string removed. `queue_seconds` runs from the request's arrival in the engine to its prefill,
     `generate_seconds` from there to its last token. `engine` names engine, model and what changes the samples (dtype,
-    quantisation). `error` says why where `finish_reason` is `error`.
+    quantisation). `error` says why if `finish_reason` is `error`.
     """
 
     problem_id: str
@@ -198,13 +198,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What running a program's tests showed, up to the failing test that counts.
+    """The observations from running a program's tests, up to the failing test that counts.
 
-    `failed_test` is the original index of the first failing test, None where none failed. `test_statuses` has one
-    status per test in the original order, and only where full results were asked for. `cpu_seconds` and `wall_seconds`
+    `failed_test` is the original index of the first failing test, None if none failed. `test_statuses` has one
+    status per test in the original order, and only if full results were asked for. `cpu_seconds` and `wall_seconds`
     are sums over the tests that ran; `peak_cpu_seconds` and `peak_memory_bytes` are the largest of them. `detail` is
-    one sentence for a person (`ZeroDivisionError: division by zero (line 7)`, `line 2: printed 4 where 5 was
-    expected`). `stderr_tail` is the end of what the failing test wrote there, and `output_head` the beginning of a
+    one sentence for a person (`ZeroDivisionError: division by zero (line 7)`, `line 2: printed 4, expected
+    5`). `stderr_tail` is the end of what the failing test wrote there, and `output_head` the beginning of a
     wrong answer. `judged_in_program` says that the tests are code that had to run in the program's process, so
     that a program written to cheat could have forged this verdict.
     """
@@ -225,7 +225,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Verdict(Observations, frozen=True, kw_only=True, omit_defaults=True):
-    """What judging one program under one comparison mode found."""
+    """The result of judging one program under one comparison mode."""
 
     status: Status
 
@@ -233,8 +233,8 @@ class Verdict(Observations, frozen=True, kw_only=True, omit_defaults=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One judged sample. A line of `results.jsonl` holds it in the shape of `store.record_line`.
 
-    `program` is None where no program was found in the completion; `cut_before` and `cut_after` count the characters of
-    the completion that stand before it and behind it, reasoning and repairs apart. `difficulty` and `skills` repeat the
+    `program` is None if no program was found in the completion; `cut_before` and `cut_after` count the characters of
+    the completion before it and after it, reasoning and repairs apart. `difficulty` and `skills` repeat the
     problem's, so that the file can be analysed on its own. `judge_seconds` runs from hand-over to verdict, queueing
     included.
     """
@@ -266,7 +266,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `kind` is a short name (`run_started`, `worker_restarted`, `slots_halved`, `gauges`, …), `at` seconds since the
     epoch, `message` one sentence for a person, `figures` whatever numbers belong to it, `problem_id` the problem that
-    it concerns, empty where it concerns the run.
+    it concerns, empty if it concerns the run.
     """
 
     kind: str

@@ -117,7 +117,7 @@ def test_chat_examples_are_earlier_turns(few_shot: Path) -> None:
 @pytest.mark.parametrize("line", ['{"question": "a"}', "x"])
 def test_a_broken_example_is_named(few_shot: Path, line: str) -> None:
     few_shot.write_text(f'{{"question": "a", "answer": "b"}}\n{line}\n', encoding="utf-8")
-    with pytest.raises(UsageError, match=r"examples\.jsonl:2 is no worked example"):
+    with pytest.raises(UsageError, match=r"examples\.jsonl:2 is not a worked example"):
         build_prompting(PromptSettings(prompt="base", few_shot=str(few_shot)))
 
 

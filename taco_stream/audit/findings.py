@@ -1,6 +1,6 @@
-"""What an audit finds of one problem, from the verdicts on its reference solutions. Knows no process and no file.
+"""The finding of an audit on one problem, from the verdicts on its reference solutions. Pure.
 
-A reference solution is a program that its source says is right. Where an evaluation refuses it, one of the two is
+A reference solution is a program that its source says is right. If an evaluation refuses it, one of the two is
 wrong, and a model's right program may be refused as well. A finding is relative to the comparison mode that counts:
 audit in the mode in which you will run.
 
@@ -21,18 +21,18 @@ import msgspec
 from taco_stream.types import ComparisonMode, Status, Verdict
 
 LONGER = 4.0
-"""How many times its limit a program that is too slow gets once, to tell how much it needs."""
+"""A program that is too slow gets its limit times this once, to measure how much it needs."""
 
 Verdicts = Mapping[ComparisonMode, Verdict]
 
 
 class Finding(StrEnum):
-    """What is the matter with a problem. The set is closed; the first that holds is told."""
+    """The fault of a problem. The set is closed; the first that holds is reported."""
 
     BROKEN = "broken"
     """The row cannot be read as a problem, or its tests cannot be run: no JSON, none at all, outputs missing."""
     NO_SOLUTIONS = "no_solutions"
-    """There is no reference solution that can be read, so nothing is known."""
+    """There is no reference solution that can be read, so nothing can be said."""
     UNJUDGED = "unjudged"
     """The evaluator failed on every solution. The next start judges the problem again."""
     FLAKY = "flaky"
@@ -42,7 +42,7 @@ class Finding(StrEnum):
     SOME_FAIL = "some_fail"
     """Some solutions pass and others fail: those are wrong or slow, or several answers are right."""
     NEEDS_SPECIAL_JUDGE = "needs_special_judge"
-    """No solution passes, and one gives an answer that another mode accepts, or that only a checker could tell."""
+    """No solution passes, and one gives an answer that another mode accepts, or that only a checker could judge."""
     TOO_SLOW = "too_slow"
     """No solution passes, and one would with more time; or all of them run out of time."""
     NOT_SUPPORTED = "not_supported"
@@ -52,7 +52,7 @@ class Finding(StrEnum):
 
     @property
     def is_excluded(self) -> bool:
-        """Whether `run --exclude` leaves the problem out: where no known program passes it every time.
+        """Whether `run --exclude` leaves the problem out: no known program passes it every time.
 
         A problem without solutions, or one that some of them pass, stays in: a right program may well be counted.
         """
@@ -68,7 +68,7 @@ class FollowUp(StrEnum):
 
 
 class Trial(NamedTuple):
-    """One reference solution, by its number, and what became of it: at first, then by either follow-up."""
+    """One reference solution, by its number, and its outcomes: at first, then by either follow-up."""
 
     number: int
     verdicts: Verdicts
@@ -117,13 +117,13 @@ def follow_up(trial: Trial, trials: Sequence[Trial], mode: ComparisonMode) -> Fo
         return FollowUp.AFRESH if trial is same[0] else FollowUp.NONE
     if status is not Status.TIME_LIMIT:
         return FollowUp.AFRESH
-    # A slow program costs its limit for each test: one is enough, and none where the tests are known to be passable.
+    # A slow program costs its limit for each test: one is enough, and none if the tests are known to be passable.
     is_needed = trial is same[0] and not any(each.passes(mode) for each in trials)
     return FollowUp.LONGER if is_needed else FollowUp.NONE
 
 
 def classify(trials: Sequence[Trial], mode: ComparisonMode, limit_seconds: float) -> Conclusion:
-    """What the solutions of one problem, whose tests can be read, say of it. The limit is the CPU time of a test."""
+    """The finding on one problem whose tests can be read. The limit is the CPU time of a test."""
     if not trials:
         return Conclusion(Finding.NO_SOLUTIONS)
     judged = [trial for trial in trials if trial.is_judged]
@@ -161,7 +161,7 @@ class Rate(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float | None:
-        """The false-negative rate; None where nothing was scored."""
+        """The false-negative rate; None if nothing was scored."""
         return self.refused / self.scored if self.scored else None
 
 
@@ -169,7 +169,7 @@ Rates = Mapping[ComparisonMode, Rate]
 
 
 def rates_of(trials: Iterable[Trial]) -> Rates:
-    """What each mode refused when every solution was judged first."""
+    """The solutions that each mode refused when they were first judged."""
     totals = dict.fromkeys(ComparisonMode, Rate())
     for trial in trials:
         for mode, verdict in trial.verdicts.items():
@@ -198,7 +198,7 @@ def _is_luck(first: Verdict, second: Verdict) -> bool:
 
 
 def _tests_passed(verdict: Verdict) -> tuple[bool, ...]:
-    """Which tests passed, where all were run; else whether all did."""
+    """The tests that passed, if all were run; else whether all did."""
     return tuple(status is Status.PASSED for status in verdict.test_statuses or (verdict.status,))
 
 

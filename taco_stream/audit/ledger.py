@@ -1,4 +1,4 @@
-"""What an audit writes: a line of JSON for each problem, appended as soon as the problem is finished.
+"""The file an audit writes: a line of JSON for each problem, appended as soon as the problem is finished.
 
 One process writes, which holds a lock on the file itself (`flock`, released by the kernel however the holder dies). A
 line is written whole and brought to the disk before the next, so a kill can only tear the last one; the next start cuts
@@ -27,7 +27,7 @@ FIRST_BYTES = b'{"problem_id":'
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What findings depend on beside the problem."""
+    """The settings that findings depend on."""
 
     dataset: str
     split: str
@@ -41,9 +41,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of one problem, a line of the ledger.
+    """The finding on one problem, a line of the ledger.
 
-    `problem_id` is the row's place (`FILE:12`) where the row cannot be read. `exclude` is what
+    `problem_id` is the row's place (`FILE:12`) if the row cannot be read. `exclude` is what
     `run --exclude` goes by. `solutions` counts those the problem has, `judged` those that were audited, `rates` what
     each mode refused of them. `peak_cpu_seconds` is the slowest test of a solution that passes, `time_limit_seconds`
     the CPU time that a test may take.
@@ -64,7 +64,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """What has been found so far, by problem, in memory and in a file where there is one. Made by `open_ledger`."""
+    """The findings so far, by problem, in memory and in a file if there is one. Made by `open_ledger`."""
 
     def __init__(self, path: Path | None) -> None:
         self.audited: dict[str, Audited] = {} if path is None else _read(path)
@@ -78,7 +78,7 @@ class Ledger:
         return audited is not None and not audited.infrastructure_errors
 
     async def append(self, audited: Audited) -> None:
-        """Notes what was found of a problem; on return its line is on the disk. Finishes also when cancelled."""
+        """Adds the finding on a problem; on return its line is on disk. Finishes also when cancelled."""
         with anyio.CancelScope(shield=True):
             if self._journal is not None:
                 async with self._writing:
@@ -101,7 +101,7 @@ class Ledger:
 async def open_ledger(path: Path | None, rules: Rules) -> AsyncIterator[Ledger]:
     """The ledger at `path`, whose torn last line is cut off, or one in memory alone.
 
-    Raises `UsageError` where the file is none, is in use or was written under other rules.
+    Raises `UsageError` if the file is not a ledger, is in use or was written under other rules.
     """
     with _held(path):
         ledger = Ledger(path)

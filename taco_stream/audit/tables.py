@@ -1,4 +1,4 @@
-"""What an audit found, as text: the problems concerned, how many there are of each finding, what each mode refuses."""
+"""An audit's findings as text: the problems concerned, a count of each finding, each mode's refusals."""
 
 from collections import Counter
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""The command `taco-stream audit`: judges the reference solutions of a dataset and says what is the matter with it.
+"""The command `taco-stream audit`: judges the reference solutions of a dataset and reports its faults.
 
 Who runs: one task reads problems, one more than there are evaluator workers each take a problem through all its
 solutions, one after the other, and append what was found. A problem is in memory only while one of them has it, so a
@@ -77,14 +77,14 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
         await audit.run(problems, lambda: _problems(readable, []), console)
     print_audit(ledger.audited.values(), settings.evaluator.mode, stdout_console())
     if audit.interrupted:
-        goes_on = f"; the same command goes on from {out}" if out else "; --out FILE would have kept what was found"
+        goes_on = f"; the same command resumes {out}" if out else "; --out FILE would have kept the findings"
         console.print(f"interrupted{goes_on}", soft_wrap=True)
         return 130
     return 3 if any(each.infrastructure_errors for each in ledger.audited.values()) else 0
 
 
 def rules_of(settings: RunSettings, solutions: int) -> Rules:
-    """What the findings of this start depend on."""
+    """The settings that the findings of this start depend on."""
     return Rules(
         dataset=settings.dataset.dataset,
         split=settings.dataset.split,
@@ -109,7 +109,7 @@ def _problems(settings: DatasetSettings, bad_rows: list[BadRow]) -> Iterator[Pro
 
 
 def broken_tests(problem: Problem, limits: Limits) -> str:
-    """Why no worker can run the problem's tests; empty where one can."""
+    """Why no worker can run the problem's tests; empty if one can."""
     message = Tests(
         key=0,
         problem_id=problem.problem_id,
@@ -197,7 +197,7 @@ class Audit:
                 await self._ledger.append(await self.examine(problem))
 
     async def examine(self, problem: Problem) -> Audited:
-        """What the reference solutions of one problem say of it."""
+        """The finding on one problem, from its reference solutions."""
         try:
             solutions = read_solutions(problem)
         except msgspec.MsgspecError as error:
@@ -251,7 +251,7 @@ class Audit:
                 return trial
 
     async def _broken(self, problem: Problem) -> str:
-        """Why the tests cannot be run; empty where they can."""
+        """Why the tests cannot be run; empty if they can."""
         return await to_thread.run_sync(broken_tests, problem, limits_of(problem, self._asked))
 
     def so_far(self) -> str:

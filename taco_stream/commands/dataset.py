@@ -1,4 +1,4 @@
-"""The command `dataset`: what problems there are."""
+"""The command `dataset`: statistics of its problems."""
 
 from contextlib import ExitStack
 
@@ -9,7 +9,7 @@ from taco_stream.terminal import stderr_console, write_out
 
 
 def print_dataset(settings: RunSettings) -> None:
-    """Prints what the selected problems are: counts, sizes and a sample."""
+    """Prints counts and sizes of the selected problems, and a sample."""
     with ExitStack() as opened:
         problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())()
         write_out(statistics_text(dataset_statistics(problems)) + "\n")

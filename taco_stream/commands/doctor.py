@@ -1,4 +1,4 @@
-"""The command `taco-stream doctor`: what this machine offers a run, and what to do about what is missing.
+"""The command `taco-stream doctor`: whether this machine can run everything, and how to fix what is missing.
 
 It reads (`readings`), judges (`findings`) and prints: a table, then each remedy as one line that can be copied.
 """
@@ -25,7 +25,7 @@ COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "bold red"}
 
 
 def examine(directory: Path, *, as_json: bool) -> int:
-    """Prints what was found to standard output; 0 where a run in `directory` can start here, else 1."""
+    """Prints the findings to standard output; 0 if a run in `directory` can start here, else 1."""
     found = findings_here(directory)
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
@@ -35,7 +35,7 @@ def examine(directory: Path, *, as_json: bool) -> int:
 
 
 def can_start(found: Sequence[Finding]) -> bool:
-    """Whether a run can start, and judges rightly, where this was found."""
+    """Whether a run can start, and judges rightly, in spite of this finding."""
     return all(each.level is not Level.PROBLEM for each in found)
 
 
@@ -67,7 +67,7 @@ def findings_here(directory: Path) -> list[Finding]:
 
 def print_findings(found: Sequence[Finding], console: Console) -> None:
     """Prints a table, what to do, and what it comes to."""
-    table = Table("topic", "", "what was found", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table("topic", "", "finding", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for each in found:
         table.add_row(each.topic, Text(each.level, style=COLOURS[each.level]), Text(each.text))
     console.print(table)

@@ -1,4 +1,4 @@
-"""The command `report`, and what others need to sum up a run directory, finished or running."""
+"""The command `report`, and the summary of a run directory, finished or running, for other commands."""
 
 import sys
 from pathlib import Path

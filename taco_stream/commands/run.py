@@ -65,7 +65,7 @@ def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -
 
 
 def default_name(settings: RunSettings) -> str:
-    """Names a run by what changes its results, so that the same command finds its own run again."""
+    """Names a run by the settings that change its results, so that the same command finds it again."""
     digest = hashlib.sha256(msgspec.json.encode(settings.results(), order="deterministic")).hexdigest()
     made_by = settings.model.model if settings.samples.engine == "local" else settings.samples.engine
     words = [word.strip("./").replace("/", "-").replace(":", "-") for word in (made_by, settings.dataset.dataset)]
@@ -110,7 +110,7 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
 
 
 class AnsweredBy(NamedTuple):
-    """What `--engine` names: `local`, `scripted` or `replay`, and the file of the latter two, if one is named."""
+    """The parts of `--engine`: `local`, `scripted` or `replay`, and the file of the latter two, if one is given."""
 
     kind: str
     path: Path | None
@@ -125,7 +125,7 @@ def parse_engine(text: str) -> AnsweredBy:
 
 
 def local_engine(settings: ModelSettings, happened: ObjectSendStream[Event], threads: int) -> LocalEngine:
-    """The engine for a transformers model; `threads` are what it may compute with on a CPU."""
+    """The engine for a transformers model; `threads` is the number that it may use on a CPU."""
     return LocalEngine(
         str(DEMO / "model") if settings.model == "demo" else settings.model,
         devices=settings.devices,
@@ -140,7 +140,7 @@ def local_engine(settings: ModelSettings, happened: ObjectSendStream[Event], thr
 
 
 def build_task(settings: RunSettings, problems: Problems, existing: Existing | None) -> Task:
-    """What the run is to do. Raises `UsageError` if the settings contradict each other."""
+    """The task of the run. Raises `UsageError` if the settings contradict each other."""
     prompting = build_prompting(settings.prompt)
     count = settings.samples.samples
     samples = DEFAULT_SAMPLES if count is None else count
@@ -182,7 +182,7 @@ def open_existing(
 ) -> Existing:
     """The completions of a file or a run, or the reference solutions if none is named.
 
-    Says where completions and problems do not match and goes on with the rest; with `strict_ids` raises `UsageError`.
+    Reports completions and problems that do not match and goes on with the rest; with `strict_ids` raises `UsageError`.
     """
     if path is None:
         return reference_solutions()
@@ -246,7 +246,7 @@ async def carry_out(
 
 
 def print_speed(directory: RunDirectory, summary: Summary, console: Console) -> None:
-    """Prints where completions without a verdict are, and says how fast they came."""
+    """Prints where the unjudged completions are, and how fast they were generated."""
     for line in (*notes_on_prompts(summary.coverage), *generation_speed_of(summary.throughput)):
         console.print(line, soft_wrap=True)
     print(directory.path / COMPLETIONS)
@@ -267,7 +267,7 @@ def manifest_of(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manif
 
 
 def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Console) -> None:
-    """Says where the run is, how safely programs run (if any do), and what an earlier start left."""
+    """Prints where the run is, how programs are confined (if any run), and what an earlier start left."""
     console.print(f"{'resuming' if directory.is_resumed else 'new run'} {directory.path}", soft_wrap=True)
     if evaluator is not None:
         console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")

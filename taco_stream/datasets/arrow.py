@@ -17,7 +17,8 @@ from taco_stream.errors import DatasetError
 _FILE_MAGIC = b"ARROW1"
 
 _RELEASE_AFTER_BYTES = 8 << 20
-"""Text handed over between two releases: small beside an interpreter, large beside the cost of the call (0.1 ms)."""
+"""Text handed over between two releases: small compared with an
+interpreter, large compared with the cost of the call (0.1 ms)."""
 
 
 class ArrowTable(ColumnarTable):

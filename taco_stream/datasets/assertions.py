@@ -1,7 +1,7 @@
 """Assertion-style tests as calls.
 
 HumanEval and MBPP publish Python code that asserts. Here that becomes tests that call one function of such code: it
-answers True, or False where an assertion failed, so that a wrong answer is a wrong answer and not a crash. The
+answers True, or False if an assertion failed, so that a wrong answer is a wrong answer and not a crash. The
 evaluator runs the code apart from the program (`taco_stream/evaluator/assertions.py`).
 """
 

@@ -60,7 +60,7 @@ def _arguments_in(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]
 
 
 def _lenient_arguments_in(text: str, column: str, error: msgspec.DecodeError) -> list[msgspec.Raw]:
-    """The same where arguments are NaN or Infinity, which Python's json writes and the evaluator reads."""
+    """The same for arguments that are NaN or Infinity, which Python's json writes and the evaluator reads."""
     try:
         return [msgspec.Raw(json.dumps(each).encode()) for each in json.loads(text)]
     except (ValueError, TypeError, RecursionError):

@@ -57,7 +57,7 @@ def hub_reference(spec: str) -> HubReference | None:
 
 
 def fetch(reference: HubReference, split: str) -> Sequence[Path]:
-    """The split's files on this machine, downloaded where they are not. Raises `DatasetError` with the cause."""
+    """The split's files on this machine, downloaded if need be. Raises `DatasetError` with the cause."""
     revision, files = _resolved(reference, split)
     return [_downloaded(reference.name, revision, file) for file in files]
 
@@ -100,7 +100,7 @@ def _listed(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
 
 
 def files_of_split(names: Sequence[str], split: str) -> Sequence[str]:
-    """The files that a split consists of, of one format only where a repository holds copies in several."""
+    """The files that a split consists of, of one format only if a repository holds copies in several."""
     named = re.compile(rf"(?:^|[/_-]){re.escape(split)}(?:[/._-]|$)")
     for suffixes in ((".parquet",), (".jsonl", ".jsonl.gz"), (".arrow",)):
         files = sorted(name for name in names if name.endswith(suffixes) and named.search(name))
@@ -117,14 +117,14 @@ def _downloaded(name: str, revision: str, file: str) -> Path:
 
 
 def _asked(reference: HubReference, ask: Any, file: str = "") -> Any:
-    """What the hub answers. Its many errors become one sentence each."""
+    """The hub's answer. Its many errors become one sentence each."""
     from huggingface_hub import errors
 
     what = f"{reference.name}@{reference.revision}" if reference.revision else reference.name
     try:
         return ask()
     except errors.GatedRepoError as error:
-        raise DatasetError(f"{what} wants its terms accepted on the hub first, and HF_TOKEN set") from error
+        raise DatasetError(f"{what} is gated: accept its terms on the hub and set HF_TOKEN") from error
     except errors.RepositoryNotFoundError as error:
         raise DatasetError(
             f"there is no file {what}, and no such dataset on the hub (HF_TOKEN shows private ones)"

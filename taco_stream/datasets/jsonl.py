@@ -14,8 +14,8 @@ from taco_stream.errors import DatasetError
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-_MOST_LINES_LOOKED_AT = 100
-"""Lines that may be broken before a file is no JSON Lines file; they are kept until the rows are read."""
+_MAX_LINES_SAMPLED = 100
+"""Lines that may be broken before a file is not taken for JSON Lines; they are kept until the rows are read."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -35,7 +35,7 @@ class JsonLines:
     def columns(self) -> frozenset[str]:
         """The keys of the first line that is an object; all lines stay to be read."""
         looked_at = []
-        for number, line in itertools.islice(self._lines, _MOST_LINES_LOOKED_AT):
+        for number, line in itertools.islice(self._lines, _MAX_LINES_SAMPLED):
             looked_at.append((number, line))
             try:
                 found = frozenset(_values_in(line))
@@ -71,12 +71,12 @@ def _numbered_lines(name: str, open_stream: Callable[[], BufferedReader]) -> Ite
 
 
 def _decompressed(stream: BufferedReader) -> Iterable[bytes]:
-    """The lines of the stream, or of what it holds where it begins as gzip does."""
+    """The lines of the stream, decompressed if it begins as gzip does."""
     return gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == b"\x1f\x8b" else stream
 
 
 def _values_in(line: bytes, wanted: frozenset[str] | None = None) -> dict[str, Value]:
-    """The wanted fields of a line's object. Raises what msgspec finds wrong with it."""
+    """The wanted fields of a line's object. Raises msgspec's error if there is a fault in it."""
     try:
         fields = _OBJECT.decode(line)
     except msgspec.DecodeError as error:
@@ -85,7 +85,7 @@ def _values_in(line: bytes, wanted: frozenset[str] | None = None) -> dict[str, V
 
 
 def _lenient_values_in(line: bytes, error: msgspec.DecodeError) -> dict[str, Value]:
-    """The same for what Python's json writes and JSON forbids: NaN, which as a field is none, and Infinity."""
+    """The same for values that Python's json writes and JSON forbids: NaN, read as None in a field, and Infinity."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

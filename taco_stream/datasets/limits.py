@@ -17,7 +17,7 @@ _BYTES |= dict.fromkeys(("g", "gb", "gib", "gigabyte", "gigabytes"), 1 << 30)
 
 
 def seconds_in(value: Value) -> float | None:
-    """Seconds of `2`, `"2.0 s"`, `"500 ms"`, `"1 - 2 seconds"` (the larger); None where no limit can be read."""
+    """Seconds of `2`, `"2.0 s"`, `"500 ms"`, `"1 - 2 seconds"` (the larger); None if no limit can be read."""
     return _largest(value, _SECONDS)
 
 

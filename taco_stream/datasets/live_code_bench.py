@@ -27,7 +27,7 @@ from taco_stream.datasets.rows import (
 from taco_stream.datasets.tests_text import Tests, json_value, tests_text
 from taco_stream.types import Problem
 
-_MOST_BYTES = 1 << 30
+_MAX_UNFOLDED_BYTES = 1 << 30
 """The most that one problem's private tests may unfold to; a damaged or hostile row cannot ask for more."""
 
 
@@ -85,7 +85,7 @@ def _private_cases_in(text: str) -> Sequence[_TestCase]:
         return _cases_in(text, "private_test_cases")
     try:
         unfolder = zlib.decompressobj()
-        pickled = unfolder.decompress(base64.b64decode(text, validate=True), _MOST_BYTES)
+        pickled = unfolder.decompress(base64.b64decode(text, validate=True), _MAX_UNFOLDED_BYTES)
     except (binascii.Error, zlib.error, ValueError) as error:
         raise RowError(f"private_test_cases is neither JSON nor base64 of zlib: {error}") from error
     if not unfolder.eof:
@@ -97,7 +97,7 @@ def _cases_in(text: str, column: str) -> Sequence[_TestCase]:
     try:
         return msgspec.json.decode(text, type=list[_TestCase]) if text else []
     except msgspec.MsgspecError as error:
-        raise RowError(f"{column} is no list of test cases: {error}") from error
+        raise RowError(f"{column} is not a list of test cases: {error}") from error
 
 
 # Opcodes of a pickle that holds one string, with the struct of their argument; see CPython's Lib/pickletools.py.

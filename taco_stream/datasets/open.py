@@ -90,7 +90,7 @@ def _adapter_for(table: Table) -> Adapter:
 
 
 def _check_alike(files: Sequence[Path], adapter: Adapter) -> None:
-    """Raises `DatasetError` where one of the files is not of the first one's kind: found now, not hours into a run."""
+    """Raises `DatasetError` if one of the files is not of the first one's kind: found now, not hours into a run."""
     for table in tables_of(files[1:]):
         if missing := adapter.recognised_by - table.columns():
             raise DatasetError(

@@ -21,7 +21,7 @@ class RowError(Exception):
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row that was not turned into a problem: where it stands and what is wrong with it."""
+    """A row that was not turned into a problem: its location and its fault."""
 
     location: str
     reason: str
@@ -31,14 +31,14 @@ class BadRow(msgspec.Struct, frozen=True):
 
 
 class Row(NamedTuple):
-    """One row: where it stands (`problems.jsonl:12`) and its values by column."""
+    """One row: its location (`problems.jsonl:12`) and its values by column."""
 
     location: str
     values: Mapping[str, Value]
 
 
 class Table(Protocol):
-    """A file of rows, read once and forwards. Every method raises `DatasetError` where the file cannot be read."""
+    """A file of rows, read once and forwards. Every method raises `DatasetError` if the file cannot be read."""
 
     @property
     def name(self) -> str:
@@ -57,8 +57,8 @@ class Table(Protocol):
 class Adapter(NamedTuple):
     """How one benchmark's rows become problems.
 
-    A table is the benchmark's where it has every column of `recognised_by` and none of `excluded_by`. `reads` is all
-    columns that `problem_of` looks at; it is given a row's values and position and raises `RowError` where they make no
+    A table is the benchmark's if it has every column of `recognised_by` and none of `excluded_by`. `reads` is all
+    columns that `problem_of` looks at; it is given a row's values and position and raises `RowError` if they make no
     problem.
     """
 
@@ -70,7 +70,7 @@ class Adapter(NamedTuple):
 
 
 def text_of(values: Mapping[str, Value], column: str) -> str:
-    """A column's text, empty where the row has none."""
+    """A column's text, empty if the row has none."""
     value = values.get(column)
     if value is None:
         return ""
@@ -88,7 +88,7 @@ def required_text_of(values: Mapping[str, Value], column: str) -> str:
 
 
 def problem_id_of(values: Mapping[str, Value], position: int, columns: tuple[str, ...]) -> str:
-    """The first id among `columns`, integers as their digits; the row's position where it has none."""
+    """The first id among `columns`, integers as their digits; the row's position if it has none."""
     for column in columns:
         value = values.get(column)
         if value is None or value == "":
@@ -100,7 +100,7 @@ def problem_id_of(values: Mapping[str, Value], position: int, columns: tuple[str
 
 
 def names_of(values: Mapping[str, Value], column: str) -> tuple[str, ...]:
-    """A list of names written as JSON, as a Python literal, or as one bare name; none where it is missing or empty."""
+    """A list of names written as JSON, as a Python literal, or as one bare name; none if it is missing or empty."""
     text = text_of(values, column).strip()
     if text in ("", "None", "null", "nan"):
         return ()
@@ -108,7 +108,7 @@ def names_of(values: Mapping[str, Value], column: str) -> tuple[str, ...]:
         return (text,)
     listed = _list_in(text)
     if listed is None:
-        raise RowError(f"{column} is no list of names: {text[:60]}")
+        raise RowError(f"{column} is not a list of names: {text[:60]}")
     return tuple(str(name) for name in listed if name is not None)
 
 

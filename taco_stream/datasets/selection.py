@@ -117,4 +117,4 @@ def _named_in(line: str, place: str, *, may_be_torn: bool) -> _Line | None:
     except msgspec.MsgspecError as error:
         if may_be_torn:
             return None
-        raise UsageError(f"{place} is no line of JSON with a problem_id: {error}") from error
+        raise UsageError(f"{place} is not a line of JSON with a problem_id: {error}") from error

@@ -1,4 +1,4 @@
-"""Which problems, as a person asks for them: a group of `taco_stream.settings`."""
+"""Which problems to take: a group of `taco_stream.settings`."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from taco_stream.settings import setting
 
 
 class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset, and which of its problems are wanted (`selection`)."""
+    """A dataset, and which of its problems to take (`selection`)."""
 
     dataset: Annotated[
         str, setting("Problems: a file, a folder, - for standard input, a hub id, or 'demo'.", changes_results=True)
@@ -18,9 +18,9 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
     skill: Annotated[tuple[str, ...], setting("Only problems with this skill; repeatable.", changes_results=True)] = ()
     tag: Annotated[tuple[str, ...], setting("Only problems with this tag; repeatable.", changes_results=True)] = ()
     source: Annotated[tuple[str, ...], setting("Only problems of this source; repeatable.", changes_results=True)] = ()
-    ids: Annotated[tuple[str, ...], setting("Only this problem; repeatable.", changes_results=True)] = ()
+    ids: Annotated[tuple[str, ...], setting("Only the problem with this id; repeatable.", changes_results=True)] = ()
     exclude: Annotated[
-        str | None, setting("File of problem ids, or `audit --out` file, to leave out.", changes_results=True)
+        str | None, setting("File of problem ids to exclude, or an `audit --out` file.", changes_results=True)
     ] = None
     shuffle: Annotated[int | None, setting("Shuffle the problems with this seed.", changes_results=True)] = None
     shard: Annotated[str | None, setting("i/n: the i-th of n equal parts, from 0.", changes_results=True)] = None
@@ -28,4 +28,4 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
     special_judges: Annotated[
         str | None, setting("The published output_spj.jsonl of TACO's test problems.", changes_results=True)
     ] = None
-    skip_bad_rows: Annotated[bool, setting("Name and skip rows that cannot be read.", changes_results=True)] = False
+    skip_bad_rows: Annotated[bool, setting("Report and skip rows that cannot be read.", changes_results=True)] = False

@@ -25,7 +25,7 @@ _NAMED_AFTER_A_SPLIT = re.compile(r"(?:train|test|validation|valid|dev)\b")
 
 
 class Format(StrEnum):
-    """What a file of problems may be."""
+    """The formats of a file of problems."""
 
     JSON_LINES = "JSON Lines"
     ARROW = "Arrow"
@@ -40,13 +40,13 @@ _FOREIGN = {
     b"[": "a JSON array: write one object per line, for instance with jq -c '.[]'",
     b"\x80": "a pickle, which is never loaded",
 }
-"""First bytes of files that people have by mistake, and what to tell them."""
+"""First bytes of files that people pass by mistake, and the description that the error gives."""
 
 
 def files_of(spec: str, split: str) -> Sequence[Path]:
-    """The files of a spec in reading order, fetched where it names a dataset of the hub and nothing local.
+    """The files of a spec in reading order, fetched if it names a hub dataset and not a local path.
 
-    Raises `DatasetError` where there are none.
+    Raises `DatasetError` if there are none.
     """
     path = demo_file() if spec == DEMO else Path(spec).expanduser()
     if path.is_dir():
@@ -64,7 +64,7 @@ def demo_file() -> Path:
 
 
 def tables_of(files: Sequence[Path]) -> Sequence[Table]:
-    """A table for every file. Raises `DatasetError` where one is of none of the formats."""
+    """A table for every file. Raises `DatasetError` if one has an unknown format."""
     return [_TABLES[format_of(path)](path) for path in files]
 
 
@@ -100,7 +100,7 @@ def _format_of_head(head: bytes, path: Path) -> Format:
     for start, what in _FOREIGN.items():
         if content.startswith(start):
             raise DatasetError(f"{path} is {what}; problems are read from JSON Lines, Parquet and Arrow files")
-    raise DatasetError(f"{path} is none of JSON Lines, Parquet and Arrow (it begins with {head[:8]!r})")
+    raise DatasetError(f"{path} is not JSON Lines, Parquet or Arrow (it begins with {head[:8]!r})")
 
 
 _TABLES: dict[Format, Callable[[Path], Table]] = {
@@ -129,7 +129,7 @@ class _SaveToDiskState(msgspec.Struct):
 
 
 def _files_in(folder: Path, split: str) -> Sequence[Path]:
-    """The split's files: those of its own folder, those named after it, or all where nothing is named after a split."""
+    """The split's files: those of its own folder, those named after it, or all if nothing is named after a split."""
     if (folder / split).is_dir():
         folder = folder / split
     state = folder / "state.json"

@@ -1,4 +1,4 @@
-"""What a dataset holds, for `taco-stream dataset`."""
+"""Statistics of a dataset, for `taco-stream dataset`."""
 
 import statistics
 from collections import Counter

@@ -39,7 +39,7 @@ SPECIAL_JUDGE_CASES: Mapping[object, SpecialJudge] = {
 
 
 class TestsOutline(msgspec.Struct):
-    """What is looked at in a problem's tests before they reach the evaluator: their number and the entry point."""
+    """The part of a problem's tests that is read before they reach the evaluator: their number and the entry point."""
 
     inputs: list[msgspec.Raw]
     outputs: list[msgspec.Raw]
@@ -50,7 +50,7 @@ class TestsOutline(msgspec.Struct):
 def outline_of(tests: str) -> TestsOutline:
     """Reads the outline of `input_output`'s JSON text without decoding a single test.
 
-    Raises `RowError` where it is no JSON object with at least one input and an output for each.
+    Raises `RowError` if it is not a JSON object with at least one input and an output for each.
     """
     try:
         outline = msgspec.json.decode(tests, type=TestsOutline)
@@ -66,7 +66,7 @@ def outline_of(tests: str) -> TestsOutline:
 
 
 def _lenient_outline_of(tests: str) -> TestsOutline:
-    """The same for what Python's json writes and JSON forbids: NaN, Infinity and lone surrogates."""
+    """The same for values that Python's json writes and JSON forbids: NaN, Infinity and lone surrogates."""
     try:
         found = json.loads(tests)
         inputs, outputs, fn_name = found["inputs"], found["outputs"], found.get("fn_name")
@@ -105,7 +105,7 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
 
 
 def _settled_tests(tests: str, outline: TestsOutline, starter_code: str) -> str:
-    """The tests without what the evaluator could take amiss; as they are where there is nothing.
+    """The tests without anything that the evaluator could misread; unchanged if there is nothing of the kind.
 
     Outputs that belong to no input are left out, which TACO's own evaluation never looks at. Values that only look
     wrapped are said to be bare.
@@ -124,7 +124,7 @@ _RETURNS_LIST = re.compile(r"\)\s*->\s*(?:Optional\[)?((?:List\[)*List\b)", re.I
 def _are_bare_lists(outline: TestsOutline, starter_code: str) -> bool:
     """Whether expected values that are all lists of one element are no more nested than the starter code's lists.
 
-    `-> List[int]` and the outputs `[3]` and `[7]`: each is the whole value. Where the outputs are nested deeper, or the
+    `-> List[int]` and the outputs `[3]` and `[7]`: each is the whole value. If the outputs are nested deeper, or the
     starter code does not say, they are the list that TACO puts around a value.
     """
     returned = _RETURNS_LIST.search(starter_code)
@@ -143,8 +143,8 @@ def _depth(value: object) -> int:
 def special_judge_of(case: object, *, is_special: bool) -> SpecialJudge:
     """The class of a published case number. A problem said to be special without a case has several answers.
 
-    The published list has two of these, an interactive problem and one with many constructions. Raises `RowError` where
-    the number is none of the list's.
+    The published list has two of these, an interactive problem and one with many constructions. Raises `RowError` if
+    the list does not have the number.
     """
     if isinstance(case, bool) or case not in SPECIAL_JUDGE_CASES:
         raise RowError(f"the special-judge class is {case!r}, not one of 0, 1, 2, 3")

@@ -1,6 +1,6 @@
 """Writing a problem's tests as TACO's `input_output` JSON text.
 
-Values that are JSON already are carried over as they stand, so that no number is rounded and nothing large is decoded.
+Values that are JSON already are carried over unchanged, so that no number is rounded and nothing large is decoded.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from taco_stream.datasets.rows import RowError
 class Assertions(msgspec.Struct, omit_defaults=True):
     """Tests that are Python code, which calls the function `entry_point` of the program.
 
-    `setup` defines the function that the tests call. Where there are `statements`, the evaluator defines that function,
+    `setup` defines the function that the tests call. If there are `statements`, the evaluator defines that function,
     which executes the statement whose number it is given. `prompt` is code that a program is supposed to continue.
     """
 
@@ -39,7 +39,7 @@ class Reference(msgspec.Struct):
 
 
 class Tests(msgspec.Struct, omit_defaults=True):
-    """TACO's `input_output`, and keys more that the evaluator knows.
+    """TACO's `input_output`, and further keys that the evaluator reads.
 
     With `fn_name` each input is the list of arguments of one call and each output the value expected, in a list of its
     own or bare; `wrapped` says which, None that the source does not say. Without `fn_name` inputs and outputs are the
@@ -56,7 +56,7 @@ class Tests(msgspec.Struct, omit_defaults=True):
 
 
 def tests_text(tests: Tests) -> str:
-    """The JSON text. Raises `RowError` where there is no test, or not an output for every input."""
+    """The JSON text. Raises `RowError` if there is no test, or not an output for every input."""
     if not tests.inputs:
         raise RowError("there are no tests")
     if len(tests.inputs) != len(tests.outputs):
@@ -65,7 +65,7 @@ def tests_text(tests: Tests) -> str:
 
 
 def json_value(text: str) -> msgspec.Raw:
-    """JSON text as a value that is written back digit for digit. Raises `RowError` where it is not JSON."""
+    """JSON text as a value that is written back digit for digit. Raises `RowError` if it is not JSON."""
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
         msgspec.json.decode(text)

@@ -1,4 +1,4 @@
-"""What readings of a machine mean for a run: pure functions from what was read to findings.
+"""From readings of a machine to findings about a run: pure functions.
 
 A problem keeps a run from starting here, or from judging rightly. A note means that it works with less. What can be
 done about either, or to have more, is the finding's remedy: a command, a flag or a sentence.
@@ -53,7 +53,7 @@ class Level(enum.StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was found, and what to do about it where something can be done."""
+    """One finding, and a remedy if there is one."""
 
     topic: str
     level: Level
@@ -86,7 +86,7 @@ def sandbox_findings(seen: Sandbox) -> list[Finding]:
 
 
 def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
-    """Why a layer does not work, in the plainest words there are for it, and what would change that."""
+    """Why a layer does not work, in plain words, and what would change that."""
     reason, remedy = "the kernel lacks it or does not allow it", KERNELS[layer]
     modules = seen.security_modules.split(",")
     stops = [name for name, value in seen.switches.items() if value == SWITCHES[name][0]]
@@ -99,7 +99,7 @@ def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
     elif seen.is_filtered:
         reason = "a filter lies over the system calls of this process, as containers have one"
         remedy = "start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-    said = f"; what was said: {seen.refusals[layer]}" if layer in seen.refusals else ""
+    said = f"; reported: {seen.refusals[layer]}" if layer in seen.refusals else ""
     return Finding("sandbox", Level.NOTE, f"no {layer}: {reason}{said}", remedy)
 
 
@@ -108,11 +108,11 @@ def verdict_finding(verdict: Verdict) -> Finding:
     if verdict.status is Status.PASSED:
         return Finding("evaluator", Level.OK, f"a right program passed, behind {verdict.sandbox_tier}")
     text = f"a right program did not pass, its verdict is {verdict.status}: {verdict.detail}"
-    return Finding("evaluator", Level.PROBLEM, text, "mend what else was found first, then ask again")
+    return Finding("evaluator", Level.PROBLEM, text, "fix the problems above, then run doctor again")
 
 
 def limit_findings(limits: Mapping[str, tuple[int, int]], cores: int) -> list[Finding]:
-    """Which resource limits, soft and hard by name, are below what a test is given or a run needs."""
+    """The resource limits, soft and hard by name, that are too low for a test or a run."""
     judging = EvaluatorSettings()
     given = {
         "AS": judging.memory_limit_bytes,
@@ -175,7 +175,7 @@ def group_finding(group: ControlGroup, seen: Sandbox) -> Finding:
 
 
 def accelerator_findings(torch: Torch, shown_by_driver: str) -> list[Finding]:
-    """What models run on. `shown_by_driver` names the devices the driver knows, which torch need not be able to use."""
+    """The devices models run on. `shown_by_driver` names the driver's devices, which torch may be unable to use."""
     again = "pip install --force-reinstall torch"
     if torch.failure:
         return [Finding("accelerator", Level.PROBLEM, f"torch does not load: {torch.failure}", again)]
@@ -189,7 +189,7 @@ def accelerator_findings(torch: Torch, shown_by_driver: str) -> list[Finding]:
 
 
 def disk_finding(place: Place, *, is_needed: bool) -> Finding:
-    """Whether a folder can be written, and holds what is coming."""
+    """Whether a folder can be written to and has room for a run."""
     text = f"{place.name}: {place.path} ({place.file_system}), {place.free_bytes / 1e9:.1f} GB free"
     if place.failure:
         remedy = "name another run directory" if is_needed else f"set {place.name} to a folder of yours"
@@ -220,9 +220,9 @@ def package_findings(packages: Sequence[Package]) -> list[Finding]:
 
 
 def hub_finding(*, has_token: bool, is_offline: bool) -> Finding:
-    """What can be had from the hub."""
+    """Whether the hub can be reached."""
     if is_offline:
-        return Finding("hub", Level.NOTE, "off: only what is in the cache", "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
+        return Finding("hub", Level.NOTE, "off: only the cache is read", "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
     if has_token:
         return Finding("hub", Level.OK, "a token is set")
     remedy = "hf auth login, or HF_TOKEN, for gated and private ones"

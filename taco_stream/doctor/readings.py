@@ -1,4 +1,4 @@
-"""What a machine says of itself: thin readers that judge nothing.
+"""Readings of a machine: thin readers that judge nothing.
 
 What can be tried is tried: every layer of the sandbox by the evaluator's own probe, a right program by the evaluator
 itself, and writing, syncing and locking by the store's own functions, in a folder that is gone again afterwards. torch
@@ -47,11 +47,11 @@ TRIAL = Problem(problem_id="doctor", position=0, question="", tests='{"inputs": 
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """How programs can be confined here, the strongest tier first, and what may stand in the way of the rest.
+    """How programs can be confined here, the strongest tier first, and what may prevent the rest.
 
-    `refusals` has what was said of layers that do not work, `refused` of stronger tiers that do not work as a whole.
-    `forced` is the tier that the environment names, if any. `security_modules` is empty where the kernel does not show
-    them; `landlock_version` is 0 where there is none.
+    `refusals` has the kernel's errors for layers that do not work, `refused` those for stronger tiers as a whole.
+    `forced` is the tier that the environment names, if any. `security_modules` is empty if the kernel does not show
+    them; `landlock_version` is 0 if there is none.
     """
 
     tiers: tuple[str, ...]
@@ -74,7 +74,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Torch(msgspec.Struct, frozen=True, kw_only=True):
-    """What torch says of itself: the CUDA version it was built for (None: without) and the devices it can use."""
+    """Torch's own account: the CUDA version it was built for (None: without) and the devices it can use."""
 
     cuda: str | None = None
     devices: tuple[Device, ...] = ()
@@ -104,7 +104,7 @@ class Package(msgspec.Struct, frozen=True):
 
 
 def read_sandbox() -> Sandbox:
-    """Tries every layer, and reads what may keep a layer from working."""
+    """Tries every layer, and reads the settings that may keep one from working."""
     switches = {name: text_of(Path("/proc/sys", *name.split("."))) for name in SWITCHES}
     return Sandbox(
         tiers=tuple(plan.tier for plan in available_plans()),
@@ -120,7 +120,7 @@ def read_sandbox() -> Sandbox:
 
 
 def read_landlock_version() -> int:
-    """The kernel's version of Landlock, 0 where there is none."""
+    """The kernel's version of Landlock, 0 if there is none."""
     try:
         return landlock.version()
     except OSError:
@@ -141,7 +141,7 @@ def read_verdict() -> Verdict:
 
 
 def read_torch() -> Torch:
-    """What torch says in an interpreter of its own."""
+    """Torch's account, from a separate interpreter."""
     command = [sys.executable, "-P", "-m", "taco_stream.doctor.readings"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_SECONDS, check=True)
@@ -156,7 +156,7 @@ def tell_torch() -> None:
     """Prints what torch sees as JSON."""
     import torch
 
-    # Where the driver is too old, devices are counted that cannot be used.
+    # With a driver that is too old, torch counts devices that it cannot use.
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     properties = [torch.cuda.get_device_properties(number) for number in range(count)]
     # The first devices that compute in bfloat16 are of compute capability 8.
@@ -180,7 +180,7 @@ def read_place(name: str, path: Path) -> Place:
 
 
 def failure_of_writing(folder: Path) -> str:
-    """Why the store cannot work in a folder; empty where it can."""
+    """Why the store cannot work in a folder; empty if it can."""
     try:
         with tempfile.TemporaryDirectory(prefix=".taco-stream-doctor-", dir=folder) as name:
             scratch = Path(name)
@@ -223,7 +223,7 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 
 
 def installed_version(name: str) -> str:
-    """The version of an installed package, empty where there is none."""
+    """The version of an installed package, empty if there is none."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -9,7 +9,7 @@ Who runs: for one test, two tests of the sandbox at the same time.
 * The *program's* executes the judged program and then serves calls of its entry point (`calls`).
 * The *assertion's* executes the published code, in a process of another zygote, which never executes a judged program.
   There the entry point is a function that asks the program's test. Its result is that of the test: True, or False
-  where an assertion failed.
+  if an assertion failed.
 
 Promised: nothing but arguments goes to the program and nothing but plain values comes back, so equality is Python's own
 on built-in types, and a program can do no more than return something. All calls of one test are made of one process, as
@@ -17,7 +17,7 @@ in the originals: a program is executed once for each test, and what it remember
 those of one test, for the sum of both: CPU time is added up, and the program's clock goes on while nobody asks it.
 A result that takes too long to compare, or too much memory, ends the assertion's test, not the worker.
 
-How a test ends: as the program's does where that fails, otherwise as the assertion's does. An exception that the
+How a test ends: as the program's does if that fails, otherwise as the assertion's does. An exception that the
 program raises is raised in the assertion, which may expect it.
 
 Not covered, and marked in the verdict (`judged_in_program`): code that reads another name of the program than its entry
@@ -62,7 +62,7 @@ class Assertions(msgspec.Struct, frozen=True, kw_only=True):
     """A problem's tests that are code, as the datasets write them.
 
     `prompt` is code that a program is supposed to continue: its imports and helpers are there for the assertions.
-    `setup` comes after it and, where there are no `statements`, defines the function that the tests call; otherwise
+    `setup` comes after it and, if there are no `statements`, defines the function that the tests call; otherwise
     that function is made, and executes the statement whose number it is given.
     """
 

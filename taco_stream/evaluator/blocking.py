@@ -1,6 +1,6 @@
 """The evaluator for programs that are not asynchronous: a reward function, a notebook, a script.
 
-The event loop runs in a thread of its own, so this may be used where another loop runs already. Any number of threads
+The event loop runs in a thread of its own, so this works even if another loop is already running. Any number of threads
 may call `judge_batch` at once; they share the workers.
 """
 
@@ -15,7 +15,7 @@ from taco_stream.types import Problem, Verdict
 
 @contextmanager
 def open_evaluator(settings: EvaluatorSettings = EvaluatorSettings()) -> Iterator["BlockingEvaluator"]:  # noqa: B008
-    """An evaluator whose workers live until the context ends. Raises `EvaluatorError` where they do not start."""
+    """An evaluator whose workers live until the context ends. Raises `EvaluatorError` if they do not start."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Evaluator(settings)) as evaluator:
         yield BlockingEvaluator(portal, evaluator)
 

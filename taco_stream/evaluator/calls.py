@@ -116,7 +116,7 @@ def _rebuilt(content: Any) -> Any:
 
 
 def _put_back(old: Any, new: Any) -> Any:
-    """What stands in the place of `old` once it equals `new`: itself if it can be changed."""
+    """The replacement for `old` that equals `new`: `old` itself if it can be changed."""
     kind = type(old)
     if kind is not type(new) or kind not in (tuple, list, dict, set):
         return new

@@ -35,7 +35,7 @@ SMALL_BYTES = 1 << 16
 
 CPU_SECONDS = 5
 MEMORY_BYTES = 2 << 30
-"""What one large comparison may take. Splitting the largest output that is looked at takes 1.5 s and 300 MB."""
+"""The limits of one large comparison. Splitting the largest output that is looked at takes 1.5 s and 300 MB."""
 
 PULSE_SECONDS = 1.0
 MAX_PULSES = 600
@@ -45,7 +45,7 @@ MAX_PULSES = 600
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What a program wrote, and what was expected as JSON: a text, or a tagged value if `is_value`.
 
-    `is_wrapped` says that the value stands in a list of its own, `rule` that the problem has a rule of its own.
+    `is_wrapped` says that the value is wrapped in a list of one, `rule` that the problem has a rule of its own.
     """
 
     written: bytes
@@ -73,7 +73,7 @@ class Comparer:
     def accepting_modes(
         self, written: bytes, test: Test, *, is_value: bool, judge: SpecialJudge, modes: Modes
     ) -> list[ComparisonMode] | None:
-        """The modes that accept what was written; None if it takes too much to find out."""
+        """The modes that accept the output; None if comparing exceeds the limits."""
         if len(written) + test.expected_length <= SMALL_BYTES:
             if is_value:
                 return accepting_modes_of_value(

@@ -27,7 +27,7 @@ SHOWN = 40
 
 
 class Difference(NamedTuple):
-    """The beginning of what the program wrote, and one sentence that says where it is wrong."""
+    """The beginning of the program's output, and one sentence that locates the first error."""
 
     head: str
     sentence: str
@@ -48,7 +48,7 @@ def value_difference(result: bytes, expected: Any) -> Difference:
         except Exception:  # whatever the program wrote in place of a value
             pass
     text = result[: 4 * HEAD_BYTES].decode("utf-8", "replace")
-    return Difference(_head(text), f"returned {_shown(text)} where {_shown(repr(expected))} was expected")
+    return Difference(_head(text), f"returned {_shown(text)}, expected {_shown(repr(expected))}")
 
 
 def _first_word(text: str, expected: str) -> str:
@@ -58,12 +58,12 @@ def _first_word(text: str, expected: str) -> str:
             continue
         line = text.count("\n", 0, ours.start() if ours else len(text.rstrip())) + 1
         if ours is None:
-            return f"line {line}: the output ends where {_shown(theirs[0])} was expected"
+            return f"line {line}: the output ends; expected {_shown(theirs[0])}"
         wanted_here = "the end" if theirs is None else _shown(theirs[0])
-        return f"line {line}: printed {_shown(ours[0])} where {wanted_here} was expected"
+        return f"line {line}: printed {_shown(ours[0])}, expected {wanted_here}"
     for line, (ours_here, theirs_here) in enumerate(zip(text.split("\n"), expected.split("\n"), strict=False), start=1):
         if ours_here != theirs_here:
-            return f"line {line}: printed {_shown(repr(ours_here))} where {_shown(repr(theirs_here))} was expected"
+            return f"line {line}: printed {_shown(repr(ours_here))}, expected {_shown(repr(theirs_here))}"
     return "the output ends otherwise than expected"
 
 
@@ -72,8 +72,8 @@ def _first_element(value: Any, expected: Any) -> str:
     if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)) and len(value) == len(expected):
         for index, (ours, theirs) in enumerate(zip(value, expected, strict=True)):
             if ours != theirs:
-                return f"element {index}: returned {_shown(repr(ours))} where {_shown(repr(theirs))} was expected"
-    return f"returned {_shown(repr(value))} where {_shown(repr(expected))} was expected"
+                return f"element {index}: returned {_shown(repr(ours))}, expected {_shown(repr(theirs))}"
+    return f"returned {_shown(repr(value))}, expected {_shown(repr(expected))}"
 
 
 def _head(text: str) -> str:

@@ -1,8 +1,8 @@
 """Running programs: the worker's side of the zygote.
 
 `Zygotes` are a worker's two, one with numpy imported; `Zygote` owns a process, its socket and its control group, and
-replaces the process where a program's test has used up the group's memory; `RunningProgram` is one program, compiled in
-a process of its own, that runs one test at a time and answers with what the kernel said. Inputs go in and outputs come
+replaces the process if a program's test has used up the group's memory; `RunningProgram` is one program, compiled in
+a process of its own, that runs one test at a time and answers with the kernel's report. Inputs go in and outputs come
 back in memory files, so neither passes through a pipe that could fill up, and a program reads its input as from a file.
 """
 
@@ -52,7 +52,7 @@ COMPILED_SECONDS = 150.0
 on a loaded machine, and that would be taken for a broken zygote."""
 
 MAX_ERRORS_BYTES = 1 << 16
-"""Of what a test writes to standard error its end is read, which is what people look at."""
+"""Only the end of a test's standard error is kept: people read that part."""
 
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1", "LD_BIND_NOW": "1"}
@@ -69,7 +69,7 @@ class ZygoteError(Exception):
 
 
 class Execution(NamedTuple):
-    """What the kernel said of one test, and what the program wrote.
+    """The kernel's report on one test, and the program's output.
 
     `out_of_wall` says that the test was stopped by the clock, `is_starved` that the machine is to blame for that,
     `in_program` that code which asserts ran in the program's own process, which could have forged the result.
@@ -115,7 +115,7 @@ class Zygotes:
         self._kept: tuple[tuple[str, Limits], RunningProgram] | None = None
 
     def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
-        """Starts a program process. Raises `ZygoteError` where the zygote is gone.
+        """Starts a program process. Raises `ZygoteError` if the zygote is gone.
 
         `forms` are the texts of one program as one comparison mode or another executes it.
         """
@@ -165,7 +165,7 @@ class Zygotes:
 
 
 class Zygote:
-    """The zygote process, the socket to it and its control group; with numpy imported where asked.
+    """The zygote process, the socket to it and its control group; with numpy imported if asked.
 
     `generation` counts the processes that took the place of one that had run out of memory.
     """
@@ -180,11 +180,11 @@ class Zygote:
         self._start()
 
     def program(self, forms: Sequence[str], limits: Limits) -> "RunningProgram":
-        """Starts a program process. Raises `ZygoteError` where the zygote is gone."""
+        """Starts a program process. Raises `ZygoteError` if the zygote is gone."""
         return RunningProgram(self, forms, limits)
 
     def connection(self, forms: Sequence[str], limits: Limits) -> socket.socket:
-        """The socket to a new program process. Raises `ZygoteError` where the zygote is gone."""
+        """The socket to a new program process. Raises `ZygoteError` if the zygote is gone."""
         self.restart_if_out_of_memory()  # the last program's doing, and must not be this one's
         if self._group is not None:
             self._group.allow(ProgramLimits(limits.memory_bytes, limits.output_bytes))
@@ -201,9 +201,9 @@ class Zygote:
         return ours
 
     def restart_if_out_of_memory(self) -> int:
-        """The memory in bytes that all below the zygote had, where using it up has ended them; else 0.
+        """The memory in bytes that all below the zygote had, if using it up has ended them; else 0.
 
-        Another zygote takes their place. Raises `ZygoteError` where memory that is not theirs has run out.
+        Another zygote takes their place. Raises `ZygoteError` if memory that is not theirs has run out.
         """
         if self._group is None:
             return 0
@@ -299,7 +299,7 @@ class RunningProgram:
         calls: CallPipes | None = None,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Execution:
-        """Runs one test; of `limits` those of time count. Raises `ZygoteError` if there is no answer.
+        """Runs one test; of `limits` those of time count. Raises `ZygoteError` if no answer comes.
 
         One that takes part in calls is given its side, which is closed here. `meanwhile` is called while the test runs.
 
@@ -322,7 +322,7 @@ class RunningProgram:
         return Execution(signal.SIGKILL, 0.0, time.monotonic() - started_at, memory_bytes, out_of_wall=False)
 
     def _start(self) -> list[str | None]:
-        """Starts the process and waits until it has compiled: what is wrong with each form."""
+        """Starts the process and waits until it has compiled; the errors of each form."""
         self._control = self._zygote.connection(self._forms, self._limits)
         self._generation = self._zygote.generation
         if self._answer(ANSWER_SECONDS) != COMPILING:

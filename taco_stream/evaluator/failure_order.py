@@ -1,4 +1,4 @@
-"""The order in which a problem's tests are tried, for whoever wants failing programs refused as soon as can be.
+"""The order in which a problem's tests are tried, for callers who want failing programs rejected as early as possible.
 
 Tests that have failed most programs come first, and each is given a short slice of CPU time; those that use it up wait
 until all others have passed, and are then run again under the full limit. Whether a program passes is the same as in
@@ -10,7 +10,7 @@ That is why it has to be asked for.
 SLICE_SECONDS = 1.0
 """A short slice of CPU time: most right programs take less for any test."""
 
-MOST_DEFERRED = 3
+MAX_DEFERRED = 3
 """Tests of one program that may wait; a program that uses up more slices is slow, and its tests are run in full."""
 
 

@@ -17,7 +17,7 @@ else counts as running.
 
 Nothing waits for ever: after `MAX_STARVATION` times the limit a test that is still being kept from running is stopped,
 and the machine, not the program, is to blame. A program cannot bring that about: its own threads compete for no more
-than its CPU limit, and the sandbox lets no test lower its priority. Where the kernel counts no waiting (`is_counted`),
+than its CPU limit, and the sandbox lets no test lower its priority. If the kernel counts no waiting (`is_counted`),
 the clock is charged for all time, and the evaluator says so when it starts.
 """
 
@@ -33,7 +33,7 @@ MIN_WAIT_SECONDS = 0.05
 
 
 class IdleClock:
-    """The clock of one test, started when it is made, that stands while the test runs or waits to run."""
+    """The clock of one test, started when it is made, that is paused while the test runs or waits to run."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._limit_seconds = limit_seconds

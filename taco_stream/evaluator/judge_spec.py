@@ -10,7 +10,7 @@ from taco_stream.types import Problem, SpecialJudge
 
 
 class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a verdict depends on beside the program.
+    """Everything that a verdict depends on, except the program.
 
     `checker` is the text of the problem's own checker, if it has one. `digest` is of everything but the problem's name.
     """

@@ -1,4 +1,4 @@
-"""From executions to verdicts: which tests are run in which form, and what each comparison mode says of them.
+"""From executions to verdicts: which tests are run in which form, and the verdict of each comparison mode.
 
 No process is known here: `judge_program` asks a `Runner` for executions and compares.
 
@@ -18,7 +18,7 @@ from taco_stream.evaluator.checkers import official
 from taco_stream.evaluator.checkers.several_answers import Checker
 from taco_stream.evaluator.difference import Difference, text_difference, value_difference
 from taco_stream.evaluator.execution import Execution
-from taco_stream.evaluator.failure_order import MOST_DEFERRED, SLICE_SECONDS
+from taco_stream.evaluator.failure_order import MAX_DEFERRED, SLICE_SECONDS
 from taco_stream.evaluator.outcomes import Compare, Outcome, Outcomes, status_of
 from taco_stream.evaluator.problem_tests import ProblemTests
 from taco_stream.evaluator.protocol import Limits, Sweep
@@ -27,11 +27,11 @@ from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
 STDERR_TAIL_BYTES = 2000
 DETAIL_LENGTH = 300
 PLAIN, WRAPPED, OFFICIAL = range(3)
-"""The forms of a program, by their place in `forms_of`; the last is there only where it matters."""
+"""The forms of a program, by their place in `forms_of`; the last is there only if it matters."""
 
 
 BYTE_ORDER_MARK = "\ufeff"
-"""What an interpreter skips at the start of a program's file, and its compiler refuses in a text."""
+"""An interpreter skips this at the start of a program's file; `compile` refuses it in a text."""
 
 
 class Runner(Protocol):
@@ -39,7 +39,7 @@ class Runner(Protocol):
 
     @property
     def compile_errors(self) -> list[str | None]:
-        """What is wrong with each form, None where it compiles."""
+        """The error of each form, None if it compiles."""
         ...
 
     def run(
@@ -142,7 +142,7 @@ class Judgement(NamedTuple):
         slice_limits = msgspec.structs.replace(limits, cpu_seconds=min(SLICE_SECONDS, limits.cpu_seconds))
         deferred: list[int] = []
         for index in self.tests.order.indices():
-            may_wait = len(deferred) < MOST_DEFERRED
+            may_wait = len(deferred) < MAX_DEFERRED
             execution = self._run(index, slice_limits if may_wait else limits, form, file_io=file_io)
             if may_wait and not execution.out_of_wall and status_of(execution, slice_limits) is Status.TIME_LIMIT:
                 deferred.append(index)
@@ -158,7 +158,7 @@ class Judgement(NamedTuple):
     def _only_exits_with_one(self, tally: "Tally", form: int) -> bool:
         """Whether every test exits with 1, as far as that matters: those not run yet are run until one does not.
 
-        Many programs fail for want of a name, at every test and wrapped or not. If the wrapped one fails the same test,
+        Many programs raise NameError in every test, wrapped or not. If the wrapped one fails the same test,
         the program has failed either way, and nothing else is run.
         """
         if not tally.only_exited_with_one or (self.sweep is not Sweep.FULL and not self._passes_wrapped(tally)):
@@ -175,7 +175,7 @@ class Judgement(NamedTuple):
 
 
 class Tally:
-    """What one comparison mode says of the tests so far."""
+    """One comparison mode's view of the tests so far."""
 
     def __init__(self, mode: ComparisonMode, tests: ProblemTests, *, has_checker: bool) -> None:
         self.mode = mode

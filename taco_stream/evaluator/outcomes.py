@@ -1,9 +1,9 @@
-"""What each comparison mode says of one execution.
+"""The outcome of one execution under each comparison mode.
 
 The kernel's word comes first (`status_of`), then the size of what was written, then the comparison, and last, under
 `spj`, the problem's own checker. None of these is the program's to break: a comparison that takes too much is the
 status `output_limit`, and a checker that fails on what the program wrote but copes with the expected answer has been
-given something that is no answer.
+given something that is not an answer.
 """
 
 import os
@@ -23,14 +23,14 @@ from taco_stream.types import ComparisonMode, SpecialJudge, Status
 
 
 class Outcome(NamedTuple):
-    """What one mode says of one test; `reason` is one sentence if the evaluator is to blame."""
+    """One mode's outcome for one test; `reason` is one sentence if the evaluator is to blame."""
 
     status: Status
     reason: str = ""
 
 
 class Compare(Protocol):
-    """Compares what a program wrote with what was expected."""
+    """Compares a program's output with the expected one."""
 
     def __call__(
         self, written: bytes, test: Test, *, is_value: bool, judge: SpecialJudge, modes: Modes
@@ -40,7 +40,7 @@ class Compare(Protocol):
 
 
 class Outcomes:
-    """Says what each mode makes of the executions of one problem's tests."""
+    """Decides each mode's outcome for the executions of one problem's tests."""
 
     def __init__(self, tests: ProblemTests, compare: Compare, checker: Checker | None = None) -> None:
         self._tests = tests
@@ -56,7 +56,7 @@ class Outcomes:
             return dict.fromkeys(modes, Outcome(status))
         is_value = self._tests.fn_name is not None
         written = execution.result if is_value else execution.output
-        if len(written) > test.max_bytes:  # what a function prints beside its value is ignored, as the original does
+        if len(written) > test.max_bytes:  # anything a function prints is ignored, as the original does
             return dict.fromkeys(modes, Outcome(Status.OUTPUT_LIMIT))
         accepting = self._compare(written, test, is_value=is_value, judge=self._tests.special_judge, modes=modes)
         if accepting is None:
@@ -83,7 +83,7 @@ class Outcomes:
         return Outcome(Status.PASSED if is_right else Status.WRONG_ANSWER)
 
     def _checker_copes(self, given: Any, test: Test) -> bool:
-        """Whether the checker has an opinion on the expected answer. Then what it failed on was no answer."""
+        """Whether the checker has an opinion on the expected answer. Then the program's output was not an answer."""
         assert self._checker is not None
         try:
             self._checker(given, test.answer, test.answer)

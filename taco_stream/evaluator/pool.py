@@ -1,12 +1,12 @@
 """The evaluator: a pool of spawned workers that give verdicts on programs.
 
 Who runs: one worker (`worker_process`) per core, each with a zygote of its own. A caller of `judge` waits for a free
-worker; any number may wait. A worker is given programs of a problem whose tests it already has where there is a choice.
+worker; any number may wait. A worker is given programs of a problem whose tests it already has if there is a choice.
 
 Promised: exactly one verdict for each call. A worker that dies, or says nothing for longer than one test can take, is
-killed and replaced, and the program is tried once more; the second failure is the verdict `infrastructure_error`. A
-loaded machine makes no verdict, for a test's clock stands while it waits for a core (`idle_clock`), and a program that
-sleeps holds up its own worker alone. Identical programs of a problem are judged once. Leaving the context ends every
+killed and replaced, and the program is tried once more; the second failure is the verdict `infrastructure_error`. Load
+changes no verdict: a test's clock is paused while it waits for a core (`idle_clock`), and a program that sleeps holds
+up its own worker alone. Identical programs of a problem are judged once. Leaving the context ends every
 process, within bounded time.
 
 Runs under asyncio and trio.
@@ -43,7 +43,7 @@ MAX_PROGRAM_BYTES = 1 << 20
 
 
 ATTEMPTS = 2
-"""How often a program is judged if the evaluator fails on it."""
+"""How often a program is tried if the evaluator fails on it."""
 
 MAX_SPECS = 64
 """Problems that are kept ready to judge: more than a run has in flight, and their tests are kept by the run anyway."""
@@ -88,12 +88,12 @@ class Evaluator:
         settings = self._settings
         cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
         return (
-            f"a test may take {settings.time_limit_factor:g} times its problem's CPU time limit "
-            f"({cpu_seconds:g} s where it states none), and may be idle for {settings.wall_multiple:g} times that"
+            f"each test gets {settings.time_limit_factor:g}x its problem's CPU time limit "
+            f"({cpu_seconds:g} s if unspecified) and may be idle for {settings.wall_multiple:g}x that"
         )
 
     async def __aenter__(self) -> Self:
-        """Starts the workers. Raises `EvaluatorError` where one does not come up, or the sandbox is below the floor."""
+        """Starts the workers. Raises `EvaluatorError` if one does not come up, or the sandbox is below the floor."""
         _check_platform()
         for _ in range(self._settings.workers or available_cores()):
             worker = WorkerProcess(self._settings)
@@ -258,18 +258,18 @@ class Evaluator:
 
 
 def unfit(program: str) -> str | None:
-    """Why a text is no program, in one sentence, before anybody tries to compile it; None if it may be one."""
+    """Why a text cannot be a program, in one sentence, without compiling it; None if it may be one."""
     try:
         size = len(program.encode())
     except UnicodeEncodeError as error:
         return f"the text is not Unicode: {error.reason}"
     if size > MAX_PROGRAM_BYTES:
-        return f"the program has {size:,} bytes, and the limit is {MAX_PROGRAM_BYTES:,}"
+        return f"the program has {size:,} bytes; the limit is {MAX_PROGRAM_BYTES:,}"
     return None
 
 
 def _check_platform() -> None:
-    """Raises `EvaluatorError` where the system lacks what every test needs: files in memory, handles of processes."""
+    """Raises `EvaluatorError` if the system lacks what every test needs: files in memory, handles of processes."""
     missing = [name for name in ("memfd_create", "pidfd_open") if not hasattr(os, name)]
     if missing:
         raise EvaluatorError(

@@ -25,7 +25,7 @@ class Test(NamedTuple):
     """One test: what goes to standard input (call-based: the arguments as JSON), and what should come out.
 
     `expected_length` is how many characters that takes, as text or as JSON. `is_wrapped` says that the expected value
-    stands in a list of its own, as TACO writes it, `rule` how to compare where that is the problem's own matter.
+    stands in a list of its own, as TACO writes it, `rule` how to compare if that is the problem's own matter.
     """
 
     given: bytes
@@ -48,8 +48,8 @@ class Test(NamedTuple):
 class ProblemTests(NamedTuple):
     """A problem as a worker keeps it. `order` learns from the programs that are judged.
 
-    Where the tests are code, that is in `assertions`; if it has to run in the program's process, it is the `epilogue`
-    that is put after the program. Where there is a `reference`, what is expected is not known until it has been asked.
+    If the tests are code, that is in `assertions`; if it has to run in the program's process, it is the `epilogue`
+    that is put after the program. If there is a `reference`, what is expected is not known until it has been asked.
     """
 
     fn_name: str | None
@@ -98,7 +98,7 @@ def parsed(message: Tests) -> ProblemTests:
 
 
 def _are_wrapped(tests: Sequence[Test], stated: bool | None) -> bool:
-    """Whether each expected value stands in a list of its own: as the source has `stated`, else if every one does.
+    """Whether each expected value is wrapped in a list of one: as the source has `stated`, else if every one does.
 
     TACO wraps them, and others in its format do not. Settled for the problem and not for each test, so that a program
     that returns `[5]` for 5 at every test is wrong. A bare problem whose every right value is a list of one element can
@@ -123,11 +123,11 @@ def _decoded(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return json.loads(text)  # Python's own writer knows NaN and Infinity, which JSON does not
+        return json.loads(text)  # Python's own writer writes NaN and Infinity, which JSON does not have
 
 
 def with_answers(tests: ProblemTests, answers: Sequence[Any]) -> ProblemTests:
-    """The tests with what the reference solution has answered."""
+    """The tests, with the reference solution's answers as expected values."""
     known = tuple(
         test._replace(expected=answer, expected_length=len(json.dumps(tagged(answer))))
         for test, answer in zip(tests.tests, answers, strict=True)

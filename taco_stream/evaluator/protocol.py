@@ -1,4 +1,4 @@
-"""What the parent and an evaluator worker say to each other, as frames (`taco_stream.frames`).
+"""The messages between the parent and an evaluator worker, as frames (`taco_stream.frames`).
 
 The parent sends a problem's tests once, under a key, and then any number of programs for that key, one at a time. The
 worker answers each program with one `Judged`, and says `Judging` in between at least as often as each test's clock is
@@ -15,7 +15,7 @@ from taco_stream.types import ComparisonMode, SpecialJudge, Verdict
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one test of one program may use.
+    """The limits of one test of one program.
 
     `wall_seconds` is the time on the clock in which it neither runs nor waits to run (`idle_clock`).
     """

@@ -1,4 +1,4 @@
-"""Tests whose expected values are what a reference solution returns (EvalPlus).
+"""Tests whose expected values are returned by a reference solution (EvalPlus).
 
 The solution is run once for each problem that a worker has, on all inputs, in a zygote that never executes a judged
 program, and what it returns stays in the worker. After that these are ordinary tests that call a function, compared by
@@ -38,7 +38,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limits_for(count: int, limits: Limits) -> Limits:
-    """What the solution may take for so many inputs."""
+    """The solution's limits for so many inputs."""
     cpu_seconds, wall_seconds = count * limits.cpu_seconds, count * limits.wall_seconds
     return msgspec.structs.replace(limits, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds)
 

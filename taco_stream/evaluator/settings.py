@@ -1,4 +1,4 @@
-"""How programs are run: the evaluator's settings, and what they mean for a problem."""
+"""How programs are run: the evaluator's settings, and the limits that follow from them for a problem."""
 
 import math
 from pathlib import Path
@@ -30,17 +30,15 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     registry that `checkers.several_answers` describes.
     """
 
-    mode: Annotated[ComparisonMode, setting("Comparison mode that counts; all are recorded.")] = ComparisonMode.STRICT
+    mode: Annotated[ComparisonMode, setting("Comparison mode to score by; all are recorded.")] = ComparisonMode.STRICT
     workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1, le=1024)] = None
     time_limit_factor: Annotated[
         float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0)
     ] = 2.0
     memory_limit: Annotated[
-        int, setting("Memory of a test in MiB; a problem may state more.", changes_results=True, ge=MIN_MEMORY_MIB)
+        int, setting("Memory per test in MiB; a problem may grant more.", changes_results=True, ge=MIN_MEMORY_MIB)
     ] = 4096
-    full_results: Annotated[bool, setting("Run every test, also after the first failure.", changes_results=True)] = (
-        False
-    )
+    full_results: Annotated[bool, setting("Run every test, even after a failure.", changes_results=True)] = False
     failures_first: Annotated[
         bool,
         setting(
@@ -50,12 +48,12 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     checkers_folder: Annotated[
         str | None,
-        setting("Folder of PROBLEM_ID.py checkers for problems with several right answers.", changes_results=True),
+        setting("Folder of PROBLEM_ID.py checkers for problems with several correct answers.", changes_results=True),
     ] = None
-    verdict_cache: Annotated[str | None, setting("Folder that keeps verdicts of identical programs between runs.")] = (
+    verdict_cache: Annotated[str | None, setting("Folder that caches verdicts of identical programs across runs.")] = (
         None
     )
-    unsafe_no_sandbox: Annotated[bool, setting("Judge even if the sandbox is below the floor.")] = False
+    unsafe_no_sandbox: Annotated[bool, setting("Judge even without a sufficient sandbox.")] = False
     time_limit_seconds: float = 4.0
     output_limit_bytes: int = 64 << 20
     wall_multiple: float = 3.0
@@ -74,7 +72,7 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:
-    """What one test of the problem may use."""
+    """The limits of one test of the problem."""
     cpu_seconds = (problem.time_limit_seconds or settings.time_limit_seconds) * settings.time_limit_factor
     return Limits(
         cpu_seconds=cpu_seconds,
@@ -85,7 +83,7 @@ def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:
 
 
 def checker_of(problem: Problem, settings: EvaluatorSettings) -> str | None:
-    """The text of the problem's checker, where the registry has one. Raises `EvaluatorError` where it is unreadable."""
+    """The text of the problem's checker, if the registry has one. Raises `EvaluatorError` if it is unreadable."""
     if settings.checkers_folder is None or problem.special_judge is not SpecialJudge.SEVERAL_ANSWERS:
         return None
     try:
@@ -95,7 +93,7 @@ def checker_of(problem: Problem, settings: EvaluatorSettings) -> str | None:
 
 
 def refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
-    """Why programs must not be judged under this plan, and what to do about it; empty where they may."""
+    """Why programs must not be judged under this plan, and the remedy; empty if they may."""
     if plan.lacks and not settings.unsafe_no_sandbox:
         return (
             f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` "
@@ -108,5 +106,5 @@ def refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
     granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)
     cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
     if reason := shortfall(granted, cpu_seconds, user_is_ours=plan.has_own_user):
-        return f"{reason}; raise it (`ulimit -H`, `sudo prlimit --pid $$`), or lower what a test gets"
+        return f"{reason}; raise it (`ulimit -H`, `sudo prlimit --pid $$`), or lower the limits of a test"
     return ""

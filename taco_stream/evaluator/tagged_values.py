@@ -1,4 +1,4 @@
-"""Python values as JSON that keeps their types apart: arguments on their way into a test, and what it returns.
+"""Python values as JSON that keeps their types apart: a test's arguments and its returned value.
 
 `None`, truth values and texts are themselves; everything else is an object with one key that names its type: an
 integer is `{"i": "7"}`, a float `{"f": "0x1.8p+0"}` (exact), a list `{"list": […]}`, a dictionary `{"dict": [[key,
@@ -7,8 +7,8 @@ value], …]}`. What comes back from a test is the program's to forge, so it is 
 Values of other types that Python finds equal to plain ones are written as those: a `Fraction`, a `Decimal` and a
 `complex` exactly; numpy's scalars, and its arrays of one element, as what they hold (a `float32` as the float that it
 is exactly, which is numpy 1's rule); whatever is registered as an integer or a rational, such as sympy's; mappings, and
-`UserList` and `UserString`. No type has to be the real one: whoever forges it returns no more than the plain value that
-it could have returned as well.
+`UserList` and `UserString`. No type has to be the real one: a program that forges one returns no
+more than the plain value that it could have returned as well.
 
 The standard library only: this is part of every zygote.
 """
@@ -63,7 +63,7 @@ BASES: dict[type, Callable[[Any], Any]] = {
 
 
 def _tagged_other(value: Any, depth: int) -> Any:
-    """The same for what is of none of the plain types."""
+    """The same for a value of none of the plain types."""
     kind = type(value)
     if isinstance(value, Rational):
         numerator, denominator = int(value.numerator), int(value.denominator)
@@ -99,7 +99,7 @@ def untagged(value: Any) -> Any:
         return {hashable(untagged(each)) for each in content}
     if kind in ("fraction", "decimal", "complex"):
         return _number(kind, content)
-    raise ValueError(f"a value of type {content} is no plain value")
+    raise ValueError(f"a value of type {content} is not a plain value")
 
 
 def _number(kind: str, content: Any) -> Fraction | Decimal | complex:

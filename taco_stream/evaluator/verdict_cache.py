@@ -1,12 +1,12 @@
-"""Verdicts of programs that have been judged before: in memory for one run, and in a file between runs where asked.
+"""Verdicts of programs that have been judged before: in memory for one run, and in a file between runs if asked.
 
 The key is a digest of everything that a verdict depends on: the program's text, the problem as it is judged, which
 tests are run in which order, the versions of this package and of Python, and the sandbox tier. All comparison modes are
-kept. Infrastructure errors never are. What depends on the machine (time and memory limits, violations of the sandbox)
-is kept in memory, so that identical samples have one verdict, and never in the file.
+kept. Infrastructure errors never are. Those that depend on the machine (time and memory limits, violations of the
+sandbox) are kept in memory, so that identical samples have one verdict, and never in the file.
 
 The file is an SQLite database, `verdicts.sqlite` in the folder named; several processes may use it at once. It is a
-cache: losing it, or the newest part of it, costs time and nothing else. So it is not synced, and where it cannot be
+cache: losing it, or the newest part of it, costs time and nothing else. So it is not synced, and if it cannot be
 used any longer (a full disk, say) it is closed, `trouble` says why, and the run goes on without.
 """
 
@@ -52,7 +52,7 @@ class VerdictCache:
             self._database = None
 
     def find(self, key: bytes) -> Verdicts | None:
-        """The verdicts kept under `key`, None where there are none."""
+        """The verdicts kept under `key`, None if there are none."""
         if (recent := self._recent.get(key)) is not None:
             self._recent.move_to_end(key)
             return recent

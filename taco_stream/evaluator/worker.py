@@ -164,7 +164,7 @@ def asserted(program: str, running: RunningProgram, tests: ProblemTests, zygotes
 
 
 def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
-    """The problem's own checker, where it has one. Its process starts when it is first asked and ends with `opened`."""
+    """The problem's own checker, if it has one. Its process starts when it is first asked and ends with `opened`."""
     text = tests.checker
     if text is None:
         return None

@@ -1,7 +1,7 @@
 """The zygote: a warm interpreter that forks one process per program and, from that, one per test.
 
 Who runs: a worker execs this file as a script (`python -s -S -P zygote.py`), single-threaded, with a scrubbed
-environment and one socket. The zygote imports the usual modules once, numpy among them where it is told to. For each
+environment and one socket. The zygote imports the usual modules once, numpy among them if it is told to. For each
 program it receives a memfd with the text and one end of a socket pair, and forks a *program process*, which compiles
 the text and then serves that socket: every message on it carries descriptors for standard input, output, error and
 result, and is one test, run in a fork of its own. The program's code is executed only in those forks; the program
@@ -94,7 +94,7 @@ CALLED_MODULE = "tmp_sol"
 not run."""
 
 MAX_DESCRIPTORS = 7
-"""The files of a test: standard input, output and error, where it is a call its result and its arguments, and two pipes
+"""The files of a test: standard input, output and error, if it is a call its result and its arguments, and two pipes
 if it takes part in calls between two."""
 
 RESULT, ARGUMENTS = 3, 4
@@ -106,7 +106,7 @@ CONTROL = 10
 
 COMPILER_SECONDS = 5
 COMPILER_BYTES = 4 << 30
-"""What compiling one program may take; more is a compiler bomb and ends its process."""
+"""The limits of compiling one program; more is a compiler bomb and ends its process."""
 
 
 FLUSH_FAILED = 120
@@ -120,7 +120,7 @@ COMPILING = b"compiling"
 DESCRIPTOR = struct.Struct("=i")
 
 NO_PART, SERVES, ASKS = range(3)
-"""What a test does in calls between two of them (`calls`)."""
+"""A test's part in calls between two of them (`calls`)."""
 
 ASK = "taco_stream_ask"
 """The name under which a test that asks finds the function to call."""
@@ -212,7 +212,7 @@ def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
         exec(HEADER, names)
         names["random"].seed(0)
         if with_numpy:
-            with contextlib.suppress(ImportError):  # where it is not installed the program will say so itself
+            with contextlib.suppress(ImportError):  # if it is missing the program's own import reports it
                 exec("import numpy as np\nnp.random.seed(0)\n", names)
     finally:
         os.register_at_fork = register
@@ -221,7 +221,7 @@ def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
 
 
 def receive(link: _socket.socket) -> tuple[bytes, list[int]]:
-    """The next message and the descriptors that came with it; an empty one where the other end is closed."""
+    """The next message and the descriptors that came with it; an empty one if the other end is closed."""
     message, ancillary, _, _ = link.recvmsg(4096, _socket.CMSG_SPACE(MAX_DESCRIPTORS * DESCRIPTOR.size))
     return message, [descriptor for *_, packed in ancillary for (descriptor,) in DESCRIPTOR.iter_unpack(packed)]
 
@@ -239,7 +239,7 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     """Compiles the forms of one program and runs its tests, one message each, until the worker closes the socket.
 
     `started_with` is a file with a `StartedProgram` as JSON. The answers are `COMPILING`, so that nobody but the
-    program's text is to blame where nothing comes after it, and a list of what is wrong with each form, null where it
+    program's text is to blame if nothing comes after it, and a list of what is wrong with each form, null if it
     compiles.
     """
     program = StartedProgram._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
@@ -384,7 +384,7 @@ def wait_for(
 
 
 def kill_session(child: int) -> None:
-    """Kills what is left of a test's session after the test itself has ended."""
+    """Kills the rest of a test's session after the test itself has ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
 
@@ -399,7 +399,7 @@ def run_test(code: types.CodeType, loader: ProgramLoader, wanted: WantedTest, pr
 
 
 def execute(code: types.CodeType, namespace: dict[str, Any], wanted: WantedTest, *, prefer_solution: bool) -> int:
-    """Executes the program, and calls its function where the test is a call; the exit code so far."""
+    """Executes the program, and calls its function if the test is a call; the exit code so far."""
     try:
         if not wanted.fn_name:
             exec(code, namespace)
@@ -470,7 +470,7 @@ def report(error: BaseException) -> int:
 
 
 def without_own_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """What of a traceback is the program's."""
+    """The part of a traceback that belongs to the program."""
     while traceback and traceback.tb_frame.f_globals is globals():
         traceback = traceback.tb_next
     return traceback
@@ -486,7 +486,7 @@ def served_function(namespace: dict[str, Any], name: str) -> Any:
 def put_files(plan: SandboxPlan) -> None:
     """Gives the test's input as `input.txt` too, for programs that read files as contests of old wanted.
 
-    Where the sandbox lets no test make a file, `output.txt` is there already, and empty.
+    If the sandbox lets no test make a file, `output.txt` is there already, and empty.
     """
     with open("input.txt", "wb") as file:
         file.write(sys.stdin.buffer.read())

@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 class ScoreRow(NamedTuple):
-    """A line of a table of scores: one estimate for each k, None where there is none."""
+    """A line of a table of scores: one estimate for each k, None if there is none."""
 
     name: str
     estimates: list[Estimate | None]
@@ -46,7 +46,7 @@ class ProblemRow(NamedTuple):
 
 
 def write_html(run: RunFiles, summary: Summary, tally: Tally, path: Path) -> None:
-    """Writes the report of a run. Raises `StoreError` where it cannot be written."""
+    """Writes the report of a run. Raises `StoreError` if it cannot be written."""
     write_atomically(path, render(run, summary, tally).encode("utf-8"))
 
 
@@ -87,7 +87,7 @@ def render(run: RunFiles, summary: Summary, tally: Tally) -> str:
 
 
 def title_of(manifest: Manifest) -> str:
-    """What was evaluated on what."""
+    """The model and the dataset."""
     settings = {name: str(value) for name, value in manifest.settings.items()}
     engine = settings.get("engine", "local")
     made_by = settings.get("model", engine) if engine == "local" else engine
@@ -104,7 +104,7 @@ def _shares(counts: Mapping[str, int]) -> list[Share]:
 
 
 def _stages(summary: Summary) -> list[Share]:
-    """How long each stage was busy, of the whole run; nothing where no time is known."""
+    """How long each stage was busy, of the whole run; nothing if no time is known."""
     throughput = summary.throughput
     whole = throughput.wall_seconds
     busy = {

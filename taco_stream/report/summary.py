@@ -54,8 +54,8 @@ class LongPrompt(msgspec.Struct, frozen=True, kw_only=True):
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """How far the records cover what was asked: counts, and the first ten names of each kind of gap.
 
-    `samples_expected` is what the newest start meant to have in the end, None where none has counted it yet. A problem
-    is incomplete where it has fewer samples than the one with most. `long_prompts` are all there are, not ten.
+    `samples_expected` is what the newest start meant to have in the end, None if none has counted it yet. A problem
+    is incomplete if it has fewer samples than the one with most. `long_prompts` are all there are, not ten.
     `fenced_programs` counts chat answers that were taken for programs as they stand.
     """
 
@@ -87,7 +87,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(tally: Tally, events: Iterable[Event], *, mode: ComparisonMode, ks: Sequence[int]) -> Summary:
-    """Sums up what was counted and what the run's events tell of its time.
+    """Sums up the counts, and the run's time from its events.
 
     A problem with fewer scored samples than the largest k stays out of that k and is named as incomplete.
     """
@@ -129,9 +129,9 @@ def _coverage(tally: Tally, mode: ComparisonMode, totals: "_EventTotals") -> Cov
 
 
 class _EventTotals:
-    """What the events of a run add up to, taken one at a time.
+    """The totals of a run's events, added one at a time.
 
-    Each start counts from zero in its gauges; its last ones stand for it, also where it was killed after them.
+    Each start counts from zero in its gauges; its last ones stand for it, also if it was killed after them.
     """
 
     def __init__(self) -> None:

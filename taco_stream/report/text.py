@@ -36,7 +36,7 @@ def _tables(summary: Summary) -> list[Table]:
 
 
 def notes_on(summary: Summary) -> list[str]:
-    """What a reader of the scores must know of the samples behind them, a sentence each."""
+    """Caveats about the samples behind the scores, a sentence each."""
     return [
         *_notes_on_samples(summary.coverage),
         *_notes_on_ks(summary),
@@ -53,7 +53,7 @@ def _notes_on_samples(coverage: Coverage) -> list[str]:
         names = ", ".join(coverage.incomplete_names)
         notes.append(f"{coverage.incomplete_problems} problems have fewer samples than the others: {names}")
     if coverage.duplicated_samples:
-        notes.append(f"{coverage.duplicated_samples} samples stand twice; the first counted")
+        notes.append(f"{coverage.duplicated_samples} duplicate samples; the first of each counts")
     if coverage.unscored_samples:
         names = ", ".join(coverage.unscored_names)
         notes.append(f"{coverage.unscored_samples} samples were not scored (evaluator errors, no checker): {names}")
@@ -66,7 +66,7 @@ def _notes_on_samples(coverage: Coverage) -> list[str]:
 
 
 def _notes_on_ks(summary: Summary) -> list[str]:
-    """Which scores stand on fewer problems than the table says."""
+    """The scores that rest on fewer problems than the table says."""
     most = problems_in(summary.pass_at_k)
     return [
         f"pass@{k} is of the {estimate.problems} problems with at least {k} scored samples, of {most}"
@@ -76,7 +76,7 @@ def _notes_on_ks(summary: Summary) -> list[str]:
 
 
 def _notes_on_few_problems(summary: Summary) -> list[str]:
-    """Which scores stand on too few problems for an interval to mean much."""
+    """The scores that rest on too few problems for an interval to mean much."""
     problems = problems_in(summary.pass_at_k)
     if 0 < problems < FEWEST_PROBLEMS:
         return [f"the score is of {problems} problems only: from {FEWEST_PROBLEMS} up an interval says something"]
@@ -110,7 +110,7 @@ def notes_on_prompts(coverage: Coverage) -> list[str]:
 
 
 def speed_of(throughput: Throughput) -> list[str]:
-    """How long the run took and what of that overlapped, as one sentence; nothing where no time is known."""
+    """How long the run took and what of that overlapped, as one sentence; nothing if no time is known."""
     if not throughput.wall_seconds:
         return []
     parts = _generation_speed(throughput)
@@ -149,7 +149,7 @@ def interval(estimate: Estimate) -> str:
 
 
 def problems_in(estimates: Mapping[int, Estimate]) -> int:
-    """How many problems stand behind scores: those behind the k that most have samples for."""
+    """The number of problems behind scores: those behind the k that most have samples for."""
     return max((estimate.problems for estimate in estimates.values()), default=0)
 
 

@@ -16,7 +16,7 @@ from taco_stream.datasets.solutions import read_solutions
 from taco_stream.types import Completion, FinishReason, Problem, SampleKey
 
 REFERENCE_SOLUTIONS = "replay:reference solutions"
-"""What stands for the engine in completions that are a dataset's own solutions."""
+"""The engine's name in completions that are a dataset's own solutions."""
 
 
 class Existing(NamedTuple):

@@ -1,4 +1,4 @@
-"""The third stage: a completion becomes a record. And what takes its place in a run that judges nothing."""
+"""The third stage: a completion becomes a record. And its replacement in a run that judges nothing."""
 
 import time
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ def with_readable_dataset(settings: DatasetSettings, opened: ExitStack) -> Datas
 
 
 def problem_source(settings: DatasetSettings, console: Console) -> Callable[[], Iterator[Problem]]:
-    """Yields the selected problems, any number of times. Raises what is wrong with the dataset as a whole now.
+    """Yields the selected problems, any number of times. Raises at once if the dataset as a whole is at fault.
 
     Rows that are skipped are named on the console, each once.
     """

@@ -1,4 +1,4 @@
-"""How far a run is: what the stages count, what is seen of it at any time, and the line of events.jsonl with both."""
+"""The progress of a run: the stages' counters, a snapshot at any time, and the line of events.jsonl with both."""
 
 import time
 
@@ -7,7 +7,7 @@ from taco_stream.types import Event
 
 
 class Progress:
-    """What the stages count. Each figure has one stage that writes it, named behind it."""
+    """The stages' counters. Each has one stage that writes it, named behind it."""
 
     def __init__(self) -> None:
         self.started_at = time.monotonic()

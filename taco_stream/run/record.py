@@ -1,4 +1,4 @@
-"""The second stage and the last: what is put on disk, a completion before it is judged and a record after it."""
+"""The second stage and the last: they write to disk, a completion before it is judged and a record after it."""
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream

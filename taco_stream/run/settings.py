@@ -1,4 +1,4 @@
-"""All settings of a run: the groups of its components, and what is the run's own."""
+"""All settings of a run: the groups of its components, and the run's own."""
 
 import os
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How many samples, who answers, how programs are found in the answers, and what is reported."""
+    """How many samples, who answers, how programs are found in the answers, and which k to report."""
 
     samples: Annotated[
-        int | None, setting("Samples per problem; default: 10, or all that a replay holds.", ge=1, le=MAX_SAMPLES)
+        int | None, setting("Samples per problem; default: 10, or all that a replay has.", ge=1, le=MAX_SAMPLES)
     ] = None
     engine: Annotated[
         str, setting("local, replay (reference solutions), replay:FILE, or scripted.", changes_results=True)
     ] = "local"
-    seed: Annotated[int, setting("Same seed, same samples.", changes_results=True, ge=0)] = 0
+    seed: Annotated[int, setting("Seed of the samples: same seed, same samples.", changes_results=True, ge=0)] = 0
     k: Annotated[
         tuple[PositiveInt, ...], setting("A k of pass@k; repeatable. Default: 1, 10, 100 up to the samples.")
     ] = ()
@@ -35,10 +35,10 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool, setting("Join all code blocks of a chat answer instead of taking the last.", changes_results=True)
     ] = False
     id_field: Annotated[
-        str | None, setting("Field with the problem's id, in completions of no known format.", changes_results=True)
+        str | None, setting("Field with the problem's id, in completions of an unknown format.", changes_results=True)
     ] = None
     text_field: Annotated[
-        str | None, setting("Field with the text, in completions of no known format.", changes_results=True)
+        str | None, setting("Field with the text, in completions of an unknown format.", changes_results=True)
     ] = None
     strict_ids: Annotated[bool, setting("Refuse completions whose ids do not match the problems.")] = False
     completions_buffer: Annotated[
@@ -47,7 +47,7 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a run can be told, by component. Defaults are TACO's own where it has one."""
+    """All settings of a run, by component. Defaults are TACO's own if it has one."""
 
     model: ModelSettings = ModelSettings()
     dataset: DatasetSettings = DatasetSettings()
@@ -69,7 +69,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     def resolve(
         cls, flags: Mapping[str, Any], file: Path | None = None, environ: Mapping[str, str] = os.environ
     ) -> Self:
-        """Settles every setting as `taco_stream.settings.resolve` does, and raises what it raises."""
+        """Settles every setting as `taco_stream.settings.resolve` does, and raises the same errors."""
         return cls.of(**resolve(SETTINGS, flags, file, environ))
 
     def values(self) -> dict[str, Any]:

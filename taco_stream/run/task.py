@@ -1,4 +1,4 @@
-"""What a run is to do: its problems, the samples of each, how to ask for them and how to read programs from answers.
+"""The task of a run: its problems, the samples of each, how to ask for them and how to read programs from answers.
 
 Also the seams that the stages see: a judge, a store, and the problems that are in flight.
 """
@@ -27,7 +27,7 @@ Entry = Completion | Record | Event
 
 
 class Task(NamedTuple):
-    """What is asked, and how answers are read. `problems` can be iterated any number of times.
+    """The questions, and how answers are read. `problems` can be iterated any number of times.
 
     `existing` holds the completions of a run that generates nothing; the sample indices are then among its own.
     """
@@ -52,7 +52,7 @@ class Task(NamedTuple):
 
 
 class Judge(Protocol):
-    """What a run needs of an evaluator."""
+    """The part of an evaluator that a run needs."""
 
     async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
         """Runs one program against a problem's tests."""
@@ -64,7 +64,7 @@ class Judge(Protocol):
 
 
 class Store(Protocol):
-    """What a run needs of its run directory."""
+    """The part of a run directory that a run needs."""
 
     def is_generated(self, key: SampleKey) -> bool:
         """Whether the sample's completion is on disk."""

@@ -1,7 +1,7 @@
 """The view of a run on standard error: one live panel on a terminal, one plain line every ten seconds elsewhere.
 
-The view polls `Snapshot`s and knows nothing else of the run; a run without a view is the same run. On a terminal the
-panel stays in place while other messages scroll above it; in a log file every line stands on its own and has no colour.
+The view polls `Snapshot`s and sees nothing else of the run; a run without a view is the same run. On a terminal the
+panel stays in place while other messages scroll above it; in a log file every line is complete and has no colour.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ LOADING = "loading the model"
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of a run: its figures, and the score over everything judged so far (None before that)."""
+    """The content of the view: a run's figures, and the score over everything judged so far (None before that)."""
 
     statistics: RunStatistics
     pass_at_1: float | None
 
 
 async def show(live: Callable[[], RenderableType], plain: Callable[[], str], console: Console) -> None:
-    """Shows what a command that takes long is doing, until cancelled, and once more as it then is.
+    """Shows the progress of a long command until cancelled, and once more at the end.
 
     On a terminal `live` is drawn in place; elsewhere `plain` is printed every ten seconds.
     """
@@ -78,7 +78,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
     if statistics.infrastructure_errors:
         parts.append(Text(f"{statistics.infrastructure_errors} infrastructure errors (not scored)", style="yellow"))
     if statistics.draining:
-        parts.append(Text("stopping: finishing what is in flight; Ctrl-C again stops at once", style="yellow"))
+        parts.append(Text("stopping: finishing in-flight samples; Ctrl-C again stops at once", style="yellow"))
     return Group(*parts)
 
 
@@ -117,7 +117,7 @@ def occupancy(engine: EngineStatistics) -> float | None:
 
 
 def time_left_seconds(statistics: RunStatistics) -> float | None:
-    """Seconds to go at the mean pace of this start's last stage; None while that cannot be told."""
+    """Seconds to go at the mean pace of this start's last stage; None while that is unknown."""
     done = statistics.judged if statistics.evaluator else statistics.generated
     if statistics.samples_expected is None or not done:
         return None

@@ -1,4 +1,4 @@
-"""What runs beside the work of a command that takes long: signals, counting, and which error to report."""
+"""Tasks that accompany the work of a long command: signals, counting, and which error to report."""
 
 import signal
 from collections.abc import Awaitable, Callable, Iterable
@@ -25,7 +25,7 @@ async def watch_signals(on_signal: Callable[[int], None]) -> None:
 async def count(things: Callable[[], Iterable[int]]) -> int | None:
     """The sum over an iterable that takes long, made and read in a thread; None if it fails with an error of ours.
 
-    Whoever reads the same things for work meets the error and reports it.
+    The task that reads the same things for its work meets the error and reports it.
     """
 
     def add_up() -> int | None:

@@ -11,9 +11,9 @@ from taco_stream.errors import StoreError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path` when the block ends, and vanishes where it fails.
+    """A file to write to that takes the place of `path` when the block ends, and vanishes if it fails.
 
-    Raises `StoreError` where it cannot be written; the file at `path` is then as it was.
+    Raises `StoreError` if it cannot be written; the file at `path` is then as it was.
     """
     fresh = path.with_name(f".{path.name}.new")
     try:

@@ -46,7 +46,7 @@ class Journal:
         self._synced_size = 0
 
     async def open(self) -> None:
-        """Opens the file for appending and creates it where it is missing."""
+        """Opens the file for appending and creates it if it is missing."""
         try:
             self._file = await aiofiles.open(self.path, "ab", buffering=0)
             self._size = self._synced_size = self.path.stat().st_size
@@ -92,7 +92,7 @@ class Journal:
 
 
 def repair(path: Path) -> str | None:
-    """Cuts off a last line that is torn, or whole and no JSON; a sentence for the user where there was one.
+    """Cuts off a last line that is torn, or whole and no JSON; a sentence for the user if there was one.
 
     A kill leaves the first, a power cut may leave the second. Only the last line is looked at: a break further up is no
     trace of either and is left for a person to judge.
@@ -114,7 +114,7 @@ def repair(path: Path) -> str | None:
 def withdraw(path: Path, kind: type[T], is_withdrawn: Callable[[T], bool]) -> int:
     """Takes lines out of a file that nobody is writing, all or none of them; how many there were.
 
-    Raises `StoreError` at a broken line, or where the file cannot be replaced.
+    Raises `StoreError` at a broken line, or if the file cannot be replaced.
     """
     withdrawn = {line.offset for line in read_lines(path, kind) if is_withdrawn(line.value)}
     if withdrawn:
@@ -151,7 +151,7 @@ def read_values(path: Path, kind: type[T]) -> Iterator[T]:
 
 
 def read_at(file: BinaryIO, offset: int, kind: type[T]) -> T:
-    """The value whose line starts at `offset`, as `read_lines` told it."""
+    """The value whose line starts at `offset`, as `read_lines` reported it."""
     file.seek(offset)
     return msgspec.json.decode(file.readline(), type=kind)
 

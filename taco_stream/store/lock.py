@@ -1,7 +1,7 @@
 """The exclusive lock on a run directory.
 
 `flock` on the file `lock`: the kernel releases it when its holder dies, however that happens, so a lock is never stale.
-The holder writes its process id into the file for the error message of whoever comes second; the id is not the lock.
+The holder writes its process id into the file for the error message of a second process; the id is not the lock.
 
 Not covered: network file systems whose `flock` is local to each machine.
 """

@@ -1,7 +1,7 @@
-"""The manifest of a run, `run.json`: what it was asked, by which versions, on which machine.
+"""The manifest of a run, `run.json`: its settings, versions and machine.
 
 `results` holds what changes results; a later start must agree with it to the letter. `settings` holds everything, as
-the newest start resolved it. The rest is for whoever reads the figures later. The number of samples is not among what
+the newest start resolved it. The rest is for readers of the figures. The number of samples is not among what
 must agree: more of them reuse those that exist, and fewer leave the others on disk, where every report still counts
 them.
 """

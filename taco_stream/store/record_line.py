@@ -1,8 +1,8 @@
-"""A record as a line of `results.jsonl`: what was executed once, a status per mode, and what differs where it does.
+"""A record as a line of `results.jsonl`: what was executed once, a status per mode, and what differs if it does.
 
 The comparison modes look at the same execution of nearly every program, so their verdicts differ in the status or not
 at all. A line of version 2 holds the observations of the first mode once, under `observed`. `differing` names for
-another mode those fields that it saw differently, with its own values, and is left out where there are none; so are all
+another mode those fields that it saw differently, with its own values, and is left out if there are none; so are all
 fields that have their default. Seconds have six decimals, a microsecond.
 
 Lines of version 1 hold a whole verdict for each mode, under `verdicts`. They are read and never rewritten, so the file

@@ -17,7 +17,7 @@ seconds. A start repairs torn last lines, then reads the keys of both files in o
 sample and, for completions without a verdict, an offset, never texts. Records whose verdict is an error of the
 evaluator are taken out at a start, so that their samples are judged again.
 
-A key that stands twice (it cannot by itself; somebody joined two files) counts once, the first.
+A duplicate key (no run writes one; somebody joined two files) counts once, the first.
 """
 
 import time
@@ -80,7 +80,7 @@ class _Judgement(msgspec.Struct):
 
 
 class RunFiles:
-    """A run directory for reading, also while a run writes it. Raises `StoreError` where the folder holds no run."""
+    """A run directory for reading, also while a run writes it. Raises `StoreError` if the folder holds no run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,7 +114,7 @@ class RecordIndex:
         return tuple(self._offsets)
 
     def of(self, problem_id: str) -> list[Record]:
-        """A problem's records by sample index; of a sample that stands twice the first; none for a stranger."""
+        """A problem's records by sample index; the first of duplicates; empty if it has none."""
         offsets = self._offsets.get(problem_id)
         if offsets is None:
             return []
@@ -235,8 +235,8 @@ class RunDirectory(RunFiles):
 async def open_run(path: Path, manifest: Manifest) -> AsyncIterator[RunDirectory]:
     """Opens the run directory at `path` for writing, or makes it.
 
-    Raises `RunInUseError` where another process writes it, `RunMismatchError` where it belongs to a run with other
-    settings, `StoreError` where it cannot be written. A directory made here that nothing was written to is removed.
+    Raises `RunInUseError` if another process writes it, `RunMismatchError` if it belongs to a run with other
+    settings, `StoreError` if it cannot be written. A directory made here that nothing was written to is removed.
     """
     is_new = not path.exists()
     with ExitStack() as held:
@@ -256,7 +256,7 @@ async def open_run(path: Path, manifest: Manifest) -> AsyncIterator[RunDirectory
 
 
 def _prepared(path: Path, manifest: Manifest) -> RunDirectory:
-    """Checks and repairs what is there, and writes the manifest of this start."""
+    """Checks and repairs the files, and writes the manifest of this start."""
     written = path / MANIFEST
     is_resumed = written.exists()
     if is_resumed:

@@ -128,7 +128,7 @@ def test_ctrl_c_keeps_what_was_found_and_says_how_to_go_on(tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
-    assert b"goes on from" in errors
+    assert b"the same command resumes" in errors
     assert findings(out) == {"fine": "ok"}
 
 

@@ -165,7 +165,7 @@ def test_files_of_a_split(names: list[str], files: list[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (hub_error(errors.GatedRepoError), "wants its terms accepted"),
+        (hub_error(errors.GatedRepoError), "is gated: accept its terms"),
         (hub_error(errors.RepositoryNotFoundError), "no such dataset on the hub"),
         (hub_error(errors.RevisionNotFoundError), "has no revision r"),
         (hub_error(errors.RemoteEntryNotFoundError), r"has no file test/data"),

@@ -119,7 +119,7 @@ def test_a_pickle_cut_anywhere_is_refused(cut: int) -> None:
     ("private", "reason"),
     [
         (packed(["x"]), "more than one string"),
-        (packed("not json"), "is no list of test cases"),
+        (packed("not json"), "is not a list of test cases"),
         ("no base64!", "neither JSON nor base64"),
         (base64.b64encode(b"no zlib").decode(), "neither JSON nor base64 of zlib"),
         (base64.b64encode(zlib.compress(b"x" * 1000)[:-6]).decode(), "cut short"),

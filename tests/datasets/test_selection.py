@@ -131,5 +131,5 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_line_of_json_without_a_problem_is_refused_by_its_place(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="exclude.jsonl:1 is no line of JSON"):
+    with pytest.raises(UsageError, match="exclude.jsonl:1 is not a line of JSON"):
         excluded_by(tmp_path, '{"task": "a"}\nb\n')

@@ -23,9 +23,9 @@ def test_no_such_file_is_named(tmp_path: Path) -> None:
         (b"\x28\xb5\x2f\xfdrest", "compressed with zstd"),
         (b"[{}]", "a JSON array"),
         (b"\x80\x04\x95rest", "a pickle, which is never loaded"),
-        (b"question,answer\n", "none of JSON Lines, Parquet and Arrow"),
+        (b"question,answer\n", "not JSON Lines, Parquet or Arrow"),
         (b"", "is empty"),
-        (gzip.compress(b"question,answer\n"), "none of JSON Lines, Parquet and Arrow"),
+        (gzip.compress(b"question,answer\n"), "not JSON Lines, Parquet or Arrow"),
         (gzip.compress(b'{"a": 1}\n')[:12], "cannot be read"),
     ],
 )

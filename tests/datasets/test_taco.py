@@ -97,7 +97,7 @@ def test_names_are_read_however_the_list_is_written(text: str | None, names: tup
 
 
 def test_a_list_that_is_code_is_refused_and_not_run() -> None:
-    with pytest.raises(RowError, match="skill_types is no list of names"):
+    with pytest.raises(RowError, match="skill_types is not a list of names"):
         problem_of(skill_types="[__import__('os').getcwd()]")
 
 

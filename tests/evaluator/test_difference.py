@@ -11,14 +11,14 @@ from taco_stream.evaluator.difference import HEAD_BYTES, text_difference, value_
 from taco_stream.evaluator.tagged_values import tagged
 
 TEXTS = {
-    "a word": ("1 2\n3 4\n", "1 2\n3 5\n", "line 2: printed 4 where 5 was expected"),
-    "too little": ("1 2\n", "1 2\n3\n", "line 1: the output ends where 3 was expected"),
-    "too much": ("1\n2\n\n3\n", "1\n2\n", "line 4: printed 3 where the end was expected"),
-    "nothing": ("", "1\n", "line 1: the output ends where 1 was expected"),
-    "blanks do not count": ("1  2\n 4", "1 2\n3", "line 2: printed 4 where 3 was expected"),
-    "lines alone": ("1 2", "1\n2", "line 1: printed '1 2' where '1' was expected"),
+    "a word": ("1 2\n3 4\n", "1 2\n3 5\n", "line 2: printed 4, expected 5"),
+    "too little": ("1 2\n", "1 2\n3\n", "line 1: the output ends; expected 3"),
+    "too much": ("1\n2\n\n3\n", "1\n2\n", "line 4: printed 3, expected the end"),
+    "nothing": ("", "1\n", "line 1: the output ends; expected 1"),
+    "blanks do not count": ("1  2\n 4", "1 2\n3", "line 2: printed 4, expected 3"),
+    "lines alone": ("1 2", "1\n2", "line 1: printed '1 2', expected '1'"),
     "blanks alone": ("1\n\n", "1\n", "the output ends otherwise than expected"),
-    "a long word": ("x" * 100, "y", f"line 1: printed {'x' * 39}… where y was expected"),
+    "a long word": ("x" * 100, "y", f"line 1: printed {'x' * 39}…, expected y"),
 }
 
 
@@ -28,12 +28,12 @@ def test_the_first_word_that_differs_is_named(output: str, expected: str, senten
 
 
 VALUES: dict[str, tuple[Any, Any, str]] = {
-    "a number": (4, 5, "returned 4 where 5 was expected"),
-    "a type": ("4", 4, "returned '4' where 4 was expected"),
-    "an element": ([1, 2, 3], [1, 3, 3], "element 1: returned 2 where 3 was expected"),
-    "a length": ([1, 2], [1], "returned [1, 2] where [1] was expected"),
-    "a dictionary": ({1: "a"}, {1: "b"}, "returned {1: 'a'} where {1: 'b'} was expected"),
-    "nothing": (None, 0, "returned None where 0 was expected"),
+    "a number": (4, 5, "returned 4, expected 5"),
+    "a type": ("4", 4, "returned '4', expected 4"),
+    "an element": ([1, 2, 3], [1, 3, 3], "element 1: returned 2, expected 3"),
+    "a length": ([1, 2], [1], "returned [1, 2], expected [1]"),
+    "a dictionary": ({1: "a"}, {1: "b"}, "returned {1: 'a'}, expected {1: 'b'}"),
+    "nothing": (None, 0, "returned None, expected 0"),
 }
 
 
@@ -45,7 +45,7 @@ def test_the_first_element_that_differs_is_named(value: Any, expected: Any, sent
 def test_what_is_no_value_is_shown_as_it_was_written() -> None:
     head, sentence = value_difference(b'{"i": "no number"}', 3)
     assert head == '{"i": "no number"}'
-    assert sentence == 'returned {"i": "no number"} where 3 was expected'
+    assert sentence == 'returned {"i": "no number"}, expected 3'
 
 
 @given(st.binary(max_size=2000), st.text(max_size=200))
@@ -65,4 +65,4 @@ def test_a_large_output_is_looked_at_up_to_a_bound() -> None:
     "value", [b"[" * 60_000, b'{"list": [' * 5_000, b'{"i": "' + b"9" * 60_000 + b'"}', b'{"other": "ndarray"}']
 )
 def test_a_hostile_value_is_survived(value: bytes) -> None:
-    assert value_difference(value, 1).sentence.endswith("where 1 was expected")
+    assert value_difference(value, 1).sentence.endswith("expected 1")

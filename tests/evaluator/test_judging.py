@@ -113,7 +113,7 @@ def test_what_the_compiler_says_is_cut_as_other_details_are() -> None:
 
 def test_a_wrong_answer_is_shown_with_where_it_first_differs() -> None:
     verdict = Scripted({PLAIN: execution(output=b"4\n"), WRAPPED: RIGHT}).verdicts()[ComparisonMode.STRICT]
-    assert (verdict.output_head, verdict.detail) == ("4\n", "line 1: printed 4 where 3 was expected")
+    assert (verdict.output_head, verdict.detail) == ("4\n", "line 1: printed 4, expected 3")
 
 
 def test_what_a_program_that_failed_otherwise_printed_is_not_kept() -> None:

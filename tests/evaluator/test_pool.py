@@ -91,7 +91,7 @@ async def test_an_error_is_told_in_one_sentence(evaluator: Evaluator) -> None:
 async def test_a_wrong_answer_is_shown_with_where_it_differs(evaluator: Evaluator) -> None:
     verdict = await evaluator.judge(SUM, "print(7)")
     assert (verdict.output_head, verdict.status) == ("7\n", Status.WRONG_ANSWER)
-    assert verdict.detail == "line 1: printed 7 where 3 was expected"
+    assert verdict.detail == "line 1: printed 7, expected 3"
 
 
 async def test_all_modes_come_from_one_execution(evaluator: Evaluator) -> None:

@@ -51,7 +51,7 @@ def test_what_is_missing_is_said() -> None:
     text = printed(records, [gauges(samples_expected=10)])
     assert "not complete: 3 of 10 samples are judged" in text
     assert "1 problems have fewer samples than the others: b" in text
-    assert "1 samples stand twice" in text
+    assert "1 duplicate samples" in text
     assert "1 samples were not scored (evaluator errors, no checker): b" in text
 
 

@@ -55,7 +55,7 @@ def test_a_record_comes_back_from_its_line(found: dict[ComparisonMode, Verdict],
 
 
 def test_what_every_mode_saw_stands_once() -> None:
-    seen = {"tests_run": 3, "detail": "line 1: printed 4 where 5 was expected", "failed_test": 2}
+    seen = {"tests_run": 3, "detail": "line 1: printed 4, expected 5", "failed_test": 2}
     line = encoded(
         strict=Verdict(status=Status.WRONG_ANSWER, **seen),
         official=Verdict(status=Status.WRONG_ANSWER, **seen),

@@ -1,4 +1,4 @@
-"""Which comparison modes accept what one execution wrote.
+"""The comparison modes that accept the output of one execution.
 
 One call answers for all modes, so that a returned value is decoded once. What was written is the program's to choose:
 whatever cannot be decoded or compared is not the expected output, and no exception leaves this module because of it.
@@ -39,8 +39,8 @@ def accepting_modes_of_value(
 ) -> list[ComparisonMode]:
     """The modes under which a returned value, as `tagged_values` writes it, is right.
 
-    `is_wrapped` says that the expected value stands in a list of its own. `official` does not ask: there either reading
-    counts. Where the problem has a `rule` of its own, it holds in every mode.
+    `is_wrapped` says that the expected value is wrapped in a list of one. `official` does not ask: there either reading
+    counts. If the problem has a `rule` of its own, it holds in every mode.
     """
     try:
         value = untagged(msgspec.json.decode(result))
@@ -57,14 +57,14 @@ def accepting_modes_of_value(
 
 
 def output_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[str, str], bool]:
-    """A mode's rule for what a program prints."""
+    """A mode's rule for printed output."""
     if mode is ComparisonMode.SPJ:
         return partial(spj.same_output, judge=judge)
     return official.same_output if mode is ComparisonMode.OFFICIAL else strict.same_output
 
 
 def value_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[Any, Any], bool]:
-    """A mode's rule for what a function returns."""
+    """A mode's rule for returned values."""
     if mode is ComparisonMode.SPJ:
         return partial(spj.same_value, judge=judge)
     return official.same_value if mode is ComparisonMode.OFFICIAL else strict.same_value
@@ -73,5 +73,5 @@ def value_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[Any, Any]
 def _accepts(rule: Callable[[Any, Any], bool], written: Any, expected: Any) -> bool:
     try:
         return rule(written, expected)
-    except Exception:  # too large a number for a float, too deep a list: not what was expected
+    except Exception:  # too large a number for a float, too deep a list: not the expected value
         return False

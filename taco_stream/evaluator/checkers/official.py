@@ -12,7 +12,7 @@ Call-based: the value, tuples as lists two levels deep, equals the expected valu
 TACO wraps in a list: either reading counts, per test, so `[[5]]` is answered by `[5]` as by `[[5]]`.
 
 What the original executes is not quite the program: it puts a header of imports after the program's leading imports,
-first imports the program wrapped in a function (a program that this breaks fails), executes that where every test of
+first imports the program wrapped in a function (a program that this breaks fails), executes that if every test of
 the plain one exits with 1, and repeats a failed test with `input.txt` and `output.txt`. `executed_text` and
 `wrapped_text` make these texts; `placement_matters` says when the first differs from the program as other modes run it.
 """
@@ -44,7 +44,7 @@ from heapq import *
 stdin = sys.stdin
 stdout = sys.stdout
 """
-"""The imports that the original puts before every program, without numpy, which is added where a program names it."""
+"""The imports that the original puts before every program, without numpy, which is added if a program names it."""
 
 STAR_MODULES = frozenset(
     {"array", "bisect", "collections", "copy", "decimal", "fractions", "functools", "heapq", "itertools", "math",
@@ -95,14 +95,14 @@ def same_value(value: Any, expected: Any) -> bool:
 
 
 def executed_text(program: str) -> str:
-    """The text that the original executes: the header stands after the program's leading imports."""
+    """The text that the original executes: the header comes after the program's leading imports."""
     lines = program.split("\n")
     leading = _leading_imports(lines)
     return "\n".join([*lines[:leading], _header(program) + "\n".join(lines[leading:]), ""])
 
 
 def wrapped_text(program: str) -> str:
-    """The text that the original imports first and, where every test exits with 1, executes: all in a function."""
+    """The text that the original imports first and, if every test exits with 1, executes: all in a function."""
     lines = program.split("\n")
     leading = _leading_imports(lines)
     stars = "\n".join(line.lstrip("\t") for line in lines if "import *" in line)
@@ -114,7 +114,7 @@ def wrapped_text(program: str) -> str:
 def placement_matters(program: str) -> bool:
     """Whether the header, put after the leading imports, gives a name another meaning than put before the program.
 
-    It can only where a leading import binds a name of the header to something else (`from time import time`). Whatever
+    It can only if a leading import binds a name of the header to something else (`from time import time`). Whatever
     cannot be looked up without running the program counts as something else, and so does what is too long to be parsed
     in a process that must not be bloated.
     """

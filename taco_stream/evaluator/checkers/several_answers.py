@@ -4,8 +4,8 @@ The registry is a folder. The checker of problem `taco/17` is its file `taco/17.
 
     def check(input, output, expected) -> bool: ...
 
-For standard input the three are texts: what the program was given, what it printed, what the data holds as an answer.
-Call-based they are the list of arguments, the returned value and the expected one. A checker is asked only where the
+For standard input the three are texts: the program's input, its output, and the answer in the data.
+Call-based they are the list of arguments, the returned value and the expected one. A checker is asked only if the
 output is not the expected one. It runs as programs do, in the sandbox and under the problem's limits, in a process that
 the judged program never shares; a checker that raises, or returns anything but True or False, is an error of the
 evaluator's and not of the program's.
@@ -21,19 +21,19 @@ from taco_stream.evaluator.tagged_values import tagged
 
 
 class CheckerError(Exception):
-    """A checker could not tell; the message is one sentence."""
+    """A checker failed; the message is one sentence."""
 
 
 class Checker(Protocol):
     """Whether an output that is not the expected one is right all the same."""
 
     def __call__(self, given: Any, output: Any, expected: Any) -> bool:
-        """Raises `CheckerError` where the checker fails."""
+        """Raises `CheckerError` if the checker fails."""
         ...
 
 
 def checker_text(folder: Path, problem_id: str) -> str | None:
-    """The text of a problem's checker, None where the registry has none. Raises `OSError` where it cannot be read."""
+    """The text of a problem's checker, None if the registry has none. Raises `OSError` if it cannot be read."""
     path = folder / f"{problem_id}.py"
     if ".." in path.parts or not path.is_relative_to(folder) or not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Control groups, version 2: what a zygote and everything below it may take together of memory and processes.
+"""Control groups, version 2: how much memory and how many processes a zygote and all its descendants may use.
 
 Resource limits bound each process by itself, and of memory the address space alone. A leaf group bounds the sum, over
 every process, of what they map, of their files in memory (the scratch folder and the outputs) and of what the kernel
@@ -6,21 +6,21 @@ keeps for them: pipes, sockets, page tables. `memory.max` is one test's memory l
 that an honest test meets its own limits first; there is no swap; `pids.max` bounds processes and threads.
 
 The worker makes the leaf, the zygote enters it as its first step, and all that it forks is born in it. Nothing is
-written per test, and per program only where its problem has a larger limit than all before. At the end the worker
+written per test, and per program only if its problem has a larger limit than all before. At the end the worker
 kills whatever is left in the leaf by one write, and removes it. A worker that was killed cannot; its sandbox dies with
 it, and the next worker removes the empty leaf.
 
 The kernel's out-of-memory killer takes the whole leaf at once (`memory.oom.group`). By itself it would pick the
 process with the most mapped memory, and a program that fills pipes or files could see to it that this is the zygote,
 which would look like a fault of ours. Now there is nothing to steer: the worker finds the zygote gone and the leaf's
-own limit reached, calls the test out of memory, and starts another zygote. Where memory ran out further up, the leaf's
+own limit reached, calls the test out of memory, and starts another zygote. If memory ran out further up, the leaf's
 own limit was not reached, and no program is blamed: that is a fault of the machine's, after which it is judged again.
 
-Where: the folder that `TACO_STREAM_CGROUP` names, else the group above our own where systemd has marked that one as
+Location: the folder that `TACO_STREAM_CGROUP` names, else the group above our own if systemd has marked that one as
 delegated. It must be writable, have the controllers and hold no process itself; they are switched on for its
-children where they are off. No other group is touched, and no process is moved but the zygote, by itself.
+children if they are off. No other group is touched, and no process is moved but the zygote, by itself.
 
-Not covered: CPU time, which has a limit per test (`rlimits`). What a zygote with numpy takes beside one without: each
+Not covered: CPU time, which has a limit per test (`rlimits`). What a zygote with numpy takes beyond one without: each
 has a leaf. A program that can write to the tree of groups could leave its leaf; the other layers above the floor keep
 it from there. Memory that the worker fills, which is the input of a test, is the worker's.
 """
@@ -45,7 +45,7 @@ OUTPUTS = 3
 PROCESSES_BYTES = 256 << 20
 """For the zygote, its program processes and what the kernel keeps. A zygote with numpy was seen to take 21 MiB."""
 
-MOST_PROCESSES = THREADS + 32
+MAX_PROCESSES_IN_LEAF = THREADS + 32
 """A test's threads, the zygote, the process outside its namespaces, program processes, and those that just ended."""
 
 REMOVAL_SECONDS = 2.0
@@ -55,13 +55,14 @@ _numbers = itertools.count()
 
 
 class NotDelegatedError(OSError):
-    """There is no group here that we could make others in."""
+    """No group is delegated to us, so none can be made."""
 
 
 class MemoryEvents(NamedTuple):
-    """Whether a leaf's own limit was reached and nothing could be given back, and whether all in it were killed.
+    """What the kernel counted for a leaf.
 
-    They are killed without the former where memory ran out further up.
+    `limit_reached`: the group hit its own `memory.max`. `killed`: the OOM killer ran; without `limit_reached`, an
+    ancestor ran out.
     """
 
     limit_reached: bool
@@ -69,9 +70,9 @@ class MemoryEvents(NamedTuple):
 
 
 class LeafGroup:
-    """The group of one zygote, with room for it but for no test. Whoever makes it closes it.
+    """The group of one zygote, with room for it but for no test. Its maker closes it.
 
-    Raises `OSError` where nothing is delegated.
+    Raises `OSError` if nothing is delegated.
     """
 
     def __init__(self) -> None:
@@ -83,7 +84,7 @@ class LeafGroup:
         try:
             self.allow(ProgramLimits(memory_bytes=0, output_bytes=0))
             write(self.folder, "memory.oom.group", "1")
-            write(self.folder, "pids.max", str(MOST_PROCESSES))
+            write(self.folder, "pids.max", str(MAX_PROCESSES_IN_LEAF))
             os.stat(f"{self.folder}/cgroup.kill")  # since Linux 5.14
             with contextlib.suppress(FileNotFoundError):  # the kernel cannot swap
                 write(self.folder, "memory.swap.max", "0")
@@ -92,14 +93,14 @@ class LeafGroup:
             raise
 
     def allow(self, limits: ProgramLimits) -> None:
-        """Makes room for tests with these limits, where there is less. Raises `OSError`."""
+        """Makes room for tests with these limits, if there is less. Raises `OSError`."""
         needed = memory_for(limits)
         if needed > self.memory_bytes:
             write(self.folder, "memory.max", str(needed))
             self.memory_bytes = needed
 
     def memory_events(self) -> MemoryEvents:
-        """What has happened in the leaf so far for want of memory."""
+        """The events in the leaf so far that a lack of memory caused."""
         counts = dict(line.split() for line in read(self.folder, "memory.events").splitlines())
         return MemoryEvents(limit_reached=int(counts["oom"]) > 0, killed=int(counts["oom_kill"]) > 0)
 
@@ -118,31 +119,31 @@ def enter(leaf: str) -> None:
 
 
 def memory_for(limits: ProgramLimits) -> int:
-    """What a leaf takes at the most while all in it keep to their own limits."""
+    """The most that a leaf uses while every process in it stays within its own limits."""
     return limits.memory_bytes + OUTPUTS * limits.output_bytes + SCRATCH_BYTES + PROCESSES_BYTES
 
 
 def delegated_folder() -> str:
-    """The folder of the group that leaves can be made in, ready for it. Raises `OSError`, which says what is amiss."""
+    """The folder of the group that leaves can be made in, ready for it. Raises `OSError`, which names the fault."""
     named = os.environ.get(FOLDER_VARIABLE)
     folder = os.path.abspath(named) if named else marked_parent(read("/proc/self", "cgroup"), TREE)
     try:
         offered = set(read(folder, "cgroup.controllers").split())
     except FileNotFoundError as error:
-        raise NotDelegatedError(f"{folder} is no control group of version 2") from error
+        raise NotDelegatedError(f"{folder} is not a control group of version 2") from error
     if lacking := CONTROLLERS - offered:
         raise NotDelegatedError(f"{folder} has no controller for {' and '.join(sorted(lacking))}")
     if read(folder, "cgroup.procs"):
         raise NotDelegatedError(f"{folder} has processes of its own, and then the groups in it can have no limits")
     if not os.access(folder, os.W_OK):
-        raise NotDelegatedError(f"{folder} is not ours to write to")
+        raise NotDelegatedError(f"{folder} is not writable")
     if not set(read(folder, "cgroup.subtree_control").split()) >= CONTROLLERS:
         write(folder, "cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(CONTROLLERS)))
     return folder
 
 
 def marked_parent(membership: str, tree: str) -> str:
-    """The group above our own, whose text of `/proc/self/cgroup` is given. Raises `OSError` where it is not ours."""
+    """The group above our own, whose text of `/proc/self/cgroup` is given. Raises `OSError` if it is not ours."""
     own = next((line.removeprefix("0::") for line in membership.splitlines() if line.startswith("0::")), "")
     if not os.path.exists(f"{tree}/cgroup.controllers"):
         raise NotDelegatedError(f"there are no control groups of version 2 at {tree}")

@@ -6,7 +6,7 @@ of user clears the tie to the parent and makes the process dumpable again, so bo
 paths it allows, so the root stands by then; and the long seccomp filter, which forbids all of these, is last. What is
 left for each test is cheap by then: the short filter and, without namespaces, the tie to the parent.
 
-The zygote's working folder is the scratch folder. `wipe_scratch` empties it after a test, which costs one listing where
+The zygote's working folder is the scratch folder. `wipe_scratch` empties it after a test, which costs one listing if
 nothing was written.
 """
 
@@ -21,11 +21,11 @@ from taco_stream.evaluator.sandbox.rlimits import ProgramLimits
 
 
 def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
-    """Confines this process, which becomes the zygote; raises `OSError` where the kernel refuses a layer.
+    """Confines this process, which becomes the zygote; raises `OSError` if the kernel refuses a layer.
 
-    `scratch` is an empty folder for the tests' files, and raises `ValueError` where it is not empty: everything in it
+    `scratch` is an empty folder for the tests' files, and raises `ValueError` if it is not empty: everything in it
     will be deleted. With namespaces it is not used, there is one inside; there the caller's process waits outside and
-    another goes on. `leaf` is the control group to be in, and not used where the plan has none.
+    another goes on. `leaf` is the control group to be in, and not used if the plan has none.
     """
     if not plan.has_namespaces and os.listdir(scratch):
         # Before anything else is done with it: a wrong folder here once emptied a machine's /tmp.
@@ -67,7 +67,7 @@ def enter_program(parent: int) -> None:
 
 
 def limit_program(plan: SandboxPlan, limits: ProgramLimits) -> None:
-    """Bounds what the tests of this program process may use, but for time."""
+    """Bounds the resources, except time, of this program process's tests."""
     rlimits.limit_program(limits, user_is_ours=plan.has_own_user)
 
 
@@ -93,7 +93,7 @@ def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
 
 
 def can_make_processes(plan: SandboxPlan) -> bool:
-    """Whether a test may fork. Those that cannot are no session of their own, and leave nobody behind."""
+    """Whether a test may fork. Those that cannot are not sessions of their own, and leave no process behind."""
     return Layer.SECCOMP not in plan.layers
 
 
@@ -103,7 +103,7 @@ def can_make_files(plan: SandboxPlan) -> bool:
 
 
 def wipe_scratch() -> None:
-    """Empties the working folder, a scratch folder, of what a test left in it."""
+    """Empties the working folder, a scratch folder, after a test."""
     for name in os.listdir("."):
         try:
             os.unlink(name)

@@ -12,7 +12,7 @@ LIBC.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_u
 
 
 def checked(result: int, what: str) -> int:
-    """The result of a C call; raises `OSError`, naming `what`, where it is negative."""
+    """The result of a C call; raises `OSError`, naming `what`, if it is negative."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")

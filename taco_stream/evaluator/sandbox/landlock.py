@@ -1,6 +1,6 @@
 """Landlock: which files a process may touch, without any privilege and without a namespace.
 
-A ruleset handles every file access, every TCP port and, where the kernel can, signals and abstract sockets that leave
+A ruleset handles every file access, every TCP port and, if the kernel can, signals and abstract sockets that leave
 the domain. Read access is given back for the interpreter's library, read and write for the scratch folder. Nothing may
 be executed. Restrictions are inherited by forks and only ever tighten.
 
@@ -31,7 +31,7 @@ ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
 
 def version() -> int:
-    """The kernel's Landlock version. Raises `OSError` where there is none."""
+    """The kernel's Landlock version. Raises `OSError` if there is none."""
     return syscall(CREATE_RULESET, ctypes.c_void_p(None), 0, 1)
 
 

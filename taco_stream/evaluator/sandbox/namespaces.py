@@ -7,10 +7,10 @@ when that ends, the kernel ends every process in there. The parent only waits, a
 
 The new root is a small memory file system, read-only when it is done. Bound into it, read-only, are the folders that
 the interpreter and its libraries lie in, the null and random devices, and a `/proc` that shows a process itself alone
-(where the kernel allows it; programs open `/dev/stdin` through it). `/scratch` is the one writable place, bounded in
+(if the kernel allows it; programs open `/dev/stdin` through it). `/scratch` is the one writable place, bounded in
 bytes and in files. The old root is detached: no path leads out.
 
-Root without user namespaces does the same with its own rights. Where neither works, this layer is missing.
+Root without user namespaces does the same with its own rights. If neither works, this layer is missing.
 
 Not covered: the kernel's own interface (that is `seccomp`), and how much CPU or memory a test takes (`rlimits`,
 `cgroups`).
@@ -46,7 +46,7 @@ def enter(user: int, *, with_user_namespace: bool, worker: int) -> None:
     """Leaves the namespaces of the caller; returns in the first process of the new ones, as the namespace's root.
 
     The calling process stays behind, waits for it and ends with its exit code, or with its own parent, `worker`. Raises
-    `OSError` where the kernel does not allow it.
+    `OSError` if the kernel does not allow it.
     """
     flags = NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_PID | NEW_NETWORK
     if with_user_namespace:
@@ -63,7 +63,7 @@ def enter(user: int, *, with_user_namespace: bool, worker: int) -> None:
 
 
 def unshare_mapped(flags: int, user: int) -> None:
-    """Leaves namespaces, the user's among them, and has this user, and `user` where it is another, mapped inside."""
+    """Leaves namespaces, the user's among them, and has this user, and `user` if it is another, mapped inside."""
     here = os.getpid()
     ask, asked = os.pipe()
     helper = os.fork()
@@ -80,7 +80,7 @@ def unshare_mapped(flags: int, user: int) -> None:
 
 
 def write_maps(process: int, user: int) -> int:
-    """Writes the user and group maps of a process from outside; 0, or 1 where the kernel refuses."""
+    """Writes the user and group maps of a process from outside; 0, or 1 if the kernel refuses."""
     lines = {(os.getuid(), os.getgid()), (user, user)} if os.getuid() == 0 else {(os.getuid(), os.getgid())}
     try:
         with open(f"/proc/{process}/setgroups", "w") as file:
@@ -141,7 +141,7 @@ def outermost(paths: Iterable[str]) -> list[str]:
 
 
 def exists(path: str) -> bool:
-    """Whether a path exists. Raises `PermissionError` if that cannot be told."""
+    """Whether a path exists. Raises `PermissionError` if that cannot be determined."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -167,6 +167,6 @@ def make_folder(path: str) -> None:
 
 
 def set_attributes(path: str, attributes: int, *, recursive: bool) -> None:
-    """Adds mount attributes, to everything below where asked."""
+    """Adds mount attributes, to everything below if asked."""
     wanted = struct.pack("=QQQQ", attributes, 0, 0, 0)
     kernel.syscall(MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), AT_RECURSIVE if recursive else 0, wanted, len(wanted))

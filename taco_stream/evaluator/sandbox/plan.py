@@ -1,4 +1,4 @@
-"""Which layers of the sandbox are used together, and the name under which every verdict tells so."""
+"""Which layers of the sandbox are used together, and the name of that combination in every verdict."""
 
 import enum
 from typing import NamedTuple, Self
@@ -8,7 +8,7 @@ class Layer(enum.StrEnum):
     """A mechanism of the kernel, the strongest first; each has its file in this folder.
 
     `namespaces` and `root_namespaces` are the same tree and differ in whose right opens them. `user` is a user of the
-    zygote's own where root has no namespaces to give it one.
+    zygote's own if root has no namespaces to give it one.
     """
 
     NAMESPACES = "namespaces"
@@ -27,7 +27,7 @@ class SandboxPlan(NamedTuple):
 
     @property
     def tier(self) -> str:
-        """The layers' names, the strongest first, as they stand in a verdict."""
+        """The layers' names, the strongest first, as written in a verdict."""
         return "+".join(layer for layer in Layer if layer in self.layers)
 
     @property
@@ -42,7 +42,7 @@ class SandboxPlan(NamedTuple):
 
     @property
     def lacks(self) -> str:
-        """What this needs more to be enough for hostile programs, in words; empty where it is enough."""
+        """What is missing for untrusted programs, in words; empty if nothing is."""
         missing = [] if Layer.SECCOMP in self.layers else ["seccomp"]
         if not self.has_namespaces and Layer.LANDLOCK not in self.layers:
             missing.append("Landlock or namespaces")
@@ -55,7 +55,7 @@ class SandboxPlan(NamedTuple):
 
     @classmethod
     def from_tier(cls, tier: str) -> Self:
-        """The plan that `tier` names. Raises `ValueError` where it names what is no layer."""
+        """The plan that `tier` names. Raises `ValueError` if it names an unknown layer."""
         return cls(frozenset(map(Layer, tier.split("+"))) | {Layer.RLIMITS})
 
     def without(self, *layers: Layer) -> Self:

@@ -1,9 +1,9 @@
-"""What a process may do by who it is: users, capabilities, and the flags that tie it to its parent.
+"""A process's identity and rights: users, capabilities, and the flags that tie it to its parent.
 
 `no_new_privs` makes set-user-ID files harmless and lets an ordinary user install filters. `PR_SET_PDEATHSIG` ends a
 process with its parent, so that nothing outlives a killed worker. The zygote is a subreaper: what a test would orphan
 comes to it. A process that is not dumpable cannot be traced and its `/proc` entries belong to root. Root gives up every
-capability, and its user for one that nothing else runs as, where that user can read Python's library.
+capability, and its user for one that nothing else runs as, if that user can read Python's library.
 
 Not covered: what the user of the zygote may do as itself. Files are the matter of `landlock` and `namespaces`, signals
 of `seccomp`.
@@ -29,7 +29,7 @@ def dedicated_user() -> int:
 
 
 def become(user: int) -> None:
-    """Takes on `user` and the group of that number for good. Raises `OSError` where that is not allowed."""
+    """Takes on `user` and the group of that number for good. Raises `OSError` if that is not allowed."""
     try:
         os.setgroups([])
     except PermissionError:
@@ -59,7 +59,7 @@ def renounce() -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when its parent, whose number is given, ends; at once where it has."""
+    """Has the kernel kill this process when its parent, whose number is given, ends; at once if it has."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

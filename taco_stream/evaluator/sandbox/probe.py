@@ -38,7 +38,7 @@ from taco_stream.evaluator.sandbox.scratch import ScratchFolder  # noqa: E402
 def probe() -> SandboxPlan:
     """The plan to use: the strongest there is, or the one that the environment variable forces.
 
-    Raises `ValueError` where the variable names no tier.
+    Raises `ValueError` if the variable names no tier.
     """
     forced = os.environ.get(FORCED_TIER)
     return SandboxPlan.from_tier(forced) if forced else available_plans()[0]
@@ -55,12 +55,12 @@ def layers_that_work() -> frozenset[Layer]:
 
 
 def refusals() -> dict[Layer, str]:
-    """What was said of the layers that were tried and do not work here."""
+    """The errors of layers that were tried and do not work here."""
     return {Layer(name): reason for name, reason in trial().refusals.items() if name in list(Layer)}
 
 
 def refused_plans() -> dict[str, str]:
-    """What was said of plans, by tier, that would be stronger than all that work and do not work as a whole."""
+    """The errors, by tier, of plans stronger than all that work, which do not work as a whole."""
     return {name: reason for name, reason in trial().refusals.items() if name in trial().stronger}
 
 
@@ -78,7 +78,7 @@ def candidates(working: frozenset[Layer]) -> list[list[SandboxPlan]]:
 
 
 class Trial(NamedTuple):
-    """What was found out: layers that work alone, tiers that work, stronger tiers that do not, and what was said."""
+    """The results: layers that work alone, tiers that work, stronger tiers that do not, and the errors."""
 
     layers: frozenset[Layer]
     tiers: list[str]
@@ -88,7 +88,7 @@ class Trial(NamedTuple):
 
 @functools.cache
 def trial() -> Trial:
-    """What the interpreter of its own found out; run once per process."""
+    """The separate interpreter's results; it runs once per process."""
     name = cgroups.FOLDER_VARIABLE
     package = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
     with closing(ScratchFolder()) as scratch:
@@ -117,7 +117,7 @@ def trial() -> Trial:
 
 
 def works(plan: SandboxPlan, scratch: str, *, importing: bool) -> bool:
-    """Whether a fork of this process can enter the plan and, where asked, still import."""
+    """Whether a fork of this process can enter the plan and, if asked, still import."""
     if Layer.CGROUP not in plan.layers:
         return fork_works(plan, scratch, "", importing=importing)
     try:

@@ -1,17 +1,17 @@
-"""Resource limits: what one test may use of memory, CPU, file size, descriptors and threads.
+"""Resource limits: memory, CPU, file size, descriptors and threads of one test.
 
 All are hard, so nothing that the program does lifts them (without `CAP_SYS_RESOURCE`, which `privileges` takes away
 from root). What is the same for every test is set once in the program process, from which tests are forked: five calls
-in the test itself cost it 0.15 ms. CPU time alone counts anew in each test, and the program process sets that limit
-from outside, right after the fork. It has no grace between soft and hard: `SIGXCPU` can be ignored, and the init of a
+in the test itself cost it 0.15 ms. CPU time alone starts from zero in each test, and the program process sets it from
+outside, right after the fork. It has no grace between soft and hard: `SIGXCPU` can be ignored, and the init of a
 PID namespace ignores it anyway.
 
-`RLIMIT_NPROC` counts by user. Where the user is the sandbox's own or has a namespace of its own, it is what one test
+`RLIMIT_NPROC` counts by user. If the user is the sandbox's own or has a namespace of its own, it is what one test
 may have. Elsewhere it is set in the test alone, at what the user runs already and a few thousand more: less would take
 threads from the user's own processes, and the address space bounds only threads that have a stack.
 
 Not covered: memory outside the address space (memory files are bounded by the file size and the number of
-descriptors) and the sum over processes, which are the matter of `cgroups`; threads of root where it has no other user
+descriptors) and the sum over processes, which are the matter of `cgroups`; threads of root if it has no other user
 to run tests as, for the kernel exempts it.
 """
 
@@ -24,8 +24,8 @@ from typing import NamedTuple
 DESCRIPTORS = 64
 THREADS = 128
 SHARED_THREADS = 1024
-"""How many more than all tests together may have there can be of a user's processes and threads, where tests run as a
-user that runs other things too. What that user starts later than the zygote counts as well."""
+"""Processes and threads that a user may have beyond those of all tests, if tests run as a user that runs other things
+too. Whatever that user starts later than the zygote counts as well."""
 
 MAX_PROCESSES = 1 << 22
 """No system has more processes and threads than this."""
@@ -35,16 +35,16 @@ itself without this limit, the user's other processes cannot."""
 
 
 class ProgramLimits(NamedTuple):
-    """What each test of a program may use, but for time."""
+    """The limits of each test of a program, except time."""
 
     memory_bytes: int
     output_bytes: int
 
 
 def shortfall(limits: ProgramLimits, cpu_seconds: float, *, user_is_ours: bool) -> str:
-    """Which hard limit of this process is below what a test is to have, in words; empty where none is.
+    """The hard limit of this process that is below what a test is granted, in words; empty if none is.
 
-    Such a test would fail for want of what its problem grants it, and nothing in it could tell.
+    Such a test would silently get less than its problem promises.
     """
     wanted = [
         ("CPU time in seconds", resource.RLIMIT_CPU, int(cpu_seconds) + 1),
@@ -56,14 +56,14 @@ def shortfall(limits: ProgramLimits, cpu_seconds: float, *, user_is_ours: bool) 
     for name, kind, least in wanted:
         hard = resource.getrlimit(kind)[1]
         if hard != resource.RLIM_INFINITY and hard < least:
-            return f"this session's hard limit of {name} is {hard}, and a test is to have {least}"
+            return f"this session's hard limit of {name} is {hard}, and a test needs {least}"
     return ""
 
 
 def limit_program(limits: ProgramLimits, *, user_is_ours: bool) -> None:
     """Applies the limits to this process and all that it forks, for good. Root with its capabilities could lift them.
 
-    Whoever waits for a test before it forks the next has room for it in the number of threads.
+    RLIMIT_NPROC leaves room for the one test that runs at a time.
     """
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.output_bytes, limits.output_bytes))
@@ -107,7 +107,7 @@ def forks_under(processes: int, hard: int) -> bool:
 
 
 def limit_threads() -> None:
-    """Bounds the threads of this process, a test, where its user runs other things too; root is exempt."""
+    """Bounds the threads of this process, a test, if its user runs other things too; root is exempt."""
     bound = max_processes_of_user()
     resource.setrlimit(resource.RLIMIT_NPROC, (bound, bound))
 
@@ -142,5 +142,5 @@ def free_compiler() -> None:
 
 
 def least(wanted: int, hard: int) -> int:
-    """`wanted`, or the hard limit where that is less."""
+    """`wanted`, or the hard limit if that is less."""
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -22,7 +22,7 @@ PREFIX = "taco-stream-scratch."
 
 
 class ScratchFolder:
-    """An empty folder that is ours until it is closed. Whoever makes it closes it."""
+    """An empty folder that is ours until it is closed. Its maker closes it."""
 
     def __init__(self) -> None:
         parent = tempfile.gettempdir()

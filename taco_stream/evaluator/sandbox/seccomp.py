@@ -6,8 +6,8 @@ the few calls more that the zygote needs to fork, wait and pass descriptors. The
 becomes a test and takes those away: no process can be made (threads can), no signal sent but to oneself, no other
 process's limits set, no process flag changed.
 
-What a call meets that is not allowed: `SIGSYS`, which ends the test as a violation, where no honest program comes near
-it; "not permitted" where libraries or careless programs try and can go on; "no such call" for the rest, from which the
+What a call meets that is not allowed: `SIGSYS`, which ends the test as a violation, if no honest program comes near
+it; "not permitted" if libraries or careless programs try and can go on; "no such call" for the rest, from which the
 C library falls back to older calls. A call in another machine's convention (32 bits, x32) ends the test.
 
 Not covered: what the allowed calls do with files (that is `landlock` and `namespaces`), and what they cost (`rlimits`).
@@ -68,7 +68,8 @@ rt_sigsuspend rt_sigtimedwait sigaltstack restart_syscall pause kill tgkill poll
 epoll_create1 epoll_ctl epoll_wait epoll_pwait pidfd_open getrandom sendmsg recvmsg sendto recvfrom shutdown
 getsockopt getsockname getpeername
 """
-"""What an interpreter, or the zygote, needs. `kill`, `prlimit64` and `pidfd_open` are narrowed by the short filter.
+"""Calls that an interpreter, or the zygote, needs. `kill`, `prlimit64` and `pidfd_open` are narrowed by the short
+filter.
 
 Left out on purpose, for no program needs them: `mincore` and `fadvise64`, which read and empty the page cache that all
 programs share, and `timer_create`, whose timers come out of one quota of the user's that a neighbour could use up.
@@ -80,7 +81,7 @@ keyctl process_vm_readv process_vm_writev userfaultfd execve execveat perf_event
 delete_module kexec_load reboot chroot swapon swapoff move_mount open_tree fsopen fsmount fsconfig mount_setattr
 pidfd_getfd pidfd_send_signal open_by_handle_at name_to_handle_at
 """
-"""What only an attack calls."""
+"""Calls that only an attack makes."""
 
 REFUSED = """
 socket connect bind listen accept accept4 flock mkdir mkdirat symlink symlinkat link linkat mknod mknodat chmod fchmod
@@ -88,15 +89,15 @@ fchmodat chown fchown lchown fchownat setxattr rt_sigqueueinfo rt_tgsigqueueinfo
 setgroups setpgid setsid setpriority sched_setaffinity sched_setscheduler sched_setparam sched_setattr ioprio_set
 personality utimensat memfd_create fork vfork setsockopt set_tid_address
 """
-"""What a careless program may try. `setsockopt` attaches filters in the kernel's byte code. With `set_tid_address` a
-thread's end would wake whoever waits at an address, another program too. No folder or link can be made, so that a
-scratch folder is wiped by its listing."""
+"""Calls that a careless program may try. `setsockopt` attaches filters in the kernel's byte code. With
+`set_tid_address` a thread's end would wake any waiter at an address, in another program too. No folder or link can be
+made, so that a scratch folder is wiped by its listing."""
 
 Instruction = tuple[int, int, int, int]
 
 
 class UnknownMachineError(Exception):
-    """There is no table of system calls for this machine."""
+    """This machine's table of system calls is unknown."""
 
 
 def confine_zygote() -> None:
@@ -166,11 +167,11 @@ class Program:
         self._install = prepared_prctl(PR_SET_SECCOMP, MODE_FILTER, self._header)
 
     def install(self) -> None:
-        """Puts the filter over this process for good. Raises `OSError` where that fails."""
+        """Puts the filter over this process for good. Raises `OSError` if that fails."""
         self._install()
 
     def install_for_this_process(self) -> None:
-        """Fills this process's number in and puts the filter over it for good. Raises `OSError` where that fails."""
+        """Fills this process's number in and puts the filter over it for good. Raises `OSError` if that fails."""
         process = os.getpid()
         for place in self._places:
             self._words[place] = process
@@ -198,18 +199,18 @@ def _preamble() -> list[Instruction]:
 
 
 def _when(numbers: dict[str, int], name: str, body: list[Instruction]) -> list[Instruction]:
-    """`body`, which returns on every path, for the call of that name; nothing where the machine lacks it."""
+    """`body`, which returns on every path, for the call of that name; nothing if the machine lacks it."""
     return [(EQUAL, 0, len(body), numbers[name]), *body] if name in numbers else []
 
 
 def _one_of(argument: int, values: Sequence[int], otherwise: int) -> list[Instruction]:
-    """Allows the call where the low half of an argument is one of the values, else fails it with an error."""
+    """Allows the call if the low half of an argument is one of the values, else fails it with an error."""
     tests = [(EQUAL, len(values) - number, 0, value) for number, value in enumerate(values)]
     return [_load_argument(argument), *tests, _return(_error(otherwise)), _return(ALLOW)]
 
 
 def _only_if(argument: int, value: int, otherwise: int, body: list[Instruction]) -> list[Instruction]:
-    """`body` where the low half of an argument is the value, else the call fails with an error."""
+    """`body` if the low half of an argument is the value, else the call fails with an error."""
     return [_load_argument(argument), (EQUAL, 1, 0, value), _return(_error(otherwise)), *body]
 
 

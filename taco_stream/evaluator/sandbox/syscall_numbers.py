@@ -1,4 +1,4 @@
-"""System call numbers of the two machines that the sandbox knows, from the kernel's `unistd.h` of each.
+"""System call numbers of the two machines that the sandbox supports, from the kernel's `unistd.h` of each.
 
 A name that is missing from a machine's table does not exist there; a machine without a table has no seccomp layer.
 """
@@ -81,5 +81,5 @@ MACHINES = {"x86_64": (0xC000003E, X86_64), "aarch64": (0xC00000B7, AARCH64)}
 
 
 def of_this_machine() -> tuple[int, dict[str, int]] | None:
-    """The architecture word and the numbers here; None where the machine is not known."""
+    """The architecture word and the numbers here; None if the machine is not known."""
     return MACHINES.get(os.uname().machine)

@@ -101,13 +101,13 @@ def test_a_group_that_cannot_have_leaves_with_limits_is_refused_and_left_alone(
 
 def test_a_folder_that_is_no_group_is_refused(group: Path) -> None:
     (group / "cgroup.controllers").unlink()
-    with pytest.raises(NotDelegatedError, match="no control group of version 2"):
+    with pytest.raises(NotDelegatedError, match="not a control group of version 2"):
         delegated_folder()
 
 
 def test_a_group_of_somebody_else_is_refused(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(NotDelegatedError, match="not ours to write to"):
+    with pytest.raises(NotDelegatedError, match="is not writable"):
         delegated_folder()
 
 
@@ -147,7 +147,7 @@ def test_a_leaf_bounds_memory_processes_and_swap_and_dies_as_one(kernel: Path) -
     assert Path(leaf.folder).parent == kernel
     names = ("memory.swap.max", "memory.oom.group", "pids.max", "memory.max")
     found = [int(content(leaf.folder, name)) for name in names]
-    assert found == [0, 1, cgroups.MOST_PROCESSES, cgroups.memory_for(ProgramLimits(0, 0))]
+    assert found == [0, 1, cgroups.MAX_PROCESSES_IN_LEAF, cgroups.memory_for(ProgramLimits(0, 0))]
 
 
 def test_a_leaf_has_room_for_all_that_a_test_may_take_by_its_other_limits(kernel: Path) -> None:
