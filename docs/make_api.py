@@ -130,7 +130,8 @@ def _fields(node: ast.ClassDef) -> tuple[str, str]:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value) if name[0] != "_":
                 kind, description = _described(annotation)
                 has_descriptions = has_descriptions or bool(description)
-                lines.append("    " + _with_default(f"{name}: {kind}", value) + (f"  # {doc}" if doc else ""))
+                lines += [f"    # {doc}"] if doc else []
+                lines.append("    " + _with_default(f"{name}: {kind}", value))
                 default = "" if value is None else _text(value)
                 kind = kind.replace("|", "\\|")
                 rows.append(f"| `{name}` | `{kind}` | `{default}` | {description or doc} |\n")
