@@ -34,7 +34,7 @@ Not covered: a completion that was decoding when the process is killed is genera
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -94,6 +94,7 @@ class Pipeline:
         self._failure: TacoStreamError | None = None
         self._waiting: MemoryObjectReceiveStream[Completion] | None = None
         self._draining = False
+        self._has_loaded = False
 
     @property
     def is_judging(self) -> bool:
@@ -142,7 +143,8 @@ class Pipeline:
         """Stops feeding; what is decoding is finished, judged (if there is an evaluator) and written."""
         self._draining = True
         self._feeding.cancel()
-        self._loading.cancel()
+        if not self._has_loaded:
+            self._loading.cancel()
         if self._engine is not None:
             self._engine.drain()
 
@@ -222,17 +224,17 @@ class Pipeline:
                 first = await asked.receive()
             except anyio.EndOfStream:
                 return
+            self._progress.is_loading = True
             try:
-                async with AsyncExitStack() as opened:
-                    self._progress.is_loading = True
-                    with self._loading:
-                        await opened.enter_async_context(self._engine)
-                    self._progress.is_loading = False
-                    if self._loading.cancelled_caught:
-                        return
-                    await self._run_engine(self._engine, first, asked, generated)
+                # Around all of the engine's life: the engine may hold scopes of its own from entry to exit.
+                with self._loading:
+                    async with self._engine:
+                        self._has_loaded, self._progress.is_loading = True, False
+                        await self._run_engine(self._engine, first, asked, generated)
             except TacoStreamError as error:
                 self._fail(error)
+            finally:
+                self._progress.is_loading = False
 
     async def _run_engine(
         self,

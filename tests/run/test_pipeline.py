@@ -231,6 +231,21 @@ async def test_an_engine_that_does_not_open_ends_the_run_with_its_error() -> Non
         await Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=MemoryStore()).run()
 
 
+async def test_an_engine_may_keep_a_task_group_open_while_it_is_open() -> None:
+    class WithTasks(ScriptedEngine):
+        async def __aenter__(self) -> Self:
+            self.tasks = anyio.create_task_group()
+            await self.tasks.__aenter__()
+            return await super().__aenter__()
+
+        async def __aexit__(self, *error: object) -> None:
+            await self.tasks.__aexit__(None, None, None)
+
+    store = MemoryStore()
+    await Pipeline(task(), engine=WithTasks(), evaluator=ToldJudge(), store=store).run()
+    assert Counter(store.keys(Record)) == expected_keys()
+
+
 async def test_an_interrupt_while_the_engine_opens_does_not_wait_for_it() -> None:
     engine = Recorded(seconds=3600)
     pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=MemoryStore())
