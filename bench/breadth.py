@@ -32,7 +32,8 @@ from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.core import EngineCore
 from taco_stream.engine.worker.load import start
 from taco_stream.errors import TacoStreamError
-from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
+from taco_stream.events import EngineEvent, GenerateFallback
+from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
 PROMPT_LENGTHS = (2, 80, 33, 110, 17, 60)
 NEW_TOKENS = 26
@@ -132,7 +133,7 @@ def run(case: Case, folder: Path) -> Result:
         save_model(folder, case)
     except Exception as error:
         return Result("", "not built", one_line(error))
-    events: list[Event] = []
+    events: list[EngineEvent] = []
     asked = requests()
     served = ""
     try:
@@ -144,7 +145,7 @@ def run(case: Case, folder: Path) -> Result:
         return Result("refused", "", one_line(error).replace(str(folder), "the model"))
     except Exception as error:
         return Result(served, "crash", f"{one_line(error)} {traceback.format_exc().splitlines()[-4].strip()}")
-    reasons = [event.message for event in events if event.kind == "generate_fallback"]
+    reasons = [event.message for event in events if isinstance(event, GenerateFallback)]
     reason = reasons[0].partition("which is slower: ")[2] if reasons else ""
     try:
         expected = references(asked, folder)

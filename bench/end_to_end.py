@@ -76,7 +76,7 @@ def timed_run(problems: int, samples: int) -> tuple[float, dict[str, float]]:
         command = [sys.executable, "-m", "taco_stream", "run", str(run), "--config", str(demo() / "run.toml")]
         seconds = timed([*command, "--limit", str(problems), "--samples", str(samples)])
         events = [json.loads(line) for line in (run / "events.jsonl").open(encoding="utf-8")]
-    figures = next(event["figures"] for event in reversed(events) if event["kind"] == "run_finished")
+    figures = next(event["statistics"] for event in reversed(events) if event["kind"] == "run_finished")
     return seconds, {name: figures[name] for name in ("generating_seconds", "judging_seconds", "overlapped_seconds")}
 
 

@@ -284,7 +284,9 @@ def make_core(
     load = Load(
         model="random", device=options.device, batch_size=rows, context_length=checkpoint.context_length, dtype="auto"
     )
-    return loading.start_slots(load, checkpoint, lambda event: print(event.kind, event.message, file=sys.stderr))
+    return loading.start_slots(
+        load, checkpoint, lambda event: print(type(event).__name__, event.message, file=sys.stderr)
+    )
 
 
 def add(core: EngineCore, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P) -> None:

@@ -36,9 +36,13 @@ SECTIONS = {
     "metrics": "Scores",
     "types": "Values",
     "statistics": "Statistics",
+    "events": "Events",
     "errors": "Errors",
 }
 """The heading for the public names of each top-level module or folder of the package."""
+
+EVENTS = "taco_stream.events"
+"""The module whose classes have a page of their own, `docs/events.md`."""
 
 CONTEXT = {"__aenter__": "Entering", "__aexit__": "Leaving", "__anext__": "Iterating"}
 """Special methods whose docstrings are promises, with the word that the page has for each."""
@@ -49,11 +53,15 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def reference() -> str:
     """The whole page."""
     parts, section = [INTRODUCTION], ""
+    kinds = [name for name, module in taco_stream._HOMES.items() if module == EVENTS and "Event" not in name]
     for name in taco_stream.__all__:
         module = taco_stream._HOMES[name]
         if section != (section := SECTIONS[module.split(".")[1]]):
             parts.append(f"## {section}\n")
-        parts.append(_entry(name, _file(module)))
+        if name not in kinds:
+            parts.append(_entry(name, _file(module)))
+        elif name == kinds[0]:
+            parts.append(f"Each kind is a class, described in [events.md](events.md): `{'`, `'.join(kinds)}`.\n")
     return "\n".join(parts)
 
 
@@ -74,7 +82,7 @@ def _entry(name: str, path: Path) -> str:
             case ast.FunctionDef(name=found) | ast.AsyncFunctionDef(name=found) if found == name:
                 return head + _code(_signature(node)) + _docstring(node)
             case ast.Assign(targets=[ast.Name(id=found)]) if found == name:
-                return head + _code(_text(node)) + (f"\n{doc}\n" if doc else "")
+                return head + _code(ast.get_source_segment(source, node) or "") + (f"\n{doc}\n" if doc else "")
     raise LookupError(f"{path} does not define {name}")
 
 

@@ -32,6 +32,28 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.evaluator.blocking import open_evaluator as open_evaluator
     from taco_stream.evaluator.pool import Evaluator as Evaluator
     from taco_stream.evaluator.settings import EvaluatorSettings as EvaluatorSettings
+    from taco_stream.events import ClockCountsLoad as ClockCountsLoad
+    from taco_stream.events import EngineEvent as EngineEvent
+    from taco_stream.events import EvaluatorEvent as EvaluatorEvent
+    from taco_stream.events import EvaluatorRestarted as EvaluatorRestarted
+    from taco_stream.events import Event as Event
+    from taco_stream.events import GenerateFallback as GenerateFallback
+    from taco_stream.events import GraphsOff as GraphsOff
+    from taco_stream.events import JudgingFailed as JudgingFailed
+    from taco_stream.events import OneRowAtATime as OneRowAtATime
+    from taco_stream.events import PrefillHalved as PrefillHalved
+    from taco_stream.events import PromptTooLong as PromptTooLong
+    from taco_stream.events import RequestCondemned as RequestCondemned
+    from taco_stream.events import RunFinished as RunFinished
+    from taco_stream.events import RunGauges as RunGauges
+    from taco_stream.events import RunResumed as RunResumed
+    from taco_stream.events import RunStarted as RunStarted
+    from taco_stream.events import SamplingRecommended as SamplingRecommended
+    from taco_stream.events import SlotsFailed as SlotsFailed
+    from taco_stream.events import SlotsHalved as SlotsHalved
+    from taco_stream.events import VerdictCacheClosed as VerdictCacheClosed
+    from taco_stream.events import WeightsUnused as WeightsUnused
+    from taco_stream.events import WorkerRestarted as WorkerRestarted
     from taco_stream.extraction import Extraction as Extraction
     from taco_stream.extraction import extract_base as extract_base
     from taco_stream.extraction import extract_chat as extract_chat
@@ -44,11 +66,11 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.prompting import chat_prompt as chat_prompt
     from taco_stream.statistics import EngineStatistics as EngineStatistics
     from taco_stream.statistics import EvaluatorStatistics as EvaluatorStatistics
+    from taco_stream.statistics import RunStatistics as RunStatistics
     from taco_stream.types import ChatMessage as ChatMessage
     from taco_stream.types import ChatPrompt as ChatPrompt
     from taco_stream.types import ComparisonMode as ComparisonMode
     from taco_stream.types import Completion as Completion
-    from taco_stream.types import Event as Event
     from taco_stream.types import ExtractionMethod as ExtractionMethod
     from taco_stream.types import FinishReason as FinishReason
     from taco_stream.types import Observations as Observations
@@ -94,7 +116,6 @@ _HOMES = {
     "ChatPrompt": "taco_stream.types",
     "Completion": "taco_stream.types",
     "ComparisonMode": "taco_stream.types",
-    "Event": "taco_stream.types",
     "ExtractionMethod": "taco_stream.types",
     "FinishReason": "taco_stream.types",
     "Observations": "taco_stream.types",
@@ -110,6 +131,29 @@ _HOMES = {
     "Verdict": "taco_stream.types",
     "EngineStatistics": "taco_stream.statistics",
     "EvaluatorStatistics": "taco_stream.statistics",
+    "RunStatistics": "taco_stream.statistics",
+    "Event": "taco_stream.events",
+    "EngineEvent": "taco_stream.events",
+    "EvaluatorEvent": "taco_stream.events",
+    "RunStarted": "taco_stream.events",
+    "RunResumed": "taco_stream.events",
+    "RunGauges": "taco_stream.events",
+    "RunFinished": "taco_stream.events",
+    "PromptTooLong": "taco_stream.events",
+    "SamplingRecommended": "taco_stream.events",
+    "WeightsUnused": "taco_stream.events",
+    "SlotsFailed": "taco_stream.events",
+    "GenerateFallback": "taco_stream.events",
+    "OneRowAtATime": "taco_stream.events",
+    "GraphsOff": "taco_stream.events",
+    "PrefillHalved": "taco_stream.events",
+    "SlotsHalved": "taco_stream.events",
+    "WorkerRestarted": "taco_stream.events",
+    "RequestCondemned": "taco_stream.events",
+    "ClockCountsLoad": "taco_stream.events",
+    "EvaluatorRestarted": "taco_stream.events",
+    "JudgingFailed": "taco_stream.events",
+    "VerdictCacheClosed": "taco_stream.events",
     "DatasetError": "taco_stream.errors",
     "EngineError": "taco_stream.errors",
     "EvaluatorError": "taco_stream.errors",

@@ -259,18 +259,3 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> SampleKey:
         """Names the sample this judges."""
         return SampleKey(self.problem_id, self.sample_index)
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something about the run itself, a line of `events.jsonl`.
-
-    `kind` is a short name (`run_started`, `worker_restarted`, `slots_halved`, `gauges`, …), `at` seconds since the
-    epoch, `message` one sentence for a person, `figures` whatever numbers belong to it, `problem_id` the problem that
-    it concerns, empty if it concerns the run.
-    """
-
-    kind: str
-    at: float
-    problem_id: str = ""
-    message: str = ""
-    figures: Mapping[str, float] = {}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from taco_stream.events import RunFinished, RunGauges
+from taco_stream.statistics import RunStatistics
 from taco_stream.store.manifest import Manifest
 from taco_stream.types import ComparisonMode, Completion, ExtractionMethod, FinishReason, Record, Status, Verdict
 
@@ -41,3 +43,20 @@ def manifest(**results: Any) -> Manifest:
         git_commit=None,
         created_at=1.0,
     )
+
+
+def statistics(**known: Any) -> RunStatistics:
+    zeros = dict.fromkeys(RunStatistics.__struct_fields__, 0)
+    return RunStatistics(
+        **zeros
+        | {"samples_expected": None, "draining": False, "loading": False, "engine": None, "evaluator": None}
+        | known
+    )
+
+
+def gauges(**known: Any) -> RunGauges:
+    return RunGauges(at=0.0, statistics=statistics(**known))
+
+
+def finished(**known: Any) -> RunFinished:
+    return RunFinished(at=0.0, statistics=statistics(**known))

@@ -28,6 +28,7 @@ from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import StoreError, TacoStreamError, UsageError
 from taco_stream.evaluator.pool import Evaluator
+from taco_stream.events import EngineEvent, RunFinished, RunResumed, RunStarted
 from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.formats import FieldNames, match_ids, read_completions
 from taco_stream.machine import generating_cores, hardware
@@ -37,16 +38,15 @@ from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary
 from taco_stream.report.text import generation_speed_of, notes_on_prompts, print_report
 from taco_stream.run.existing import CompletionSpool, Existing, reference_solutions
-from taco_stream.run.pipeline import Pipeline
+from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.problems import problem_source, with_readable_dataset
-from taco_stream.run.progress import gauges
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
 from taco_stream.store.manifest import Manifest, git_commit, versions
 from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
-from taco_stream.types import Completion, Event, Problem, Status
+from taco_stream.types import Completion, Problem, Status
 
 DEMO = Path(__file__).parents[1] / "demo"
 DEMO_PRESET = DEMO / "run.toml"
@@ -75,9 +75,8 @@ def default_name(settings: RunSettings) -> str:
 async def run(settings: RunSettings, path: Path, is_judged: bool, console: Console) -> int:
     """Runs the settings in `path`; 0 complete, 3 complete with infrastructure errors, 130 interrupted."""
     source = parse_engine(settings.samples.engine)
-    # Events are rare; a full buffer only makes their sender wait for the next gauge.
-    happened, events = anyio.create_memory_object_stream[Event](256)
-    async with happened, events, AsyncExitStack() as opened:
+    entries, to_write = entry_stream()
+    async with entries, to_write, AsyncExitStack() as opened:
         dataset = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))
         problems = problem_source(dataset, console)
         existing = None
@@ -86,13 +85,13 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
         task = build_task(settings, problems, existing)
         engine: LocalEngine | ScriptedEngine | None = None
         if source.kind == "local":
-            engine = local_engine(settings.model, happened, generating_cores(is_judged=is_judged))
+            engine = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
             await opened.enter_async_context(engine.prepared())
         elif source.kind == "scripted":
             engine = ScriptedEngine(read_script(source.path) if source.path else Script())
         evaluator = None
         if is_judged:
-            evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=happened))
+            evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=entries))
         manifest = manifest_of(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
         directory = await opened.enter_async_context(open_run(path, manifest))
         announce(directory, evaluator, console)
@@ -103,7 +102,7 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
             evaluator=evaluator,
             store=directory,
             tally=tally,
-            events=events,
+            entries=(entries, to_write),
             completions_buffer=settings.samples.completions_buffer,
         )
         return await carry_out(pipeline, directory, tally, settings, console)
@@ -124,7 +123,7 @@ def parse_engine(text: str) -> AnsweredBy:
     return AnsweredBy(kind, Path(path) if path else None)
 
 
-def local_engine(settings: ModelSettings, happened: ObjectSendStream[Event], threads: int) -> LocalEngine:
+def local_engine(settings: ModelSettings, events: ObjectSendStream[EngineEvent], threads: int) -> LocalEngine:
     """The engine for a transformers model; `threads` is the number that it may use on a CPU."""
     return LocalEngine(
         str(DEMO / "model") if settings.model == "demo" else settings.model,
@@ -135,7 +134,7 @@ def local_engine(settings: ModelSettings, happened: ObjectSendStream[Event], thr
         reproducible=settings.reproducible,
         threads=threads,
         ignore_generation_config=settings.ignore_generation_config,
-        events=happened,
+        events=events,
     )
 
 
@@ -210,8 +209,7 @@ async def carry_out(
     pipeline: Pipeline, directory: RunDirectory, tally: Tally, settings: RunSettings, console: Console
 ) -> int:
     """Runs the pipeline under the view and sums up, however it ends; the exit code."""
-    kind = "run_resumed" if directory.is_resumed else "run_started"
-    await directory.append([Event(kind=kind, at=time.time())])
+    await directory.append([RunResumed() if directory.is_resumed else RunStarted()])
 
     def snapshot() -> Snapshot:
         return Snapshot(statistics=pipeline.statistics(), pass_at_1=tally.pass_at_1(settings.evaluator.mode))
@@ -227,7 +225,7 @@ async def carry_out(
     if failure is not None and directory.is_empty:
         raise failure
     if not isinstance(failure, StoreError):
-        await directory.append([finished_event(pipeline)])
+        await directory.append([RunFinished(statistics=pipeline.statistics())])
         summary = sum_up(tally, directory, settings)
         if pipeline.is_judging:
             directory.write_summary(summary)
@@ -275,16 +273,6 @@ def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Cons
         console.print(repair, style="yellow", soft_wrap=True)
     if directory.is_resumed:
         console.print(directory.safe, soft_wrap=True, style="dim")
-
-
-def finished_event(pipeline: Pipeline) -> Event:
-    """The figures of this start, from which the summary adds up times."""
-    statistics = pipeline.statistics()
-    figures = dict(gauges(statistics).figures)
-    if statistics.engine is not None:
-        figures["row_seconds"] = statistics.engine.row_seconds
-        figures["row_seconds_available"] = statistics.engine.row_seconds_available
-    return Event(kind="run_finished", at=time.time(), figures=figures)
 
 
 def closing(pipeline: Pipeline, directory: RunDirectory, tally: Tally) -> str:

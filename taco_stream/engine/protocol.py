@@ -9,8 +9,9 @@ that dies is started anew and given everything it has not answered.
 
 import msgspec
 
+from taco_stream.events import EngineEvent
 from taco_stream.statistics import EngineStatistics
-from taco_stream.types import Completion, Event, Request
+from taco_stream.types import Completion, Request
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
@@ -87,7 +88,7 @@ class Gauges(msgspec.Struct, frozen=True, tag="gauges"):
 class Noted(msgspec.Struct, frozen=True, tag="noted"):
     """Something for the run's events."""
 
-    event: Event
+    event: EngineEvent
 
 
 ToWorker = Load | Generate | Cancel | Drain

@@ -31,9 +31,10 @@ from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
 from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.events import ClockCountsLoad, EvaluatorEvent, EvaluatorRestarted, JudgingFailed, VerdictCacheClosed
 from taco_stream.machine import available_cores
 from taco_stream.statistics import EvaluatorStatistics
-from taco_stream.types import ComparisonMode, Event, Problem, Status, Verdict
+from taco_stream.types import ComparisonMode, Problem, Status, Verdict
 
 __all__ = ["Evaluator", "EvaluatorSettings"]
 
@@ -63,7 +64,7 @@ class Evaluator:
         self,
         settings: EvaluatorSettings = EvaluatorSettings(),  # noqa: B008 (immutable)
         *,
-        events: ObjectSendStream[Event] | None = None,
+        events: ObjectSendStream[EvaluatorEvent] | None = None,
     ) -> None:
         self._settings = settings
         self._events = events
@@ -142,7 +143,7 @@ class Evaluator:
         self._judged += 1
         if self._cache.trouble:
             trouble, self._cache.trouble = self._cache.trouble, ""
-            await self._report("verdict_cache_closed", trouble)
+            await self._report(VerdictCacheClosed(message=trouble))
         return verdicts
 
     async def judge_batch(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
@@ -184,7 +185,7 @@ class Evaluator:
                 except WorkerError as error:
                     reason = str(error)
                     self._restarts += 1
-                    await self._report("evaluator_restarted", f"problem {spec.problem_id}: {reason}")
+                    await self._report(EvaluatorRestarted(problem_id=spec.problem_id, message=reason))
                     await worker.restart()
                     continue
             self._tests_run += judged.tests_run
@@ -193,7 +194,7 @@ class Evaluator:
                 self._infrastructure_errors += judged.verdicts[self._settings.mode].status is INFRASTRUCTURE_ERROR
                 return judged.verdicts
             reason = judged.failure
-            await self._report("judging_failed", f"problem {spec.problem_id}: {reason}")
+            await self._report(JudgingFailed(problem_id=spec.problem_id, message=reason))
         self._infrastructure_errors += 1
         detail = f"the evaluator failed twice on this program: {reason}"
         verdict = Verdict(status=INFRASTRUCTURE_ERROR, detail=detail, sandbox_tier=self.sandbox_tier)
@@ -243,7 +244,7 @@ class Evaluator:
         if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
             raise EvaluatorError(reason)
         if not self._workers[0].clock_knows_load:
-            await self._report("clock_counts_load", CLOCK_COUNTS_LOAD)
+            await self._report(ClockCountsLoad(message=CLOCK_COUNTS_LOAD))
 
     async def _stop(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -252,9 +253,9 @@ class Evaluator:
                     stopping.start_soon(worker.stop)
         self._cache.close()
 
-    async def _report(self, kind: str, message: str) -> None:
+    async def _report(self, event: EvaluatorEvent) -> None:
         if self._events is not None:
-            await self._events.send(Event(kind=kind, at=time.time(), message=message))
+            await self._events.send(event)
 
 
 def unfit(program: str) -> str | None:

@@ -5,20 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from taco_stream.events import Event, PromptTooLong, RunFinished, RunGauges, RunResumed, RunStarted, UnknownEvent
 from taco_stream.metrics import Estimate, Tally
-from taco_stream.types import ComparisonMode, Event
+from taco_stream.statistics import EngineStatistics, RunStatistics
+from taco_stream.types import ComparisonMode
 
 NAMES_SHOWN = 10
-
-STARTS = ("run_started", "run_resumed")
-"""The kinds of event that begin a start."""
-
-GAUGES = ("gauges", "run_finished")
-"""The kinds of event whose figures say how far a start has come."""
-
-
-LONG_PROMPT = "prompt_too_long"
-"""The kind of event that names a problem whose prompt leaves fewer new tokens than were asked for."""
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +64,10 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """One run under the comparison mode that counts; `other_modes` holds the overall scores of the others."""
+    """One run under the comparison mode that counts; `other_modes` holds the overall scores of the others.
+
+    `unknown_events` counts, by kind, the events of a newer version, which were left out.
+    """
 
     mode: ComparisonMode
     pass_at_k: Mapping[int, Estimate]
@@ -84,9 +79,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     finish_reasons: Mapping[str, int]
     coverage: Coverage
     throughput: Throughput
+    unknown_events: Mapping[str, int] = {}
 
 
-def summarise(tally: Tally, events: Iterable[Event], *, mode: ComparisonMode, ks: Sequence[int]) -> Summary:
+def summarise(
+    tally: Tally, events: Iterable[Event | UnknownEvent], *, mode: ComparisonMode, ks: Sequence[int]
+) -> Summary:
     """Sums up the counts, and the run's time from its events.
 
     A problem with fewer scored samples than the largest k stays out of that k and is named as incomplete.
@@ -106,6 +104,7 @@ def summarise(tally: Tally, events: Iterable[Event], *, mode: ComparisonMode, ks
         finish_reasons=dict(tally.finish_reasons.most_common()),
         coverage=_coverage(tally, mode, totals),
         throughput=totals.throughput(),
+        unknown_events=dict(totals.unknown),
     )
 
 
@@ -137,38 +136,46 @@ class _EventTotals:
     def __init__(self) -> None:
         self.samples_expected: int | None = None
         self.long_prompts: dict[str, LongPrompt] = {}
-        self._ended: Counter[str] = Counter()
-        self._current: Mapping[str, float] = {}
-        self._peak_memory_bytes = 0.0
+        self.unknown: Counter[str] = Counter()
+        self._ended: list[RunStatistics] = []
+        self._current: RunStatistics | None = None
+        self._peak_memory_bytes = 0
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event | UnknownEvent) -> None:
         """Takes the next event."""
-        if event.kind in STARTS:
-            self._ended.update(self._current)
-            self._current = {}
-        elif event.kind in GAUGES:
-            self._current = event.figures
-            self.samples_expected = int(event.figures.get("samples_expected", 0)) or self.samples_expected
-            self._peak_memory_bytes = max(self._peak_memory_bytes, event.figures.get("peak_memory_bytes", 0.0))
-        elif event.kind == LONG_PROMPT:
-            self.long_prompts[event.problem_id] = LongPrompt(
-                problem_id=event.problem_id,
-                prompt_tokens=int(event.figures["prompt_tokens"]),
-                context_length=int(event.figures["context_length"]),
-                new_tokens_left=int(event.figures["new_tokens_left"]),
-            )
+        match event:
+            case RunStarted() | RunResumed():
+                self._ended = self._starts()
+                self._current = None
+            case RunGauges(statistics=statistics) | RunFinished(statistics=statistics):
+                self._current = statistics
+                self.samples_expected = statistics.samples_expected or self.samples_expected
+                self._peak_memory_bytes = max(self._peak_memory_bytes, statistics.peak_memory_bytes)
+            case PromptTooLong():
+                self.long_prompts[event.problem_id] = LongPrompt(
+                    problem_id=event.problem_id,
+                    prompt_tokens=event.prompt_tokens,
+                    context_length=event.context_length,
+                    new_tokens_left=event.new_tokens_left,
+                )
+            case UnknownEvent(kind=kind):
+                self.unknown[kind] += 1
 
     def throughput(self) -> Throughput:
         """The sums over all starts."""
-        totals = self._ended + Counter(self._current)
-        available = totals["row_seconds_available"]
+        starts = self._starts()
+        engines = [each.engine or EngineStatistics() for each in starts]
+        available = sum(engine.row_seconds_available for engine in engines)
         return Throughput(
-            wall_seconds=totals["elapsed_seconds"],
-            generating_seconds=totals["generating_seconds"],
-            judging_seconds=totals["judging_seconds"],
-            overlapped_seconds=totals["overlapped_seconds"],
-            completions=int(totals["generated"]),
-            completion_tokens=int(totals["completion_tokens"]),
-            occupancy=totals["row_seconds"] / available if available else None,
-            peak_memory_bytes=int(self._peak_memory_bytes),
+            wall_seconds=sum(each.elapsed_seconds for each in starts),
+            generating_seconds=sum(each.generating_seconds for each in starts),
+            judging_seconds=sum(each.judging_seconds for each in starts),
+            overlapped_seconds=sum(each.overlapped_seconds for each in starts),
+            completions=sum(each.generated for each in starts),
+            completion_tokens=sum(engine.completion_tokens for engine in engines),
+            occupancy=sum(engine.row_seconds for engine in engines) / available if available else None,
+            peak_memory_bytes=self._peak_memory_bytes,
         )
+
+    def _starts(self) -> list[RunStatistics]:
+        return self._ended if self._current is None else [*self._ended, self._current]

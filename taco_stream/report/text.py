@@ -42,6 +42,7 @@ def notes_on(summary: Summary) -> list[str]:
         *_notes_on_ks(summary),
         *_notes_on_few_problems(summary),
         *notes_on_prompts(summary.coverage),
+        *_notes_on_events(summary.unknown_events),
     ]
 
 
@@ -107,6 +108,12 @@ def notes_on_prompts(coverage: Coverage) -> list[str]:
     ]
     parts += [f"{refused} of them none, which were not generated"] if refused else []
     return [f"{', '.join(parts)}: {names}"]
+
+
+def _notes_on_events(unknown: Mapping[str, int]) -> list[str]:
+    """Which events a newer version wrote, so that this one could not take them into account."""
+    kinds = ", ".join(f"{kind} ({count:,})" for kind, count in unknown.items())
+    return [f"events of kinds that only a newer version knows were left out: {kinds}"] if kinds else []
 
 
 def speed_of(throughput: Throughput) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from taco_stream.report.summary import GAUGES, STARTS
-from taco_stream.types import Event
+from taco_stream.events import Event, RunFinished, RunGauges, RunResumed, RunStarted, UnknownEvent
+from taco_stream.statistics import EngineStatistics, EvaluatorStatistics
 
 MAX_MOMENTS = 500
 """Gauges worth drawing: a point every second pixel or so."""
@@ -33,7 +33,7 @@ class Lane(NamedTuple):
     path: str
 
 
-def moments_of(events: Iterable[Event]) -> list[Moment]:
+def moments_of(events: Iterable[Event | UnknownEvent]) -> list[Moment]:
     """The run at evenly many gauges from the first to the last, fewer than twice `MAX_MOMENTS`."""
     kept: list[Moment] = []
     stride, last = 1, None
@@ -64,22 +64,24 @@ def lanes_of(moments: Sequence[Moment]) -> list[Lane]:
     return [Lane(title, top, _path(times, values, most)) for title, values, most, top in curves if any(values)]
 
 
-def _all_moments(events: Iterable[Event]) -> Iterator[Moment]:
+def _all_moments(events: Iterable[Event | UnknownEvent]) -> Iterator[Moment]:
     seconds = tokens = seconds_before = tokens_before = 0.0
     for event in events:
-        if event.kind in STARTS:
-            seconds_before, tokens_before = seconds, tokens
-        elif event.kind in GAUGES:
-            figures = event.figures
-            seconds = seconds_before + figures.get("elapsed_seconds", 0.0)
-            tokens = tokens_before + figures.get("completion_tokens", 0.0)
-            yield Moment(
-                seconds,
-                tokens,
-                figures.get("rows_busy", 0.0) / max(1.0, figures.get("rows_total", 0.0)),
-                figures.get("completions_waiting", 0.0),
-                figures.get("workers_busy", 0.0) / max(1.0, figures.get("workers", 0.0)),
-            )
+        match event:
+            case RunStarted() | RunResumed():
+                seconds_before, tokens_before = seconds, tokens
+            case RunGauges(statistics=statistics) | RunFinished(statistics=statistics):
+                engine = statistics.engine or EngineStatistics()
+                evaluator = statistics.evaluator or EvaluatorStatistics()
+                seconds = seconds_before + statistics.elapsed_seconds
+                tokens = tokens_before + engine.completion_tokens
+                yield Moment(
+                    seconds,
+                    tokens,
+                    engine.rows_busy / max(1, engine.rows_total),
+                    statistics.completions_waiting,
+                    evaluator.busy / max(1, evaluator.workers),
+                )
 
 
 def _tokens_per_second(moments: Sequence[Moment]) -> list[float]:

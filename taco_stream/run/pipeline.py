@@ -10,7 +10,8 @@ problems ─▶ feed ─requests─▶ engine ─generated─▶ journal ─▶ 
 Who runs: one task per stage in one task group, plus one that watches for signals and one that takes gauges. Every
 stream is finite; what limits memory is the sum of their sizes. `journal` puts a completion on its way to the disk
 before it hands it to the evaluator, and one writer takes both kinds of line in order, so a completion is always on disk
-before its verdict.
+before its verdict. What engine and evaluator have to report they send straight to that writer, from the moment that
+they are entered: `entries` exists before the pipeline, which closes it when nothing runs any more.
 
 How it ends:
 
@@ -39,20 +40,21 @@ from functools import partial
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from taco_stream.engine.base import Engine
 from taco_stream.errors import TacoStreamError
+from taco_stream.events import RunGauges
 from taco_stream.machine import process_tree_bytes
 from taco_stream.metrics import Tally
 from taco_stream.run.feed import feed
 from taco_stream.run.judge import judge, leave_unjudged
-from taco_stream.run.progress import Progress, gauges
+from taco_stream.run.progress import Progress
 from taco_stream.run.record import journal, record
 from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Store, Task
 from taco_stream.run.watching import count, raising_ours, watch_signals
 from taco_stream.statistics import RunStatistics
-from taco_stream.types import Completion, Event, Request
+from taco_stream.types import Completion, Request
 
 TERMINATION_SECONDS = 10.0
 """How long SIGTERM leaves for finishing what is in flight: under the 30 s after which most supervisors kill."""
@@ -60,13 +62,21 @@ TERMINATION_SECONDS = 10.0
 GAUGE_SECONDS = 5.0
 OVERLAP_TICK_SECONDS = 0.05
 
+EntryStream = tuple[MemoryObjectSendStream[Entry], MemoryObjectReceiveStream[Entry]]
+
+
+def entry_stream() -> EntryStream:
+    """The way to the writer of a run, as wide as one write should be."""
+    return anyio.create_memory_object_stream[Entry](1024)
+
 
 class Pipeline:
     """One start of a run: `await run()` once, `statistics()` at any time.
 
     `engine` is entered and left in here. Without one nothing is generated, without an `evaluator` nothing is judged.
     Records are counted in `tally`. `completions_buffer` is how many completions may wait for the evaluator before
-    generation pauses.
+    generation pauses. A caller whose engine or evaluator sends events gives them the sending end of an `entry_stream`,
+    and the pipeline both ends as `entries`; `run` closes them.
     """
 
     def __init__(
@@ -77,7 +87,7 @@ class Pipeline:
         evaluator: Judge | None,
         store: Store,
         tally: Tally | None = None,
-        events: MemoryObjectReceiveStream[Event] | None = None,
+        entries: EntryStream | None = None,
         completions_buffer: int = 4096,
     ) -> None:
         self._task = task
@@ -85,7 +95,7 @@ class Pipeline:
         self._evaluator = evaluator
         self._store = store
         self._tally = Tally() if tally is None else tally
-        self._events = events
+        self._entries = entries
         self._completions_buffer = completions_buffer
         self._progress = Progress()
         self._feeding = anyio.CancelScope()
@@ -158,11 +168,11 @@ class Pipeline:
 
     async def _run_stages(self) -> None:
         # Requests: one ahead of the engine is enough, it takes what it can place. Generated: a handful, the journal
-        # never waits for the disk. Entries: as many as one write should carry. To judge: deep, so that a burst of slow
-        # programs does not idle the accelerator; it holds texts, a few KB each.
+        # never waits for the disk. To judge: deep, so that a burst of slow programs does not idle the accelerator; it
+        # holds texts, a few KB each.
         requests, asked = anyio.create_memory_object_stream[Request](1)
         generated, finished = anyio.create_memory_object_stream[Completion](16)
-        entries, to_write = anyio.create_memory_object_stream[Entry](1024)
+        entries, to_write = self._entries or entry_stream()
         to_judge, self._waiting = anyio.create_memory_object_stream[Completion](self._completions_buffer)
         in_flight, progress = ProblemsInFlight(), self._progress
         feeding = partial(
@@ -191,16 +201,14 @@ class Pipeline:
             )
         async with anyio.create_task_group() as writer:
             writer.start_soon(partial(record, to_write, store=self._store, tally=self._tally))
-            async with entries:
-                async with anyio.create_task_group() as gauging:
-                    gauging.start_soon(self._gauge, entries)
-                    async with anyio.create_task_group() as stages:
-                        stages.start_soon(self._feed, feeding)
-                        stages.start_soon(self._generate, asked, generated)
-                        stages.start_soon(journalling)
-                        stages.start_soon(judging)
-                    gauging.cancel_scope.cancel()
-                await self._forward_events(entries)
+            async with entries, anyio.create_task_group() as gauging:
+                gauging.start_soon(self._gauge, entries)
+                async with anyio.create_task_group() as stages:
+                    stages.start_soon(self._feed, feeding)
+                    stages.start_soon(self._generate, asked, generated)
+                    stages.start_soon(journalling)
+                    stages.start_soon(judging)
+                gauging.cancel_scope.cancel()
 
     async def _feed(self, feeding: Callable[[], Awaitable[None]]) -> None:
         """Runs the feed. If it fails, what was asked for before is still generated, judged and written."""
@@ -280,22 +288,14 @@ class Pipeline:
             self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
 
     async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:
-        """Measures overlap, writes the events of engine and evaluator, and every few seconds a gauges event.
-
-        An engine waits if its events are not taken: 1,500 at once took 20 s when they were only taken with gauges.
-        """
+        """Measures overlap, and writes every few seconds how far the run is."""
         last_gauge = time.monotonic()
         while True:
             await anyio.sleep(OVERLAP_TICK_SECONDS)
             generating = self._engine is not None and self._engine.statistics().rows_busy > 0
             judging = self._evaluator is not None and self._evaluator.statistics().busy > 0
             self._progress.observe(generating=generating, judging=judging)
-            await self._forward_events(entries)
             if time.monotonic() - last_gauge >= GAUGE_SECONDS:
                 last_gauge = time.monotonic()
                 self._progress.peak_memory_bytes = max(self._progress.peak_memory_bytes, process_tree_bytes())
-                await entries.send(gauges(self.statistics()))
-
-    async def _forward_events(self, entries: ObjectSendStream[Entry]) -> None:
-        while self._events is not None and self._events.statistics().current_buffer_used:
-            await entries.send(self._events.receive_nowait())
+                await entries.send(RunGauges(statistics=self.statistics()))

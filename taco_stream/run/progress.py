@@ -1,9 +1,6 @@
-"""The progress of a run: the stages' counters, a snapshot at any time, and the line of events.jsonl with both."""
+"""The progress of a run: the stages' counters."""
 
 import time
-
-from taco_stream.statistics import EngineStatistics, EvaluatorStatistics, RunStatistics
-from taco_stream.types import Event
 
 
 class Progress:
@@ -32,30 +29,3 @@ class Progress:
         self.generating_seconds += generating * seconds
         self.judging_seconds += judging * seconds
         self.overlapped_seconds += (generating and judging) * seconds
-
-
-def gauges(statistics: RunStatistics) -> Event:
-    """The statistics as a line of events.jsonl."""
-    engine, evaluator = statistics.engine or EngineStatistics(), statistics.evaluator or EvaluatorStatistics()
-    return Event(
-        kind="gauges",
-        at=time.time(),
-        figures={
-            "elapsed_seconds": statistics.elapsed_seconds,
-            "samples_expected": statistics.samples_expected or 0,
-            "generated": statistics.generated,
-            "judged": statistics.judged,
-            "completions_waiting": statistics.completions_waiting,
-            "generating_seconds": statistics.generating_seconds,
-            "judging_seconds": statistics.judging_seconds,
-            "overlapped_seconds": statistics.overlapped_seconds,
-            "peak_memory_bytes": statistics.peak_memory_bytes,
-            "rows_busy": engine.rows_busy,
-            "rows_total": engine.rows_total,
-            "samples_waiting": engine.samples_waiting,
-            "prompt_tokens": engine.prompt_tokens,
-            "completion_tokens": engine.completion_tokens,
-            "workers_busy": evaluator.busy,
-            "workers": evaluator.workers,
-        },
-    )

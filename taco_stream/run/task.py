@@ -6,13 +6,13 @@ Also the seams that the stages see: a judge, a store, and the problems that are 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from taco_stream.events import Event
 from taco_stream.extraction import Extraction
 from taco_stream.run.existing import Existing
 from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import (
     ComparisonMode,
     Completion,
-    Event,
     Problem,
     Prompt,
     Record,

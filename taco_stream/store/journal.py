@@ -129,16 +129,20 @@ def withdraw(path: Path, kind: type[T], is_withdrawn: Callable[[T], bool]) -> in
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[Line[T]]:
     """Every whole line in order, decoded; a torn last line is left out. Raises `StoreError` at a broken one."""
+    return decoded_lines(path, msgspec.json.Decoder(kind).decode)
+
+
+def decoded_lines(path: Path, decode: Callable[[bytes], T]) -> Iterator[Line[T]]:
+    """What `read_lines` yields, by another decoder; that raises `msgspec.MsgspecError` if a line is broken."""
     if not path.exists():
         return
-    decoder = msgspec.json.Decoder(kind)
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield Line(decoder.decode(line), offset)
+                yield Line(decode(line), offset)
             except msgspec.MsgspecError as error:
                 raise StoreError(f"{path}, line {number} is broken: {error}") from error
             offset += len(line)

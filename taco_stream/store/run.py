@@ -32,13 +32,15 @@ import msgspec
 from anyio import to_thread
 
 from taco_stream.errors import StoreError
+from taco_stream.events import Event, UnknownEvent
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
 from taco_stream.store.atomic import sync_folder, write_atomically
-from taco_stream.store.journal import Journal, read_at, read_lines, read_values, repair, withdraw
+from taco_stream.store.event_line import event_of
+from taco_stream.store.journal import Journal, decoded_lines, read_at, read_lines, read_values, repair, withdraw
 from taco_stream.store.lock import exclusive
 from taco_stream.store.manifest import Manifest, check_agreement, read_manifest
 from taco_stream.store.record_line import RecordLine, line_of, record_of
-from taco_stream.types import Completion, Event, Record, SampleKey, Status
+from taco_stream.types import Completion, Record, SampleKey, Status
 
 SYNC_SECONDS = 1.0
 
@@ -94,9 +96,10 @@ class RunFiles:
         """Every record on disk, in the order judged."""
         return map(record_of, read_values(self.path / RESULTS, RecordLine))
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[Event | UnknownEvent]:
         """Every event on disk."""
-        return read_values(self.path / EVENTS, Event)
+        for line in decoded_lines(self.path / EVENTS, event_of):
+            yield line.value
 
 
 class RecordIndex:

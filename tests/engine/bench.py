@@ -12,7 +12,8 @@ from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.checkpoint import Checkpoint
 from taco_stream.engine.worker.core import EngineCore
 from taco_stream.engine.worker.load import start
-from taco_stream.types import Completion, Event, Request, SampleKey, SamplingParameters, TextPrompt
+from taco_stream.events import EngineEvent
+from taco_stream.types import Completion, Request, SampleKey, SamplingParameters, TextPrompt
 
 GREEDY = SamplingParameters(max_new_tokens=40, temperature=0)
 SAMPLED = SamplingParameters(max_new_tokens=24, temperature=0.9, top_p=0.95)
@@ -42,7 +43,7 @@ class Bench:
     """A core and what it noted."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.events: list[Event] = []
+        self.events: list[EngineEvent] = []
         load = Load(**({"model": str(folder), "device": "cpu", "dtype": "float32", "batch_size": 5} | settings))
         self.core: EngineCore
         self.core, self.ready = start(load, self.events.append)
@@ -50,7 +51,7 @@ class Bench:
     @property
     def notes(self) -> list[str]:
         """The kinds of the events."""
-        return [event.kind for event in self.events]
+        return [event.__struct_config__.tag for event in self.events]
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -15,7 +15,8 @@ from taco_stream.evaluator import worker_process
 from taco_stream.evaluator.pool import MAX_PROGRAM_BYTES, Evaluator, EvaluatorSettings
 from taco_stream.evaluator.protocol import Judged
 from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
-from taco_stream.types import ComparisonMode, Event, Problem, SpecialJudge, Status
+from taco_stream.events import EvaluatorEvent, EvaluatorRestarted
+from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status
 
 pytestmark = pytest.mark.anyio
 
@@ -174,7 +175,7 @@ def children_of(pid: int) -> list[int]:
 
 @pytest.mark.both_loops
 async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: object) -> None:
-    send, receive = anyio.create_memory_object_stream[Event](8)
+    send, receive = anyio.create_memory_object_stream[EvaluatorEvent](8)
     before = set(children_of(os.getpid()))
     async with send, receive, Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True), events=send) as evaluator:
         (worker,) = set(children_of(os.getpid())) - before
@@ -189,7 +190,9 @@ async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: obje
             os.kill(worker, signal.SIGKILL)
         assert verdicts[0].status is Status.PASSED
         assert evaluator.statistics().restarts == 1
-        assert (await receive.receive()).kind == "evaluator_restarted"
+        event = await receive.receive()
+        assert isinstance(event, EvaluatorRestarted)
+        assert event.problem_id == SUM.problem_id
 
 
 @pytest.mark.both_loops

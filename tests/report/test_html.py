@@ -6,12 +6,14 @@ from pathlib import Path
 
 import anyio
 import pytest
-from sample_values import manifest, record
-from test_summary import gauges, summary_of, tally_of
+from sample_values import finished, gauges, manifest, record
+from test_summary import summary_of, tally_of
 
+from taco_stream.events import Event, RunStarted
 from taco_stream.report.html import render, write_html
+from taco_stream.statistics import EngineStatistics
 from taco_stream.store.run import RunFiles, open_run
-from taco_stream.types import Event, Record, Status
+from taco_stream.types import Record, Status
 
 RECORDS = [
     record("p2", 0, difficulty="EASY", skills=("Sorting",)),
@@ -20,9 +22,9 @@ RECORDS = [
     record("p10", 1, Status.WRONG_ANSWER, difficulty="HARD", skills=("Greedy algorithms",)),
 ]
 EVENTS = [
-    gauges("run_started"),
-    gauges(elapsed_seconds=5, rows_busy=2, rows_total=4, completion_tokens=100),
-    gauges("run_finished", elapsed_seconds=10, generating_seconds=8, rows_total=4, completion_tokens=300),
+    RunStarted(),
+    gauges(elapsed_seconds=5, engine=EngineStatistics(rows_busy=2, rows_total=4, completion_tokens=100)),
+    finished(elapsed_seconds=10, generating_seconds=8, engine=EngineStatistics(rows_total=4, completion_tokens=300)),
 ]
 
 

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 import msgspec
 import pytest
-from sample_values import record
+from sample_values import finished, gauges, record
 
+from taco_stream.events import Event, PromptTooLong, RunResumed, RunStarted, UnknownEvent
 from taco_stream.metrics import Tally
 from taco_stream.report.summary import Summary, summarise
-from taco_stream.types import ComparisonMode, Event, Record, Status
+from taco_stream.statistics import EngineStatistics
+from taco_stream.types import ComparisonMode, Record, Status
 
 STRICT = ComparisonMode.STRICT
 
@@ -20,12 +22,10 @@ def tally_of(records: Iterable[Record]) -> Tally:
     return tally
 
 
-def summary_of(records: Iterable[Record], events: Iterable[Event] = (), ks: tuple[int, ...] = (1,)) -> Summary:
+def summary_of(
+    records: Iterable[Record], events: Iterable[Event | UnknownEvent] = (), ks: tuple[int, ...] = (1,)
+) -> Summary:
     return summarise(tally_of(records), events, mode=STRICT, ks=ks)
-
-
-def gauges(kind: str = "gauges", **figures: float) -> Event:
-    return Event(kind=kind, at=0.0, figures=figures)
 
 
 def test_a_run_without_a_result_has_a_summary() -> None:
@@ -62,12 +62,12 @@ def test_other_modes_have_their_scores_beside() -> None:
 def test_time_is_the_sum_over_all_starts() -> None:
     """Also of one that was killed: its last gauges stand for it."""
     events = [
-        gauges("run_started"),
-        gauges(elapsed_seconds=5, generating_seconds=4, completion_tokens=100),
-        gauges(elapsed_seconds=10, generating_seconds=8, completion_tokens=300),  # killed after this
-        gauges("run_resumed"),
-        gauges(elapsed_seconds=5, generating_seconds=1, completion_tokens=10),
-        gauges("run_finished", elapsed_seconds=7, generating_seconds=2, completion_tokens=50),
+        RunStarted(),
+        gauges(elapsed_seconds=5, generating_seconds=4, engine=EngineStatistics(completion_tokens=100)),
+        gauges(elapsed_seconds=10, generating_seconds=8, engine=EngineStatistics(completion_tokens=300)),  # killed then
+        RunResumed(),
+        gauges(elapsed_seconds=5, generating_seconds=1, engine=EngineStatistics(completion_tokens=10)),
+        finished(elapsed_seconds=7, generating_seconds=2, engine=EngineStatistics(completion_tokens=50)),
     ]
     throughput = summary_of([], events).throughput
     assert (throughput.wall_seconds, throughput.generating_seconds, throughput.completion_tokens) == (17, 10, 350)
@@ -75,7 +75,7 @@ def test_time_is_the_sum_over_all_starts() -> None:
 
 
 def test_occupancy_is_the_share_of_row_time_used() -> None:
-    events = [gauges("run_finished", row_seconds=3, row_seconds_available=4)]
+    events = [finished(engine=EngineStatistics(row_seconds=3, row_seconds_available=4))]
     assert summary_of([], events).throughput.occupancy == pytest.approx(0.75)
     assert summary_of([]).throughput.occupancy is None
 
@@ -83,9 +83,9 @@ def test_occupancy_is_the_share_of_row_time_used() -> None:
 def test_how_many_samples_are_expected_is_what_the_newest_start_counted() -> None:
     events = [
         gauges(samples_expected=10),
-        gauges("run_resumed"),
+        RunResumed(),
         gauges(samples_expected=20),
-        gauges(samples_expected=0),
+        gauges(samples_expected=None),
     ]
     assert summary_of([], events).coverage.samples_expected == 20
     assert summary_of([]).coverage.samples_expected is None
@@ -98,10 +98,26 @@ def test_the_summary_reads_back_from_json() -> None:
 
 def test_every_problem_with_too_long_a_prompt_stands_in_the_summary_once() -> None:
     """Two devices and two starts note it again."""
-    figures = {"prompt_tokens": 250, "context_length": 256, "new_tokens_wanted": 40, "new_tokens_left": 6}
-    events = [Event(kind="prompt_too_long", at=0.0, problem_id=name, figures=figures) for name in "abab"]
+    events = [
+        PromptTooLong(
+            message="the prompt is too long",
+            problem_id=name,
+            prompt_tokens=250,
+            context_length=256,
+            new_tokens_wanted=40,
+            new_tokens_left=6,
+        )
+        for name in "abab"
+    ]
     found = summary_of([], events).coverage.long_prompts
     assert [(each.problem_id, each.prompt_tokens, each.new_tokens_left) for each in found] == [
         ("a", 250, 6),
         ("b", 250, 6),
     ]
+
+
+def test_events_of_a_newer_version_are_left_out_and_counted_by_kind() -> None:
+    events = [UnknownEvent("moved", 1.0), gauges(elapsed_seconds=5), UnknownEvent("moved", 2.0)]
+    summary = summary_of([], events)
+    assert summary.unknown_events == {"moved": 2}
+    assert summary.throughput.wall_seconds == 5

@@ -4,14 +4,16 @@ import io
 from collections.abc import Sequence
 
 from rich.console import Console
-from sample_values import record
-from test_summary import gauges, summary_of
+from sample_values import finished, gauges, record
+from test_summary import summary_of
 
+from taco_stream.events import Event, PromptTooLong, UnknownEvent
 from taco_stream.report.text import print_report
-from taco_stream.types import Event, Record, Status
+from taco_stream.statistics import EngineStatistics
+from taco_stream.types import Record, Status
 
 
-def printed(records: Sequence[Record], events: Sequence[Event] = (), ks: tuple[int, ...] = (1,)) -> str:
+def printed(records: Sequence[Record], events: Sequence[Event | UnknownEvent] = (), ks: tuple[int, ...] = (1,)) -> str:
     """What a pipe would get."""
     out = io.StringIO()
     print_report(summary_of(records, events, ks), Console(file=out, width=120, highlight=False))
@@ -66,19 +68,16 @@ def test_a_complete_run_has_no_complaints() -> None:
 
 
 def test_speed_and_overlap_are_said() -> None:
-    finished = gauges(
-        "run_finished",
+    event = finished(
         elapsed_seconds=100,
         generating_seconds=80,
         judging_seconds=70,
         overlapped_seconds=60,
-        completion_tokens=8000,
-        row_seconds=9,
-        row_seconds_available=10,
+        engine=EngineStatistics(completion_tokens=8000, row_seconds=9, row_seconds_available=10),
     )
     assert (
         "0:01:40 in all; 100 tokens/s while generating; occupancy 90 %; generating 80.0 s, judging 70.0 s; "
-        "both at once 60.0 s" in printed([record()], [finished])
+        "both at once 60.0 s" in printed([record()], [event])
     )
 
 
@@ -88,14 +87,15 @@ def test_extraction_and_finish_reasons_are_counted() -> None:
     assert "finish reason: stop 2" in text
 
 
-def long_prompt(problem_id: str, prompt_tokens: int, left: int) -> Event:
-    figures = {
-        "prompt_tokens": prompt_tokens,
-        "context_length": 4096,
-        "new_tokens_wanted": 512,
-        "new_tokens_left": left,
-    }
-    return Event(kind="prompt_too_long", at=0.0, problem_id=problem_id, figures=figures)
+def long_prompt(problem_id: str, prompt_tokens: int, left: int) -> PromptTooLong:
+    return PromptTooLong(
+        message="the prompt is too long",
+        problem_id=problem_id,
+        prompt_tokens=prompt_tokens,
+        context_length=4096,
+        new_tokens_wanted=512,
+        new_tokens_left=left,
+    )
 
 
 def test_problems_whose_prompts_leave_too_little_room_are_counted_and_ten_named() -> None:
@@ -136,3 +136,9 @@ def test_chat_answers_taken_for_programs_are_told_of() -> None:
         record("a", 2, Status.PASSED, program='print("```")'),
     ]
     assert "1 programs that do not compile hold Markdown fences: --prompt chat" in printed(records)
+
+
+def test_events_of_a_newer_version_are_told_of() -> None:
+    text = printed([record()], [UnknownEvent("moved", 1.0), UnknownEvent("moved", 2.0)])
+    assert "events of kinds that only a newer version knows were left out: moved (2)" in text
+    assert "newer version" not in printed([record()])

@@ -2,16 +2,22 @@
 
 from itertools import pairwise
 
-from test_summary import gauges
+from sample_values import gauges
 
+from taco_stream.events import RunGauges, RunResumed, RunStarted
 from taco_stream.report.timeline import MAX_MOMENTS, lanes_of, moments_of
+from taco_stream.statistics import EngineStatistics, EvaluatorStatistics
+
+HALF_BUSY = EvaluatorStatistics(busy=1, workers=2)
+
+
+def tokens(seconds: float, count: int) -> RunGauges:
+    return gauges(elapsed_seconds=seconds, engine=EngineStatistics(completion_tokens=count))
 
 
 def test_tokens_per_second_are_the_mean_since_the_gauge_before() -> None:
     """40 tokens in the first 5 s, 80 in the next: half of the height and all of it."""
-    (lane,) = lanes_of(
-        moments_of([gauges(elapsed_seconds=5, completion_tokens=40), gauges(elapsed_seconds=10, completion_tokens=120)])
-    )
+    (lane,) = lanes_of(moments_of([tokens(5, 40), tokens(10, 120)]))
     assert (lane.title, lane.top) == ("tokens per second", "16")
     assert lane.path == "M500.0,100 L500.0,50.0 L1000.0,0.0 L1000.0,100 Z"
 
@@ -19,17 +25,19 @@ def test_tokens_per_second_are_the_mean_since_the_gauge_before() -> None:
 def test_starts_are_laid_end_to_end_and_each_counts_its_tokens_from_zero() -> None:
     moments = moments_of(
         [
-            gauges("run_started"),
-            gauges(elapsed_seconds=10, completion_tokens=1000),
-            gauges("run_resumed"),
-            gauges(elapsed_seconds=5, completion_tokens=50),
+            RunStarted(),
+            tokens(10, 1000),
+            RunResumed(),
+            tokens(5, 50),
         ]
     )
     assert [(moment.seconds, moment.tokens) for moment in moments] == [(10, 1000), (15, 1050)]
 
 
 def test_busy_figures_are_shares() -> None:
-    (moment,) = moments_of([gauges(elapsed_seconds=1, rows_busy=3, rows_total=4, workers_busy=1, workers=2)])
+    (moment,) = moments_of(
+        [gauges(elapsed_seconds=1, engine=EngineStatistics(rows_busy=3, rows_total=4), evaluator=HALF_BUSY)]
+    )
     assert (moment.rows_busy, moment.workers_busy) == (0.75, 0.5)
 
 
@@ -41,12 +49,12 @@ def test_a_long_run_keeps_a_bounded_number_of_moments_over_its_whole_length() ->
 
 
 def test_curves_that_are_zero_throughout_are_left_out() -> None:
-    moments = moments_of(gauges(elapsed_seconds=second, workers_busy=1, workers=2) for second in (1, 2))
+    moments = moments_of(gauges(elapsed_seconds=second, evaluator=HALF_BUSY) for second in (1, 2))
     assert [lane.title for lane in lanes_of(moments)] == ["evaluator workers busy"]
 
 
 def test_one_gauge_draws_nothing() -> None:
-    assert lanes_of(moments_of([gauges(elapsed_seconds=1, workers_busy=1, workers=2)])) == []
+    assert lanes_of(moments_of([gauges(elapsed_seconds=1, evaluator=HALF_BUSY)])) == []
 
 
 def test_a_curve_reaches_from_the_bottom_to_its_most() -> None:

@@ -8,22 +8,23 @@ from typing import Self
 
 import anyio
 import pytest
-from anyio.abc import TaskStatus
+from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskStatus
 
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, ModelError, StoreError, TacoStreamError
+from taco_stream.events import EvaluatorRestarted, Event, RunGauges, WorkerRestarted
 from taco_stream.extraction import Extraction, extract_base
 from taco_stream.run.existing import Existing
-from taco_stream.run.pipeline import Pipeline
+from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.task import Entry, Task
 from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import (
     ComparisonMode,
     Completion,
-    Event,
     FinishReason,
     Problem,
     Record,
+    Request,
     SampleKey,
     SamplingParameters,
     Status,
@@ -108,6 +109,10 @@ def expected_keys(problems: int = 3, samples: int = 4) -> Counter[SampleKey]:
 
 def completed(number: int, index: int) -> Completion:
     return Completion(problem_id=f"p{number}", sample_index=index, text="x", finish_reason=FinishReason.STOP)
+
+
+def events_in(store: MemoryStore) -> list[Event]:
+    return [entry for entry in store.entries if isinstance(entry, Event)]
 
 
 async def test_every_sample_is_generated_judged_and_written_once() -> None:
@@ -369,11 +374,75 @@ async def test_the_second_interrupt_stops_at_once() -> None:
 
 async def test_events_of_the_engine_are_written() -> None:
     store = MemoryStore()
-    send, receive = anyio.create_memory_object_stream[Event](8)
-    async with send, receive:
-        await send.send(Event(kind="worker_restarted", at=0.0))
-        await Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store, events=receive).run()
-    assert [entry.kind for entry in store.entries if isinstance(entry, Event)] == ["worker_restarted"]
+    entries = entry_stream()
+    event = WorkerRestarted(message="the worker died")
+    await entries[0].send(event)
+    await Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store, entries=entries).run()
+    assert events_in(store) == [event]
+
+
+async def test_an_event_that_the_last_verdict_brings_is_written() -> None:
+    """Nothing is judged after it, so nothing else keeps the writer waiting for it."""
+    store = MemoryStore()
+    entries = entry_stream()
+
+    class Reporting(ToldJudge):
+        async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
+            verdicts = await super().judge_all_modes(problem, program)
+            await entries[0].send(EvaluatorRestarted(message=f"after {self.judged}"))
+            return verdicts
+
+    await Pipeline(task(), engine=ScriptedEngine(), evaluator=Reporting(), store=store, entries=entries).run()
+    assert sorted(event.message for event in events_in(store)) == sorted(f"after {count}" for count in range(1, 13))
+
+
+async def test_what_was_reported_before_a_failure_is_written() -> None:
+    """The reason why the evaluator failed is among it."""
+    store = MemoryStore()
+    entries = entry_stream()
+
+    class Failing(ToldJudge):
+        async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
+            await entries[0].send(EvaluatorRestarted(message="the worker died"))
+            raise EvaluatorError("no zygote")
+
+    with anyio.fail_after(10), pytest.raises(EvaluatorError):
+        await Pipeline(task(), engine=ScriptedEngine(), evaluator=Failing(), store=store, entries=entries).run()
+    assert "the worker died" in [event.message for event in events_in(store)]
+
+
+async def test_a_flood_of_events_does_not_wait_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine waits until its events are taken; it is not the next look at the gauges that takes them."""
+    monkeypatch.setattr("taco_stream.run.pipeline.OVERLAP_TICK_SECONDS", 3600)
+    store = MemoryStore()
+    entries = entry_stream()
+
+    class Telling(ScriptedEngine):
+        async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
+            for number in range(5000):
+                await entries[0].send(WorkerRestarted(message=str(number)))
+            await super().run(requests, completions)
+
+    with anyio.fail_after(10):
+        await Pipeline(task(), engine=Telling(), evaluator=ToldJudge(), store=store, entries=entries).run()
+    assert [event.message for event in events_in(store)] == [str(number) for number in range(5000)]
+
+
+async def test_gauges_hold_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taco_stream.run.pipeline.GAUGE_SECONDS", 0)
+    store = MemoryStore()
+    engine = ScriptedEngine(Script(rows=1, seconds=0.02))
+    await Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store).run()
+    last = [entry.statistics for entry in store.entries if isinstance(entry, RunGauges)][-1]
+    assert (
+        last.samples_expected,
+        last.engine and last.engine.rows_total,
+        last.evaluator and last.evaluator.workers,
+    ) == (
+        12,
+        1,
+        2,
+    )
 
 
 async def test_the_samples_of_the_whole_run_are_counted_beside_it() -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
-from sample_values import completion, manifest, record
+from sample_values import completion, gauges, manifest, record
 
 from taco_stream.errors import RunInUseError, RunMismatchError, StoreError
+from taco_stream.events import Event, RunStarted
 from taco_stream.store.journal import Journal
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run import RecordIndex, RunDirectory, RunFiles, open_run
-from taco_stream.types import ComparisonMode, Completion, Event, Record, SampleKey, Status, Verdict
+from taco_stream.types import ComparisonMode, Completion, Record, SampleKey, Status, Verdict
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ def keys(values: Iterable[Completion | Record]) -> list[SampleKey]:
 
 
 async def test_entries_read_back_by_kind(tmp_path: Path) -> None:
-    entries: list[Entry] = [completion("a"), record("a"), Event(kind="gauges", at=1.0, figures={"judged": 1})]
+    entries: list[Entry] = [completion("a"), record("a"), gauges(judged=1)]
     await write(tmp_path / "run", entries)
     files = RunFiles(tmp_path / "run")
     assert [*files.completions(), *files.records(), *files.events()] == entries
@@ -48,7 +49,7 @@ async def test_a_batch_puts_completions_on_disk_before_records(tmp_path: Path, m
         await append(journal, values)
 
     monkeypatch.setattr(Journal, "append", noted)
-    await write(tmp_path / "run", [record("a"), completion("a"), Event(kind="x", at=0.0)])
+    await write(tmp_path / "run", [record("a"), completion("a"), RunStarted()])
     assert order == ["completions.jsonl", "results.jsonl", "events.jsonl"]
 
 
@@ -201,7 +202,7 @@ async def test_a_run_can_be_read_while_it_is_written(tmp_path: Path) -> None:
 
 async def test_a_new_directory_that_nothing_was_written_to_is_removed(tmp_path: Path) -> None:
     async with open_run(tmp_path / "run", manifest()) as run:
-        await run.append([Event(kind="run_started", at=0.0)])
+        await run.append([RunStarted()])
     assert not (tmp_path / "run").exists()
 
 

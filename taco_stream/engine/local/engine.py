@@ -33,10 +33,11 @@ from taco_stream.engine.local.worker_process import WORKER_DIED, WorkerProcess
 from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
 from taco_stream.engine.stream import CompletionStream, send_all
 from taco_stream.errors import EngineError, ModelError, UsageError
+from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
 from taco_stream.frames import FrameError
 from taco_stream.machine import available_cores
 from taco_stream.statistics import EngineStatistics
-from taco_stream.types import Completion, Event, Request
+from taco_stream.types import Completion, Request
 
 RESTARTS = 3
 """How often in a row a worker may die without having finished a sample."""
@@ -67,7 +68,7 @@ class LocalEngine:
         reproducible: bool = False,
         threads: int | None = None,
         ignore_generation_config: tuple[str, ...] = (),
-        events: ObjectSendStream[Event] | None = None,
+        events: ObjectSendStream[EngineEvent] | None = None,
     ) -> None:
         self._load = Load(
             model=str(model),
@@ -81,7 +82,7 @@ class LocalEngine:
         self._devices = tuple(name.strip() for name in devices.split(",") if name.strip())
         self._threads = threads or available_cores()
         self._events = events
-        self._early_events: list[Event] = []
+        self._early_events: list[EngineEvent] = []
         self._workers: list[ServedWorker] = []
         self._first: ServedWorker | None = None
         self._tickets = 0
@@ -291,7 +292,7 @@ class LocalEngine:
                 )
                 return False
             self._restarts += 1
-            await self._send_event(Event(kind="worker_restarted", at=time.time(), message=reason))
+            await self._send_event(WorkerRestarted(message=reason))
             try:
                 worker.ready, _ = await worker.process.start()
             except (ModelError, UsageError) as error:
@@ -310,7 +311,7 @@ class LocalEngine:
         problem_id = worker.chunks[ticket].request.problem_id
         worker.condemn(ticket, last_words)
         message = f"generation workers die of the request for {problem_id}, which is answered as an error: {last_words}"
-        await self._send_event(Event(kind="request_condemned", at=time.time(), problem_id=problem_id, message=message))
+        await self._send_event(RequestCondemned(problem_id=problem_id, message=message))
 
     def _give_up(self, worker: ServedWorker, failure: EngineError) -> None:
         """Lets the run end: nothing more is taken in, the other workers finish what is decoding."""
@@ -371,7 +372,7 @@ class LocalEngine:
         for event in events:
             await self._send_event(event)
 
-    async def _send_event(self, event: Event) -> None:
+    async def _send_event(self, event: EngineEvent) -> None:
         if self._events is not None:
             await self._events.send(event)
 

@@ -24,8 +24,8 @@ from anyio.abc import Process
 from taco_stream.engine.protocol import FromWorker, Load, Noted, Ready, Refused, ToWorker
 from taco_stream.engine.visible_devices import environment_of
 from taco_stream.errors import ModelError, UsageError
+from taco_stream.events import EngineEvent
 from taco_stream.frames import FrameDecoder, FrameError, encode_frame
-from taco_stream.types import Event
 
 STOP_SECONDS = 5.0
 """How long a worker may take to end by itself before it is killed."""
@@ -67,7 +67,7 @@ class WorkerProcess:
         self._process = await anyio.open_process(command, stderr=self._log, env=environment, start_new_session=True)
         self._is_waiting = True
 
-    async def start(self) -> tuple[Ready, list[Event]]:
+    async def start(self) -> tuple[Ready, list[EngineEvent]]:
         """Starts the process, or the one that waits; returns what it says when it is ready, and what it noted before.
 
         Raises `ModelError` or `UsageError` as the worker says, `ModelError` if it dies while loading, and what `spawn`
@@ -77,7 +77,7 @@ class WorkerProcess:
             await self.spawn()
         self._is_waiting = False
         await self.send(msgspec.structs.replace(self.load, sees_one_device=self.load.device.startswith("cuda")))
-        noted: list[Event] = []
+        noted: list[EngineEvent] = []
         try:
             while True:
                 for frame in await self.receive():

@@ -1,19 +1,19 @@
 """Which prompts a model can take: those of its own tokens, for which its context has room.
 
 A prompt is never cut. One that leaves fewer new tokens than were asked for gets those that are left, one that leaves
-none is refused; either is noted once for its problem, as an event of the kind `prompt_too_long`.
+none is refused; either is noted once for its problem, as a `PromptTooLong`.
 """
 
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from taco_stream.engine.worker.checkpoint import Checkpoint
 from taco_stream.engine.worker.rendering import prompt_tokens
 from taco_stream.errors import ModelError
-from taco_stream.types import Event, Request
+from taco_stream.events import EngineEvent, PromptTooLong
+from taco_stream.types import Request
 
-Note = Callable[[Event], None]
+Note = Callable[[EngineEvent], None]
 """Takes something that belongs into the run's events."""
 
 
@@ -71,17 +71,13 @@ class Admission:
         self._noted.add(request.problem_id)
         wanted = request.sampling.max_new_tokens
         self._note(
-            Event(
-                kind="prompt_too_long",
-                at=time.time(),
+            PromptTooLong(
                 problem_id=request.problem_id,
                 message=f"the prompt has {prompt_tokens} tokens, which leaves {limit} of the {wanted} new tokens asked "
                 f"for in a context of {self._context_length}",
-                figures={
-                    "prompt_tokens": prompt_tokens,
-                    "context_length": self._context_length,
-                    "new_tokens_wanted": wanted,
-                    "new_tokens_left": limit,
-                },
+                prompt_tokens=prompt_tokens,
+                context_length=self._context_length,
+                new_tokens_wanted=wanted,
+                new_tokens_left=limit,
             )
         )

@@ -21,8 +21,9 @@ from taco_stream.engine.worker.prefill_pace import PrefillPace
 from taco_stream.engine.worker.sampling import UNSOUND
 from taco_stream.engine.worker.scheduler import Sample, Scheduler, Step
 from taco_stream.engine.worker.stopping import StopStringDetector
+from taco_stream.events import PrefillHalved, SlotsHalved
 from taco_stream.statistics import EngineStatistics
-from taco_stream.types import Completion, Event, FinishReason, Request
+from taco_stream.types import Completion, FinishReason, Request
 
 SMALLEST_CHUNK = 8
 LENGTH_STEP = 256
@@ -246,10 +247,12 @@ class EngineCore:
         """After a step that did not fit into memory: smaller chunks, else fewer slots, else not this sample."""
         if step.chunks and self._pace.halve():
             self._reallocate(self._scheduler.slots, self.runner.length)
-            self._tell("prefill_halved", f"out of memory: prompts are computed {self._pace.largest} tokens at a time")
+            tokens = self._pace.largest
+            message = f"out of memory: prompts are computed {tokens} tokens at a time"
+            self._note(PrefillHalved(message=message, tokens=tokens))
         elif self._scheduler.slots > 1:
             slots = self._scheduler.slots // 2
-            self._tell("slots_halved", f"out of memory: {slots} samples decode at once from now on")
+            self._note_halved(slots)
             self._reallocate(slots, self.runner.length)
         else:
             for sample in {row.sample for row in step.rows} | {chunk.sample for chunk in step.chunks}:
@@ -278,10 +281,11 @@ class EngineCore:
             else:
                 return
             slots //= 2
-            self._tell("slots_halved", f"out of memory: {slots} samples decode at once from now on")
+            self._note_halved(slots)
 
-    def _tell(self, kind: str, message: str) -> None:
-        self._note(Event(kind=kind, at=time.time(), message=message))
+    def _note_halved(self, slots: int) -> None:
+        message = f"out of memory: {slots} samples decode at once from now on"
+        self._note(SlotsHalved(message=message, slots=slots))
 
 
 class _Gauges:

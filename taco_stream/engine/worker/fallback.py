@@ -23,8 +23,9 @@ from taco_stream.engine.worker.device_memory import is_out_of_memory
 from taco_stream.engine.worker.sampling import UNSOUND, RowSampling, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.worker.stopping import StopStringDetector
 from taco_stream.errors import ModelError
+from taco_stream.events import SlotsHalved
 from taco_stream.statistics import EngineStatistics
-from taco_stream.types import Completion, Event, FinishReason, Request
+from taco_stream.types import Completion, FinishReason, Request
 
 CHECKED_TOKENS = 24
 
@@ -189,7 +190,7 @@ class GenerateCore:
             return
         self._rows = len(batch) // 2
         message = f"out of memory: {self._rows} samples are generated at once from now on"
-        self._note(Event(kind="slots_halved", at=time.time(), message=message))
+        self._note(SlotsHalved(message=message, slots=self._rows))
 
     def _generate(self, batch: list[_Waiting]) -> None:
         started_at = time.monotonic()

@@ -11,7 +11,6 @@ cannot be known from the window, the caller repeats the row with `exact`, which 
 """
 
 import contextlib
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from taco_stream.engine.worker.attention import FlashRows, Group, Layout, SlotAt
 from taco_stream.engine.worker.device_memory import is_out_of_memory
 from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
 from taco_stream.engine.worker.scheduler import Row
-from taco_stream.types import Event
+from taco_stream.events import GraphsOff
 
 Forward = Callable[[Tensor, Tensor, Layout], Tensor]
 """Takes the tokens fed and their positions, both [rows], and a layout; gives logits [rows, vocabulary]."""
@@ -194,7 +193,7 @@ class FixedDecode:
             torch.cuda.synchronize(self._device)
             self._uses_graphs = False
             message = f"decoding goes on without CUDA graphs, which is slower: {str(error).splitlines()[0]}"
-            self._note(Event(kind="graphs_off", at=time.time(), message=message))
+            self._note(GraphsOff(message=message))
         else:
             shape.graph = graph
             current.wait_stream(self._stream)

@@ -11,12 +11,11 @@ Fields of beams' ranking, of speed (caches, drafts, assistants) and of output's 
 at; only a cache that rounds what it keeps does, and is refused. Knows no torch.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from taco_stream.errors import ModelError, UsageError
-from taco_stream.types import Event
+from taco_stream.events import SamplingRecommended
 
 EXACT_CACHES = (
     "dynamic",
@@ -65,7 +64,7 @@ REFUSED: Mapping[str, float | tuple[str, ...] | None] = {
 """The fields that this engine does not do, and the value (or values) that switch each off, as None and what is empty
 do."""
 
-RECOMMENDED = ("temperature", "top_p", "top_k", "min_p")
+RECOMMENDED = {"temperature": float, "top_p": float, "top_k": int, "min_p": float}
 
 
 def settle(config: Any, place: str, ignored: tuple[str, ...]) -> None:
@@ -87,14 +86,16 @@ def settle(config: Any, place: str, ignored: tuple[str, ...]) -> None:
         raise ModelError(f"{place} asks for {fields}, which this engine does not do: give {flags} to generate without")
 
 
-def recommendation(config: Any, place: str) -> Event | None:
+def recommendation(config: Any, place: str) -> SamplingRecommended | None:
     """Says how the model's authors would sample, None where they do not say. A run samples as its settings say."""
-    values = {name: value for name in RECOMMENDED if (value := getattr(config, name, None)) is not None}
+    values = {
+        name: kind(value) for name, kind in RECOMMENDED.items() if (value := getattr(config, name, None)) is not None
+    }
     if not values:
         return None
     wanted = ", ".join(f"{name} {value}" for name, value in values.items())
     message = f"{place} recommends {wanted}; this run samples as its own settings say"
-    return Event(kind="sampling_recommended", at=time.time(), message=message, figures=values)
+    return SamplingRecommended(message=message, **values)
 
 
 def _is_on(value: Any, off: float | tuple[str, ...] | None) -> bool:

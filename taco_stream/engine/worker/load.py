@@ -1,7 +1,6 @@
 """Puts the parts of a worker together: checkpoint, attention, model runner, core; and slots that memory holds."""
 
 import inspect
-import time
 import traceback
 from collections.abc import Sequence
 
@@ -21,7 +20,7 @@ from taco_stream.engine.worker.model_runner import ModelRunner
 from taco_stream.engine.worker.packed_linear import pack_linears
 from taco_stream.engine.worker.weights import first_names
 from taco_stream.errors import ModelError, UsageError
-from taco_stream.types import Event
+from taco_stream.events import GenerateFallback, OneRowAtATime, SlotsFailed, WeightsUnused
 
 LARGEST_CHUNK = {"cpu": 512, "cuda": 4096}
 """Prompt tokens computed in one step: enough to saturate the device, little enough to be small in memory."""
@@ -54,8 +53,8 @@ wrongly is off by about one."""
 def start(load: Load, note: Note) -> tuple[EngineCore | GenerateCore, Ready]:
     """Loads what `load` names. Raises `ModelError` or `UsageError`.
 
-    A model that slots cannot serve is noted as `generate_fallback` and served through `generate`. So is one for which
-    the slots themselves failed, which is noted with its traceback as `slots_failed` besides.
+    A model that slots cannot serve is noted as a `GenerateFallback` and served through `generate`. So is one for which
+    the slots themselves failed, which is noted with its traceback as a `SlotsFailed` before.
     """
     if load.threads:
         torch.set_num_threads(load.threads)
@@ -64,23 +63,23 @@ def start(load: Load, note: Note) -> tuple[EngineCore | GenerateCore, Ready]:
         note(recommended)
     if unused := checkpoint.unused_weights:
         message = f"the files of {load.model} hold weights that the model does not have: {first_names(unused)}"
-        note(Event(kind="weights_unused", at=time.time(), message=message, figures={"weights": len(unused)}))
+        note(WeightsUnused(message=message, weights=len(unused)))
     core: EngineCore | GenerateCore
     try:
         core = start_slots(load, checkpoint, note)
     except (UnservedModelError, SlotsFailedError) as reason:
         if isinstance(reason, SlotsFailedError):
-            note(Event(kind="slots_failed", at=time.time(), message="".join(traceback.format_exception(reason))))
+            note(SlotsFailed(message="".join(traceback.format_exception(reason))))
         if load.reproducible:
             raise UsageError(f"the model {load.model} has no reproducible mode: {reason}") from reason
         message = f"{load.model} is served by transformers' generate, which is slower: {reason}"
-        note(Event(kind="generate_fallback", at=time.time(), message=message))
+        note(GenerateFallback(message=message))
         identity = f"{identity_of(load, checkpoint)} generate"
         rows = load.batch_size or GENERATE_ROWS
         if (trouble := alike_in_batches(checkpoint, TOLERANCE[checkpoint.model.dtype])) and rows > 1:
             rows = 1
             message = f"{load.model} generates one sample at a time: {trouble}"
-            note(Event(kind="one_row_at_a_time", at=time.time(), message=message))
+            note(OneRowAtATime(message=message))
         core = GenerateCore(checkpoint, rows=rows, identity=identity, note=note)
     return core, Ready(
         device=str(checkpoint.device),

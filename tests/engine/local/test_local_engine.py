@@ -14,7 +14,8 @@ from engine.bench import Bench
 
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.errors import EngineError, ModelError, TacoStreamError, UsageError
-from taco_stream.types import Completion, Event, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
+from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
+from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +68,7 @@ async def test_two_workers_of_which_one_is_killed_give_the_samples_of_one_undist
     folder = model_folder("llama")
     asked = requests(samples=40, problems=3)
     expected = texts(Bench(folder).generate(asked))
-    sent, events = anyio.create_memory_object_stream[Event](100)
+    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
     with sent, events:
         async with engine(folder, devices="cpu,cpu", events=sent) as two:
             victim = two.worker_pids()[0]
@@ -79,7 +80,7 @@ async def test_two_workers_of_which_one_is_killed_give_the_samples_of_one_undist
             assert texts(await generate(two, asked, kill)) == expected
             assert two.statistics().restarts == 1
             assert two.statistics().samples_finished == 120
-        assert events.receive_nowait().kind == "worker_restarted"
+        assert isinstance(events.receive_nowait(), WorkerRestarted)
 
 
 async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
@@ -123,13 +124,13 @@ async def test_a_request_that_kills_workers_is_answered_as_an_error_and_the_othe
     expected = texts(Bench(folder).generate(good))
     (tmp_path / "sitecustomize.py").write_text(POISON)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    sent, events = anyio.create_memory_object_stream[Event](100)
+    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
     poison = msgspec.structs.replace(good[0], problem_id="poison")
     with sent, events:
         async with engine(folder, events=sent) as started:
             completions = await generate(started, [good[0], poison])
-        kinds = [events.receive_nowait().kind for _ in range(events.statistics().current_buffer_used)]
-    assert kinds.count("request_condemned") == 1
+        sent_events = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+    assert [event.problem_id for event in sent_events if isinstance(event, RequestCondemned)] == ["poison"]
     bad = [completions.pop(SampleKey("poison", index)) for index in (0, 1)]
     assert {completion.finish_reason for completion in bad} == {FinishReason.ERROR}
     assert all("generation workers died of this request: signal 11" in str(item.error) for item in bad)

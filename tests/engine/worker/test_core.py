@@ -12,6 +12,7 @@ from engine.tiny_models import ARCHITECTURES
 
 from taco_stream.engine.worker.prefill_pace import PrefillPace
 from taco_stream.engine.worker.scheduler import Step
+from taco_stream.events import PromptTooLong
 from taco_stream.types import Completion, FinishReason, Request, SamplingParameters, TextPrompt
 
 ModelFolder = Callable[[str], Path]
@@ -128,9 +129,19 @@ def test_a_prompt_that_leaves_too_little_room_is_noted_once(
         for index in range(2)
     ]
     bench.generate(pieces)
-    found = [(event.kind, event.problem_id, event.figures) for event in bench.events]
-    figures = {"prompt_tokens": length, "context_length": 256, "new_tokens_wanted": 40, "new_tokens_left": left}
-    assert found == ([] if left is None else [("prompt_too_long", "long", figures)])
+    if left is None:
+        assert bench.events == []
+        return
+    (event,) = bench.events
+    assert event == PromptTooLong(
+        at=event.at,
+        message=f"the prompt has {length} tokens, which leaves {left} of the 40 new tokens asked for in a context of 256",
+        problem_id="long",
+        prompt_tokens=length,
+        context_length=256,
+        new_tokens_wanted=40,
+        new_tokens_left=left,
+    )
 
 
 def test_an_empty_prompt_is_an_error(model_folder: ModelFolder) -> None:

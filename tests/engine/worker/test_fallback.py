@@ -15,6 +15,7 @@ from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.fallback import GenerateCore
 from taco_stream.engine.worker.load import start
 from taco_stream.errors import ModelError, UsageError
+from taco_stream.events import PromptTooLong
 from taco_stream.types import FinishReason, Request, SamplingParameters
 
 ModelFolder = Callable[[str], Path]
@@ -107,8 +108,9 @@ def test_a_prompt_that_leaves_too_little_room_is_noted(model_folder: ModelFolder
     wanted = SamplingParameters(max_new_tokens=context, temperature=0, stop=tuple("abcdefgh =int\n"))
     bench.generate(requests(wanted, samples=1, count=1))
     event = bench.events[-1]
-    assert (event.kind, event.problem_id) == ("prompt_too_long", "p0")
-    assert event.figures["new_tokens_left"] == context - event.figures["prompt_tokens"]
+    assert isinstance(event, PromptTooLong)
+    assert event.problem_id == "p0"
+    assert event.new_tokens_left == context - event.prompt_tokens
 
 
 def make_rwkv(folder: Path) -> Path:

@@ -12,6 +12,7 @@ from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.checkpoint import open_checkpoint
 from taco_stream.engine.worker.generation_config import REFUSED
 from taco_stream.errors import ModelError, UsageError
+from taco_stream.events import SamplingRecommended
 from taco_stream.types import FinishReason
 
 ModelFolder = Callable[[str], Path]
@@ -135,8 +136,8 @@ def test_how_to_sample_is_for_the_run_to_say_and_the_models_advice_is_noted(
     plain = texts(Bench(model_folder("llama")).generate(requests(SAMPLED, count=2)))
     bench = Bench(configured(do_sample=True, temperature=0.01, top_k=1, top_p=0.1, max_length=20, max_new_tokens=3))
     (event,) = bench.events
-    assert event.kind == "sampling_recommended"
-    assert event.figures == {"temperature": 0.01, "top_k": 1, "top_p": 0.1}
+    assert isinstance(event, SamplingRecommended)
+    assert (event.temperature, event.top_k, event.top_p, event.min_p) == (0.01, 1, 0.1, None)
     assert texts(bench.generate(requests(SAMPLED, count=2))) == plain
 
 

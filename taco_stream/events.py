@@ -1,0 +1,183 @@
+"""What may happen to a run that is neither a completion nor a record: the lines of `events.jsonl`.
+
+`Event` is a closed set: a frozen struct for each kind, whose tag is the line's `kind`. Whoever has something to report
+builds one and hands it on; whoever reads them matches on their types. Figures are fields, so that none is looked up by
+a name that may be misspelt. What a person is to read is a sentence, `message`; events without one are for programs.
+
+A field that is added later has a default, and no kind is renamed: `store.event_line` reads files of every version.
+`docs/events.md` is made from the docstrings below.
+"""
+
+import time
+
+import msgspec
+
+from taco_stream.statistics import RunStatistics
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """What every event has: `at`, when it was built, in seconds since the epoch."""
+
+    at: float = msgspec.field(default_factory=time.time)
+
+
+class _Notice(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """An event that tells a person something: `message` is the sentence."""
+
+    message: str
+
+
+class RunStarted(_Event, frozen=True, tag="run_started"):
+    """Sent first, when a run begins in a new directory."""
+
+
+class RunResumed(_Event, frozen=True, tag="run_resumed"):
+    """Sent first, when a run goes on in a directory that an earlier start made. All counters begin again at zero."""
+
+
+class RunGauges(_Event, frozen=True, kw_only=True, tag="gauges"):
+    """Sent every five seconds: the run as it is then. After a start that was killed the last one stands for it."""
+
+    statistics: RunStatistics
+
+
+class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
+    """Sent last, however a start ends, unless it is killed or its disk fails: what it came to."""
+
+    statistics: RunStatistics
+
+
+class PromptTooLong(_Notice, frozen=True, kw_only=True, tag="prompt_too_long"):
+    """Sent once for a problem and a worker, when the prompt leaves fewer new tokens than were asked for.
+
+    With `new_tokens_left` of 0 the problem's samples are answered as errors; otherwise they end at that length.
+    """
+
+    problem_id: str
+    prompt_tokens: int
+    context_length: int
+    new_tokens_wanted: int
+    new_tokens_left: int
+
+
+class SamplingRecommended(_Notice, frozen=True, kw_only=True, tag="sampling_recommended"):
+    """Sent when a model is loaded whose generation_config.json says how its authors would sample.
+
+    The run samples as its own settings say. What the file leaves open is None.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+
+
+class WeightsUnused(_Notice, frozen=True, kw_only=True, tag="weights_unused"):
+    """Sent when a model is loaded whose files hold weights that it does not have; `weights` counts them."""
+
+    weights: int
+
+
+class SlotsFailed(_Notice, frozen=True, tag="slots_failed"):
+    """Sent when computing through slots failed while a model was loaded; `message` is the traceback.
+
+    Always followed by `generate_fallback`.
+    """
+
+
+class GenerateFallback(_Notice, frozen=True, tag="generate_fallback"):
+    """Sent when a model is loaded that slots cannot serve, and that transformers' `generate` serves instead."""
+
+
+class OneRowAtATime(_Notice, frozen=True, tag="one_row_at_a_time"):
+    """Sent after `generate_fallback` when samples of the model would depend on those that share their batch."""
+
+
+class GraphsOff(_Notice, frozen=True, tag="graphs_off"):
+    """Sent when a model's decoding cannot be captured as a CUDA graph and goes on, more slowly, without."""
+
+
+class PrefillHalved(_Notice, frozen=True, kw_only=True, tag="prefill_halved"):
+    """Sent when a worker ran out of memory and computes prompts in smaller pieces from then on.
+
+    `tokens` is the largest piece; None in lines of the first version.
+    """
+
+    tokens: int | None = None
+
+
+class SlotsHalved(_Notice, frozen=True, kw_only=True, tag="slots_halved"):
+    """Sent when a worker ran out of memory and decodes fewer samples at once from then on.
+
+    `slots` is how many; None in lines of the first version.
+    """
+
+    slots: int | None = None
+
+
+class WorkerRestarted(_Notice, frozen=True, tag="worker_restarted"):
+    """Sent when a generation worker died and another takes its place; what it had not answered is asked again."""
+
+
+class RequestCondemned(_Notice, frozen=True, kw_only=True, tag="request_condemned"):
+    """Sent when generation workers died of one request, of which the remaining samples are answered as errors."""
+
+    problem_id: str
+
+
+class ClockCountsLoad(_Notice, frozen=True, tag="clock_counts_load"):
+    """Sent at the start when the kernel does not count how long a process waits for a core.
+
+    On a busy machine a slow program may then run out of time on the clock.
+    """
+
+
+class EvaluatorRestarted(_Notice, frozen=True, kw_only=True, tag="evaluator_restarted"):
+    """Sent when an evaluator worker died while it judged a program, and another takes its place.
+
+    `problem_id` is the program's problem; empty in lines of the first version, where it begins the message.
+    """
+
+    problem_id: str = ""
+
+
+class JudgingFailed(_Notice, frozen=True, kw_only=True, tag="judging_failed"):
+    """Sent when a worker reports that it could not judge a program; it is tried a second time.
+
+    `problem_id` is the program's problem; empty in lines of the first version, where it begins the message.
+    """
+
+    problem_id: str = ""
+
+
+class VerdictCacheClosed(_Notice, frozen=True, tag="verdict_cache_closed"):
+    """Sent when the file of the verdict cache cannot be used any longer; the run goes on without it."""
+
+
+EngineEvent = (
+    PromptTooLong
+    | SamplingRecommended
+    | WeightsUnused
+    | SlotsFailed
+    | GenerateFallback
+    | OneRowAtATime
+    | GraphsOff
+    | PrefillHalved
+    | SlotsHalved
+    | WorkerRestarted
+    | RequestCondemned
+)
+"""What an engine sends."""
+
+EvaluatorEvent = ClockCountsLoad | EvaluatorRestarted | JudgingFailed | VerdictCacheClosed
+"""What the evaluator sends."""
+
+Event = RunStarted | RunResumed | RunGauges | RunFinished | EngineEvent | EvaluatorEvent
+"""Everything that can happen."""
+
+
+class UnknownEvent(msgspec.Struct, frozen=True):
+    """A line of a kind that this version does not know: a newer one wrote the file. Only read, never sent."""
+
+    kind: str
+    at: float

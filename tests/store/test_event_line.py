@@ -1,0 +1,147 @@
+"""A line of events.jsonl: every kind of every version is read, what a newer version wrote is told apart from damage."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from sample_values import manifest
+
+from taco_stream.errors import StoreError
+from taco_stream.events import (
+    Event,
+    PromptTooLong,
+    RunFinished,
+    RunGauges,
+    SamplingRecommended,
+    SlotsHalved,
+    UnknownEvent,
+    WeightsUnused,
+)
+from taco_stream.metrics import Tally
+from taco_stream.report.summary import LongPrompt, Throughput, summarise
+from taco_stream.report.timeline import Moment, moments_of
+from taco_stream.store.event_line import KINDS, event_of
+from taco_stream.store.run import RunFiles
+from taco_stream.types import ComparisonMode
+
+HERE = Path(__file__).parent
+FIRST_VERSION = HERE / "version_1" / "events_of_every_kind.jsonl"
+PRESENT_VERSION = HERE / "events_of_every_kind.jsonl"
+THROUGHPUT = Throughput(
+    wall_seconds=24.211262555999383,
+    generating_seconds=24.06997040600072,
+    judging_seconds=9.894308374008688,
+    overlapped_seconds=9.894308374008688,
+    completions=610,
+    completion_tokens=23273,
+    occupancy=0.8229977669060738,
+    peak_memory_bytes=634159104,
+)
+MOMENTS = [
+    Moment(5.006327367999802, 6501.0, 0.96875, 0.0, 1.0),
+    Moment(10.020968936999452, 10568.0, 0.9375, 0.0, 0.5),
+    Moment(14.190293618999931, 12705.0, 0.0, 0.0, 0.0),
+    Moment(19.196620986999733, 19206.0, 0.96875, 0.0, 1.0),
+    Moment(24.211262555999383, 23273.0, 0.9375, 0.0, 0.5),
+]
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines()
+
+
+def run_with(path: Path, events: bytes) -> RunFiles:
+    path.mkdir()
+    (path / "run.json").write_bytes(msgspec.json.encode(manifest()))
+    (path / "events.jsonl").write_bytes(events)
+    return RunFiles(path)
+
+
+@pytest.mark.parametrize("path", [FIRST_VERSION, PRESENT_VERSION], ids=["first", "present"])
+def test_there_is_a_line_of_every_kind(path: Path) -> None:
+    assert {json.loads(line)["kind"] for line in lines_of(path)} == set(KINDS)
+
+
+@pytest.mark.parametrize("line", lines_of(PRESENT_VERSION), ids=lambda line: json.loads(line)["kind"])
+def test_a_line_is_read_and_written_as_it_stands(line: bytes) -> None:
+    """No field has been renamed since the lines were written, and none has been lost."""
+    event = event_of(line)
+    assert type(event) is KINDS[json.loads(line)["kind"]]
+    assert msgspec.json.encode(event) == line
+
+
+@pytest.mark.parametrize("line", lines_of(FIRST_VERSION), ids=lambda line: json.loads(line)["kind"])
+def test_a_line_of_the_first_version_is_read(line: bytes) -> None:
+    written = json.loads(line)
+    event = event_of(line)
+    assert type(event) is KINDS[written["kind"]]
+    for name in ("at", "message", "problem_id"):
+        assert getattr(event, name, "") == written.get(name, "")
+
+
+def events_of_the_first_version() -> dict[str, Event | UnknownEvent]:
+    return {json.loads(line)["kind"]: event_of(line) for line in lines_of(FIRST_VERSION)}
+
+
+def test_figures_of_the_first_version_are_fields() -> None:
+    events = events_of_the_first_version()
+    prompt, sampling, weights = (events[kind] for kind in ("prompt_too_long", "sampling_recommended", "weights_unused"))
+    assert isinstance(prompt, PromptTooLong)
+    assert (prompt.prompt_tokens, prompt.context_length, prompt.new_tokens_wanted) == (250, 256, 40)
+    assert isinstance(sampling, SamplingRecommended)
+    assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.7, 20, None)
+    assert isinstance(weights, WeightsUnused)
+    assert weights.weights == 1
+    assert isinstance(events["slots_halved"], SlotsHalved)
+    assert events["slots_halved"].slots is None
+
+
+@pytest.mark.parametrize("kind", ["gauges", "run_finished"])
+def test_every_figure_of_a_run_of_the_first_version_is_kept(kind: str) -> None:
+    for line in lines_of(FIRST_VERSION):
+        written, event = json.loads(line), event_of(line)
+        if written["kind"] != kind:
+            continue
+        assert isinstance(event, RunGauges | RunFinished)
+        statistics = msgspec.to_builtins(event.statistics)
+        evaluator = statistics.pop("evaluator")
+        kept = {**statistics, **statistics.pop("engine"), "workers": evaluator["workers"]}
+        kept["workers_busy"] = evaluator["busy"]
+        assert written["figures"].items() <= kept.items()
+
+
+def test_a_run_of_the_first_version_has_the_throughput_and_the_curves_that_version_gave_it() -> None:
+    """What the first version's own `summarise` and `moments_of` made of the same file."""
+    events = [event_of(line) for line in lines_of(FIRST_VERSION)]
+    summary = summarise(Tally(), events, mode=ComparisonMode.STRICT, ks=(1,))
+    assert summary.throughput == THROUGHPUT
+    assert summary.coverage.samples_expected == 336
+    assert summary.coverage.long_prompts == (
+        LongPrompt(problem_id="a", prompt_tokens=250, context_length=256, new_tokens_left=6),
+    )
+    assert moments_of(events) == MOMENTS
+
+
+def test_an_event_of_a_newer_version_is_read_as_unknown(tmp_path: Path) -> None:
+    newer = b'{"kind":"moved","at":2.0,"figures":["of","another","shape"],"to":{"device":"cuda:1"}}\n'
+    known = b'{"kind":"run_started","at":1.0,"field_of_a_newer_version":3}\n'
+    started, moved = run_with(tmp_path / "run", known + newer).events()
+    assert type(started) is KINDS["run_started"]
+    assert moved == UnknownEvent("moved", 2.0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind":"prompt_too_long","at":1.0,"message":"long","problem_id":"a","prompt_tokens":250}',
+        '{"kind":"prompt_too_long","at":1.0,"message":"long","problem_id":"a","figures":{"prompt_tokens":250}}',
+        '{"kind":"gauges","at":1.0,"figures":{"elapsed_seconds":5}}',
+        '{"kind":"run_started"}',
+        '{"at":1.0}',
+    ],
+)
+def test_a_figure_that_is_missing_is_an_error_and_no_zero(tmp_path: Path, line: str) -> None:
+    whole = '{"kind":"run_started","at":1.0}\n'
+    with pytest.raises(StoreError, match=r"events.jsonl, line 2 is broken: Object missing required field"):
+        list(run_with(tmp_path / "run", f"{whole}{line}\n".encode()).events())
