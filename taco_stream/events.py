@@ -81,7 +81,7 @@ class WeightsUnused(_Notice, frozen=True, kw_only=True, tag="weights_unused"):
 class SlotsFailed(_Notice, frozen=True, tag="slots_failed"):
     """Sent when computing through slots failed while a model was loaded; `message` is the traceback.
 
-    Always followed by `generate_fallback`.
+    Followed by `generate_fallback`, or, if the run is to be reproducible, by its refusal.
     """
 
 
@@ -133,7 +133,7 @@ class ClockCountsLoad(_Notice, frozen=True, tag="clock_counts_load"):
 
 
 class EvaluatorRestarted(_Notice, frozen=True, kw_only=True, tag="evaluator_restarted"):
-    """Sent when an evaluator worker died while it judged a program, and another takes its place.
+    """Sent when an evaluator worker died or did not answer while it judged a program, and another takes its place.
 
     `problem_id` is the program's problem; empty in lines of the first version, where it begins the message.
     """
@@ -142,7 +142,9 @@ class EvaluatorRestarted(_Notice, frozen=True, kw_only=True, tag="evaluator_rest
 
 
 class JudgingFailed(_Notice, frozen=True, kw_only=True, tag="judging_failed"):
-    """Sent when a worker reports that it could not judge a program; it is tried a second time.
+    """Sent when a worker reports that it could not judge a program, the first time and the second.
+
+    After the second the sample's status is `infrastructure_error`.
 
     `problem_id` is the program's problem; empty in lines of the first version, where it begins the message.
     """

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 import taco_stream
-from taco_stream.events import Event
+from taco_stream.engine.protocol import FromWorker, Noted
+from taco_stream.events import EngineEvent, Event
+from taco_stream.frames import FrameDecoder, encode_frame
 
 ROOT = Path(__file__).parents[1]
 EVENTS = get_args(Event)
@@ -24,6 +26,19 @@ def test_an_event_says_when_it_is_sent_and_is_public(kind: type[msgspec.Struct])
     assert (kind.__doc__ or "").startswith("Sent ")
     assert kind.__name__ in taco_stream.__all__
     assert f"### `{kind.__struct_config__.tag}`" in (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+
+
+def engine_events() -> list[EngineEvent]:
+    lines = (ROOT / "tests" / "store" / "events_of_every_kind.jsonl").read_bytes().splitlines()
+    return [
+        event for event in (msgspec.json.decode(line, type=Event) for line in lines) if isinstance(event, EngineEvent)
+    ]
+
+
+@pytest.mark.parametrize("event", engine_events(), ids=lambda event: type(event).__name__)
+def test_an_event_arrives_from_a_worker_as_it_was_sent(event: EngineEvent) -> None:
+    decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
+    assert list(decoder.feed(encode_frame(Noted(event)))) == [Noted(event)]
 
 
 def test_every_kind_of_event_is_in_the_union() -> None:
