@@ -13,10 +13,8 @@ import pytest
 import typer
 
 import taco_stream
+from taco_stream import Evaluator, EvaluatorSettings, open_dataset, open_evaluator
 from taco_stream.cli import app
-from taco_stream.datasets.open import open_dataset
-from taco_stream.evaluator.blocking import open_evaluator
-from taco_stream.evaluator.pool import EvaluatorSettings
 
 ROOT = Path(__file__).parents[1]
 GUIDES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -117,6 +115,12 @@ def test_a_command_in_a_document_exists_with_its_flags(path: Path, line: str) ->
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= flags[command]
     else:
         assert program in OTHER_PROGRAMS
+
+
+def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) < 700
+    assert Evaluator().worst_case in text
 
 
 def test_every_flag_that_the_readme_names_belongs_to_a_command() -> None:

@@ -53,7 +53,7 @@ def _counts(audited: Collection[Audited]) -> Table:
 def _rates(audited: Collection[Audited], mode: ComparisonMode) -> Table:
     table = _table("mode", "solutions refused", "solutions scored", "false-negative rate")
     for each, rate in summed(found.rates for found in audited).items():
-        name, style = (f"{each} (counts)", "bold") if each is mode else (str(each), "")
+        name, style = (f"{each} (scored)", "bold") if each is mode else (str(each), "")
         table.add_row(name, f"{rate.refused:,}", f"{rate.scored:,}", _percent(rate), style=style)
     return table
 

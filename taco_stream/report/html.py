@@ -59,7 +59,7 @@ def render(run: RunFiles, summary: Summary, tally: Tally) -> str:
     )
     moments = moments_of(run.events())
     ks = list(summary.pass_at_k)
-    modes = {f"{summary.mode} (counts)": summary.pass_at_k}
+    modes = {f"{summary.mode} (scored)": summary.pass_at_k}
     modes.update({str(mode): estimates for mode, estimates in summary.other_modes.items()})
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title_of(run.manifest),
@@ -110,7 +110,7 @@ def _stages(summary: Summary) -> list[Share]:
     busy = {
         "generating": throughput.generating_seconds,
         "judging": throughput.judging_seconds,
-        "both at once": throughput.overlapped_seconds,
+        "overlapping": throughput.overlapped_seconds,
     }
     return [Share(name, seconds, min(100.0, 100 * seconds / whole)) for name, seconds in busy.items() if whole]
 

@@ -80,7 +80,7 @@ def _notes_on_few_problems(summary: Summary) -> list[str]:
     """The scores that rest on too few problems for an interval to mean much."""
     problems = problems_in(summary.pass_at_k)
     if 0 < problems < FEWEST_PROBLEMS:
-        return [f"the score is of {problems} problems only: from {FEWEST_PROBLEMS} up an interval says something"]
+        return [f"the score is of only {problems} problems: an interval means little below {FEWEST_PROBLEMS}"]
     few = [
         f"{name} ({problems_in(estimates)})"
         for split in (summary.by_difficulty, summary.by_skill)
@@ -89,7 +89,7 @@ def _notes_on_few_problems(summary: Summary) -> list[str]:
     ]
     more = f" and {len(few) - NAMES_SHOWN} others" if len(few) > NAMES_SHOWN else ""
     names = ", ".join(few[:NAMES_SHOWN])
-    return [f"fewer than {FEWEST_PROBLEMS} problems, whose scores say little: {names}{more}"] if few else []
+    return [f"fewer than {FEWEST_PROBLEMS} problems, too few for a reliable score: {names}{more}"] if few else []
 
 
 def notes_on_prompts(coverage: Coverage) -> list[str]:
@@ -122,7 +122,7 @@ def speed_of(throughput: Throughput) -> list[str]:
         return []
     parts = _generation_speed(throughput)
     parts.append(f"generating {throughput.generating_seconds:.1f} s, judging {throughput.judging_seconds:.1f} s")
-    parts.append(f"both at once {throughput.overlapped_seconds:.1f} s")
+    parts.append(f"overlapping {throughput.overlapped_seconds:.1f} s")
     if throughput.peak_memory_bytes:
         parts.append(f"peak memory {throughput.peak_memory_bytes / 2**20:,.0f} MiB")
     return ["; ".join(parts)]
@@ -134,7 +134,7 @@ def generation_speed_of(throughput: Throughput) -> list[str]:
 
 
 def _generation_speed(throughput: Throughput) -> list[str]:
-    parts = [f"{timedelta(seconds=round(throughput.wall_seconds))} in all"]
+    parts = [f"{timedelta(seconds=round(throughput.wall_seconds))} in total"]
     if throughput.completion_tokens and throughput.generating_seconds:
         parts.append(f"{throughput.tokens_per_second:,.0f} tokens/s while generating")
     if throughput.occupancy is not None:
@@ -171,7 +171,7 @@ def _scores(summary: Summary) -> Table:
     table = _table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
     problems = problems_in(summary.pass_at_k)
     with_interval = (f"{percent(each, problems)} ({interval(each)})" for each in summary.pass_at_k.values())
-    table.add_row(f"{summary.mode} (counts)", *with_interval, str(problems), style="bold")
+    table.add_row(f"{summary.mode} (scored)", *with_interval, str(problems), style="bold")
     for mode, estimates in summary.other_modes.items():
         _add_scores(table, Text(mode), estimates, list(summary.pass_at_k))
     return table

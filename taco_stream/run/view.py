@@ -65,10 +65,10 @@ def panel(snapshot: Snapshot) -> RenderableType:
     if engine:
         figures += [
             f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
-            f"rows {engine.rows_busy}/{engine.rows_total}",
+            f"batch {engine.rows_busy}/{engine.rows_total}",
         ]
     if evaluator:
-        figures += [f"workers {evaluator.busy}/{evaluator.workers}", f"to judge {statistics.completions_waiting:,}"]
+        figures += [f"workers {evaluator.busy}/{evaluator.workers}", f"unjudged {statistics.completions_waiting:,}"]
     figures.append(_time_left(statistics))
     line = Table.grid(padding=(0, 3))
     line.add_row(*figures)
@@ -95,10 +95,10 @@ def plain_line(snapshot: Snapshot) -> str:
     if engine:
         figures += [
             f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
-            f"rows {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(engine))})",
+            f"batch {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(engine))})",
         ]
     if evaluator:
-        figures += [f"to judge {statistics.completions_waiting:,}", f"workers {evaluator.busy}/{evaluator.workers}"]
+        figures += [f"unjudged {statistics.completions_waiting:,}", f"workers {evaluator.busy}/{evaluator.workers}"]
     figures.append(_time_left(statistics))
     return "  ".join(figures)
 

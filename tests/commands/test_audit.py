@@ -90,7 +90,7 @@ def test_every_problem_has_its_finding(done: Done) -> None:
 def test_standard_output_lists_the_problems_and_the_rates(done: Done) -> None:
     finished, _ = done
     assert "some_fail  partly  1 of 2 fail: solution 1: wrong_answer at test 0 of 1 (1 of them fail)" in finished.stdout
-    rates = [line.split() for line in finished.stdout.splitlines() if line.startswith(("strict (counts)", "spj"))]
+    rates = [line.split() for line in finished.stdout.splitlines() if line.startswith(("strict (scored)", "spj"))]
     assert [rate[-4:-2] for rate in rates] == [["6", "9"], ["5", "9"]]  # spj knows of letter case
 
 

@@ -24,7 +24,7 @@ def test_scores_stand_with_their_interval_and_the_other_modes_beside() -> None:
     """The mid-P interval of 9 of 12."""
     records = [record(f"p{number}", 0, Status.WRONG_ANSWER if number < 3 else Status.PASSED) for number in range(12)]
     text = printed(records)
-    (line,) = [line for line in text.splitlines() if line.startswith("strict (counts)")]
+    (line,) = [line for line in text.splitlines() if line.startswith("strict (scored)")]
     assert line.split()[2:] == ["75.0", "%", "(45.9–93.2)", "12"]
     assert "official" in text
     assert "spj" in text
@@ -76,8 +76,8 @@ def test_speed_and_overlap_are_said() -> None:
         engine=EngineStatistics(completion_tokens=8000, row_seconds=9, row_seconds_available=10),
     )
     assert (
-        "0:01:40 in all; 100 tokens/s while generating; occupancy 90 %; generating 80.0 s, judging 70.0 s; "
-        "both at once 60.0 s" in printed([record()], [event])
+        "0:01:40 in total; 100 tokens/s while generating; occupancy 90 %; generating 80.0 s, judging 70.0 s; "
+        "overlapping 60.0 s" in printed([record()], [event])
     )
 
 
@@ -122,10 +122,10 @@ def test_scores_of_too_few_problems_are_told_of() -> None:
     records = [
         record(f"p{number}", difficulty="EASY" if number else "HARD", skills=("Sorting",)) for number in range(6)
     ]
-    assert "fewer than 5 problems, whose scores say little: HARD (1)\n" in printed(records)
-    assert "the score is of 4 problems only" in printed(records[:4])
-    assert "problems, whose" not in printed(records[1:])
-    assert "problems only" not in printed(records[1:])
+    assert "fewer than 5 problems, too few for a reliable score: HARD (1)\n" in printed(records)
+    assert "the score is of only 4 problems" in printed(records[:4])
+    assert "too few for a reliable score" not in printed(records[1:])
+    assert "of only" not in printed(records[1:])
 
 
 def test_chat_answers_taken_for_programs_are_told_of() -> None:

@@ -1,6 +1,8 @@
 """The view shows what a person waits for, on a terminal and in a log."""
 
 import io
+import re
+from pathlib import Path
 
 import anyio
 import pytest
@@ -43,10 +45,19 @@ def drawn(snapshot: Snapshot) -> str:
 def test_a_plain_line_holds_every_figure() -> None:
     line = plain_line(Snapshot(statistics=statistics(), pass_at_1=0.25))
     for figure in (
-        "0:00:10", "generated 50/100", "judged 40/100", "pass@1 25.0 %", "500 tokens/s", "rows 3/4",
-        "occupancy 75.0 %", "to judge 10", "workers 1/2", "0:00:30 left",
+        "0:00:10", "generated 50/100", "judged 40/100", "pass@1 25.0 %", "500 tokens/s", "batch 3/4",
+        "occupancy 75.0 %", "unjudged 10", "workers 1/2", "0:00:30 left",
     ):  # fmt: skip
         assert figure in line
+
+
+def test_the_readme_shows_the_line_as_it_is_printed() -> None:
+    def without_figures(text: str) -> str:
+        return re.sub(r"[\d.,:]+", "0", text)
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    line = plain_line(Snapshot(statistics=statistics(), pass_at_1=0.25))
+    assert without_figures(line) in without_figures(readme).splitlines()
 
 
 def test_samples_without_a_verdict_are_generated_and_not_judged() -> None:
@@ -80,7 +91,7 @@ def test_a_run_that_only_judges_shows_nothing_of_generating() -> None:
     snapshot = Snapshot(statistics=statistics(engine=None), pass_at_1=0.5)
     for shown in (plain_line(snapshot), drawn(snapshot)):
         assert "read" in shown
-        assert not any(word in shown for word in ("generated", "tokens/s", "rows"))
+        assert not any(word in shown for word in ("generated", "tokens/s", "batch"))
 
 
 def test_the_panel_says_that_the_run_is_stopping() -> None:
