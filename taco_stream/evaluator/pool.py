@@ -16,7 +16,7 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -255,7 +255,8 @@ class Evaluator:
 
     async def _report(self, event: EvaluatorEvent) -> None:
         if self._events is not None:
-            await self._events.send(event)
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # nobody reads any more
+                await self._events.send(event)
 
 
 def unfit(program: str) -> str | None:

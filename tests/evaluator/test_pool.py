@@ -195,6 +195,17 @@ async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: obje
         assert event.problem_id == SUM.problem_id
 
 
+async def test_a_worker_crash_costs_no_verdict_when_nobody_reads_the_events_any_more(anyio_backend: object) -> None:
+    send, receive = anyio.create_memory_object_stream[EvaluatorEvent](8)
+    before = set(children_of(os.getpid()))
+    async with send, Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True), events=send) as evaluator:
+        receive.close()
+        (worker,) = set(children_of(os.getpid())) - before
+        os.kill(worker, signal.SIGKILL)
+        assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
+        assert evaluator.statistics().restarts == 1
+
+
 @pytest.mark.both_loops
 async def test_many_programs_are_judged_at_once(anyio_backend: object) -> None:
     async with (

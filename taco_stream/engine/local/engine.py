@@ -18,7 +18,7 @@ Not covered: a worker that hangs without dying. Nothing in it waits for anything
 import sys
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,7 +51,7 @@ class LocalEngine:
     one for each core. `quantize` may be `int8`. `reproducible` computes in fixed shapes, so that samples are bitwise
     the same for any arrival order. A model whose generation_config.json asks for what is not done here (a repetition
     penalty, say) is refused unless `ignore_generation_config` names the field. Whatever happens to the engine itself
-    (restarts, shrunk batches) is sent to `events`.
+    (restarts, shrunk batches) is sent to `events`, and dropped once that is closed.
     """
 
     _intake: anyio.CancelScope  # made on entering, since a scope needs a running event loop
@@ -374,7 +374,9 @@ class LocalEngine:
 
     async def _send_event(self, event: EngineEvent) -> None:
         if self._events is not None:
-            await self._events.send(event)
+            # A reader that has gone is not a worker that has died, which `_read` would take it for.
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self._events.send(event)
 
     async def _run_in_background(
         self,

@@ -83,6 +83,20 @@ async def test_two_workers_of_which_one_is_killed_give_the_samples_of_one_undist
         assert isinstance(events.receive_nowait(), WorkerRestarted)
 
 
+async def test_a_reader_of_events_that_has_gone_is_no_dead_worker(model_folder: ModelFolder) -> None:
+    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
+    long = Request(
+        problem_id="long",
+        prompt=TextPrompt("a" * 250),
+        sample_indices=(0,),
+        sampling=SamplingParameters(max_new_tokens=40, temperature=0),
+    )
+    async with sent, engine(model_folder("gpt_neox"), events=sent) as started:
+        events.close()
+        assert len(await generate(started, [long])) == 1
+        assert started.statistics().restarts == 0
+
+
 async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
     model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
