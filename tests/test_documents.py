@@ -123,6 +123,12 @@ def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:
     assert Evaluator().worst_case in text
 
 
+@pytest.mark.parametrize("path", [*GUIDES, ROOT / "CONTRIBUTING.md", *DESIGN], ids=lambda path: path.name)
+def test_files_that_a_document_names_exist(path: Path) -> None:
+    named = re.findall(r"`((?:taco_stream|tests|docs|bench)/[\w./-]*)`", path.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_every_flag_that_the_readme_names_belongs_to_a_command() -> None:
     named = set(re.findall(r"(?<=[`\s(])--[a-z][a-z-]+", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert "--samples" in named

@@ -1,6 +1,7 @@
 """The layout holds: imports run strictly downhill, and what must stay light stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,13 @@ def test_imports_run_downhill(path: Path) -> None:
             continue
         target = parts[1]
         assert target == room or FLOORS[target] < FLOORS[room], f"{path.name} imports {name}, which is not downhill"
+
+
+def test_the_floors_are_those_of_the_architecture_page() -> None:
+    text = (PACKAGE.parent / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", text, re.M)
+    documented = {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)/?`", rooms)}
+    assert documented == {room: floor for room, floor in FLOORS.items() if room != "__main__"}
 
 
 def test_a_run_sees_engines_only_through_the_protocol() -> None:
