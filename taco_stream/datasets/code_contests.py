@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from taco_stream.datasets.rows import Adapter, RowError, Value, names_of, problem_id_of, required_text_of, text_of
-from taco_stream.datasets.tests_text import Tests, tests_text
+from taco_stream.datasets.tests_text import TestsJson, tests_text
 from taco_stream.types import Problem
 
 _SOURCES = ("", "codechef", "codeforces", "hackerearth", "codejam", "atcoder", "aizu")
@@ -64,7 +64,7 @@ def _tests_of(values: Mapping[str, Value]) -> str:
         if pairs is not None:
             inputs += pairs.input
             outputs += pairs.output
-    return tests_text(Tests(inputs, outputs))
+    return tests_text(TestsJson(inputs, outputs))
 
 
 def _solutions(values: Mapping[str, Value]) -> str:

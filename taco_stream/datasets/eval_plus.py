@@ -13,7 +13,7 @@ import msgspec
 
 from taco_stream.datasets.human_eval import canonical_solution, entry_point_of
 from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of, text_of
-from taco_stream.datasets.tests_text import Reference, Rule, Tests, tests_text
+from taco_stream.datasets.tests_text import ReferenceJson, RuleJson, TestsJson, tests_text
 from taco_stream.types import Problem
 
 
@@ -33,19 +33,19 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
     )
 
 
-def _tests_of(values: Mapping[str, Value], prompt: str) -> Tests:
+def _tests_of(values: Mapping[str, Value], prompt: str) -> TestsJson:
     entry_point = entry_point_of(values)
     reference = prompt + required_text_of(values, "canonical_solution")
     arguments = [*_arguments_in(values, "base_input"), *_arguments_in(values, "plus_input")]
     tolerance = values.get("atol") or 0
     if not isinstance(tolerance, int | float):
         raise RowError(f"atol is {tolerance!r}, not a number")
-    rule = Rule(tolerance=float(tolerance), is_zero=entry_point == "find_zero")
-    return Tests(
+    rule = RuleJson(tolerance=float(tolerance), is_zero=entry_point == "find_zero")
+    return TestsJson(
         inputs=arguments,
         outputs=[None] * len(arguments),
         fn_name=entry_point,
-        reference=Reference(entry_point=entry_point, text=reference, rule=rule),
+        reference=ReferenceJson(entry_point=entry_point, text=reference, rule=rule),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.assertions import statement_tests
+from taco_stream.datasets.assertion_tests import statement_tests
 from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of
 from taco_stream.datasets.tests_text import tests_text
 from taco_stream.types import Problem

@@ -24,7 +24,7 @@ from taco_stream.datasets.rows import (
     required_text_of,
     text_of,
 )
-from taco_stream.datasets.tests_text import Tests, json_value, tests_text
+from taco_stream.datasets.tests_text import TestsJson, json_value, tests_text
 from taco_stream.types import Problem
 
 _MAX_UNFOLDED_BYTES = 1 << 30
@@ -67,12 +67,12 @@ def _function_name_of(values: Mapping[str, Value]) -> str | None:
         raise RowError(f"metadata is not as published: {error}") from error
 
 
-def _standard_tests(cases: Sequence[_TestCase]) -> Tests:
-    return Tests([case.input for case in cases], [case.output for case in cases])
+def _standard_tests(cases: Sequence[_TestCase]) -> TestsJson:
+    return TestsJson([case.input for case in cases], [case.output for case in cases])
 
 
-def _functional_tests(cases: Sequence[_TestCase], fn_name: str) -> Tests:
-    return Tests(
+def _functional_tests(cases: Sequence[_TestCase], fn_name: str) -> TestsJson:
+    return TestsJson(
         inputs=[[json_value(line) for line in case.input.split("\n") if line.strip()] for case in cases],
         outputs=[[json_value(case.output)] for case in cases],
         fn_name=fn_name,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from taco_stream.datasets.assertions import statement_tests
+from taco_stream.datasets.assertion_tests import statement_tests
 from taco_stream.datasets.rows import (
     Adapter,
     RowError,
@@ -20,7 +20,7 @@ from taco_stream.datasets.rows import (
     required_text_of,
     text_of,
 )
-from taco_stream.datasets.tests_text import Tests, tests_text
+from taco_stream.datasets.tests_text import TestsJson, tests_text
 from taco_stream.types import Problem
 
 
@@ -42,7 +42,7 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
     )
 
 
-def _tests_of(values: Mapping[str, Value], entry_point: str, assertions: Sequence[str]) -> Tests:
+def _tests_of(values: Mapping[str, Value], entry_point: str, assertions: Sequence[str]) -> TestsJson:
     setup = "\n".join([text_of(values, "test_setup_code"), *names_of(values, "test_imports")])
     everything = text_of(values, "test")
     return statement_tests(entry_point, [everything] if everything else assertions, setup=setup)

@@ -24,7 +24,7 @@ from taco_stream.datasets.rows import (
     required_text_of,
     text_of,
 )
-from taco_stream.datasets.tests_text import Tests, tests_text
+from taco_stream.datasets.tests_text import TestsJson, tests_text
 from taco_stream.types import Problem, SpecialJudge
 
 ID_COLUMNS = ("task_id", "problem_id", "id")
@@ -115,7 +115,7 @@ def _settled_tests(tests: str, outline: TestsOutline, starter_code: str) -> str:
     if len(outline.outputs) == count and not looks_wrapped:
         return tests
     wrapped = False if looks_wrapped else outline.wrapped
-    return tests_text(Tests(outline.inputs, outline.outputs[:count], outline.fn_name, wrapped=wrapped))
+    return tests_text(TestsJson(outline.inputs, outline.outputs[:count], outline.fn_name, wrapped=wrapped))
 
 
 _RETURNS_LIST = re.compile(r"\)\s*->\s*(?:Optional\[)?((?:List\[)*List\b)", re.IGNORECASE)

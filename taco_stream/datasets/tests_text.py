@@ -10,7 +10,7 @@ import msgspec
 from taco_stream.datasets.rows import RowError
 
 
-class Assertions(msgspec.Struct, omit_defaults=True):
+class AssertionsJson(msgspec.Struct, omit_defaults=True):
     """Tests that are Python code, which calls the function `entry_point` of the program.
 
     `setup` defines the function that the tests call. If there are `statements`, the evaluator defines that function,
@@ -23,22 +23,22 @@ class Assertions(msgspec.Struct, omit_defaults=True):
     prompt: str = ""
 
 
-class Rule(msgspec.Struct, omit_defaults=True):
+class RuleJson(msgspec.Struct, omit_defaults=True):
     """How EvalPlus compares the results of one problem: within a tolerance, or as the zero of a polynomial."""
 
     tolerance: float = 0.0
     is_zero: bool = False
 
 
-class Reference(msgspec.Struct):
+class ReferenceJson(msgspec.Struct):
     """A solution in whose `entry_point` the expected values are found, by calling it, and how to compare with them."""
 
     entry_point: str
     text: str
-    rule: Rule
+    rule: RuleJson
 
 
-class Tests(msgspec.Struct, omit_defaults=True):
+class TestsJson(msgspec.Struct, omit_defaults=True):
     """TACO's `input_output`, and further keys that the evaluator reads.
 
     With `fn_name` each input is the list of arguments of one call and each output the value expected, in a list of its
@@ -50,12 +50,12 @@ class Tests(msgspec.Struct, omit_defaults=True):
     inputs: Sequence[object]
     outputs: Sequence[object]
     fn_name: str | None = None
-    assertions: Assertions | None = None
-    reference: Reference | None = None
+    assertions: AssertionsJson | None = None
+    reference: ReferenceJson | None = None
     wrapped: bool | None = None
 
 
-def tests_text(tests: Tests) -> str:
+def tests_text(tests: TestsJson) -> str:
     """The JSON text. Raises `RowError` if there is no test, or not an output for every input."""
     if not tests.inputs:
         raise RowError("there are no tests")

@@ -7,20 +7,20 @@ evaluator runs the code apart from the program (`taco_stream/evaluator/assertion
 
 from collections.abc import Sequence
 
-from taco_stream.datasets.tests_text import Assertions, Tests
+from taco_stream.datasets.tests_text import AssertionsJson, TestsJson
 
 CHECK = "taco_stream_check"
 """The function that the tests call."""
 
 
-def statement_tests(entry_point: str, statements: Sequence[str], *, setup: str = "", prompt: str = "") -> Tests:
+def statement_tests(entry_point: str, statements: Sequence[str], *, setup: str = "", prompt: str = "") -> TestsJson:
     """One test for each statement, which calls the function `entry_point`, run after `setup`.
 
     `prompt` is code that a program is supposed to continue, as far as `entry_point`, which has any body there.
     """
-    return Tests(
+    return TestsJson(
         inputs=[[number] for number in range(len(statements))],
         outputs=[[True]] * len(statements),
         fn_name=CHECK,
-        assertions=Assertions(entry_point=entry_point, setup=setup, statements=statements, prompt=prompt),
+        assertions=AssertionsJson(entry_point=entry_point, setup=setup, statements=statements, prompt=prompt),
     )
