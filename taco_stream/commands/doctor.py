@@ -1,6 +1,6 @@
 """The command `taco-stream doctor`: whether this machine can run everything, and how to fix what is missing.
 
-It reads (`readings`), judges (`findings`) and prints: a table, then each remedy as one line that can be copied.
+It reads (`readings`), judges (`diagnosis`) and prints: a table, then each remedy as one line that can be copied.
 """
 
 import platform
@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.doctor import findings, readings
-from taco_stream.doctor.findings import Finding, Level
+from taco_stream.doctor import diagnosis, readings
+from taco_stream.doctor.diagnosis import Diagnosis, Level
 from taco_stream.machine import available_cores, hardware, read_control_group, read_memory, text_of
 from taco_stream.terminal import stdout_console
 
@@ -25,25 +25,25 @@ COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "bold red"}
 
 
 def examine(directory: Path, *, as_json: bool) -> int:
-    """Prints the findings to standard output; 0 if a run in `directory` can start here, else 1."""
-    found = findings_here(directory)
+    """Prints the diagnoses to standard output; 0 if a run in `directory` can start here, else 1."""
+    found = diagnose(directory)
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     else:
-        print_findings(found, stdout_console())
+        print_diagnoses(found, stdout_console())
     return 0 if can_start(found) else 1
 
 
-def can_start(found: Sequence[Finding]) -> bool:
-    """Whether a run can start, and judges rightly, in spite of this finding."""
+def can_start(found: Sequence[Diagnosis]) -> bool:
+    """Whether a run can start, and judges rightly, in spite of this diagnosis."""
     return all(each.level is not Level.PROBLEM for each in found)
 
 
-def findings_here(directory: Path) -> list[Finding]:
+def diagnose(directory: Path) -> list[Diagnosis]:
     """Everything found on this machine, by topic."""
     if platform.system() != "Linux":
         remedy = "use Linux 5.3 or later, in a virtual machine or container if need be"
-        return [Finding("system", Level.PROBLEM, f"programs cannot be judged on {platform.system()}", remedy)]
+        return [Diagnosis("system", Level.PROBLEM, f"programs cannot be judged on {platform.system()}", remedy)]
     from huggingface_hub import constants, get_token
 
     cores = available_cores()
@@ -51,21 +51,21 @@ def findings_here(directory: Path) -> list[Finding]:
     group = read_control_group(text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
     sandbox = readings.read_sandbox()
     return [
-        *findings.sandbox_findings(sandbox),
-        findings.verdict_finding(readings.read_verdict()),
-        *findings.limit_findings(limits, cores),
-        findings.core_finding(cores, group.cores),
-        *findings.memory_findings(*read_memory(), group.memory_bytes, cores),
-        findings.group_finding(group, sandbox),
-        *findings.accelerator_findings(readings.read_torch(), hardware()["accelerators"]),
-        findings.disk_finding(readings.read_place("runs", directory), is_needed=True),
-        findings.disk_finding(readings.read_place("HF_HOME", Path(constants.HF_HOME)), is_needed=False),
-        *findings.package_findings(readings.read_packages()),
-        findings.hub_finding(has_token=get_token() is not None, is_offline=constants.HF_HUB_OFFLINE),
+        *diagnosis.diagnose_sandbox(sandbox),
+        diagnosis.diagnose_evaluator(readings.read_verdict()),
+        *diagnosis.diagnose_limits(limits, cores),
+        diagnosis.diagnose_cores(cores, group.cores),
+        *diagnosis.diagnose_memory(*read_memory(), group.memory_bytes, cores),
+        diagnosis.diagnose_control_group(group, sandbox),
+        *diagnosis.diagnose_accelerators(readings.read_torch(), hardware()["accelerators"]),
+        diagnosis.diagnose_disk(readings.read_folder("runs", directory), is_needed=True),
+        diagnosis.diagnose_disk(readings.read_folder("HF_HOME", Path(constants.HF_HOME)), is_needed=False),
+        *diagnosis.diagnose_packages(readings.read_packages()),
+        diagnosis.diagnose_hub(has_token=get_token() is not None, is_offline=constants.HF_HUB_OFFLINE),
     ]
 
 
-def print_findings(found: Sequence[Finding], console: Console) -> None:
+def print_diagnoses(found: Sequence[Diagnosis], console: Console) -> None:
     """Prints a table, what to do, and what it comes to."""
     table = Table("topic", "", "finding", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for each in found:

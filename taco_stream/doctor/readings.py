@@ -81,7 +81,7 @@ class Torch(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
     """A folder that a run writes to or below, and why it cannot where that is so."""
 
     name: str
@@ -164,13 +164,13 @@ def tell_torch() -> None:
     sys.stdout.write(msgspec.json.encode(Torch(cuda=torch.version.cuda, devices=devices)).decode())
 
 
-def read_place(name: str, path: Path) -> Place:
+def read_folder(name: str, path: Path) -> Folder:
     """Tries the nearest folder that exists at or above `path`."""
     there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
     number = there.stat().st_dev
     mounts = [line.split() for line in text_of(Path("/proc/self/mountinfo")).splitlines()]
     kinds = [each[each.index("-") + 1] for each in mounts if each[2] == f"{os.major(number)}:{os.minor(number)}"]
-    return Place(
+    return Folder(
         name=name,
         path=str(path.absolute()),
         free_bytes=shutil.disk_usage(there).free,

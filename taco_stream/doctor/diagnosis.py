@@ -1,7 +1,7 @@
-"""From readings of a machine to findings about a run: pure functions.
+"""From readings of a machine to diagnoses about a run: pure functions.
 
 A problem keeps a run from starting here, or from judging rightly. A note means that it works with less. What can be
-done about either, or to have more, is the finding's remedy: a command, a flag or a sentence.
+done about either, or to have more, is the diagnosis's remedy: a command, a flag or a sentence.
 """
 
 import enum
@@ -13,7 +13,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from taco_stream import __version__
-from taco_stream.doctor.readings import SWITCHES, Device, Package, Place, Sandbox, Torch
+from taco_stream.doctor.readings import SWITCHES, Device, Folder, Package, Sandbox, Torch
 from taco_stream.evaluator.pool import EvaluatorSettings
 from taco_stream.evaluator.sandbox.plan import Layer, SandboxPlan
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER
@@ -45,15 +45,15 @@ SECOND_VERSION = "start the kernel with systemd.unified_cgroup_hierarchy=1 (GRUB
 
 
 class Level(enum.StrEnum):
-    """How much a finding matters."""
+    """How much a diagnosis matters."""
 
     OK = "ok"
     NOTE = "note"
     PROBLEM = "problem"
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One finding, and a remedy if there is one."""
+class Diagnosis(msgspec.Struct, frozen=True):
+    """One diagnosis, and a remedy if there is one."""
 
     topic: str
     level: Level
@@ -61,13 +61,13 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-def sandbox_findings(seen: Sandbox) -> list[Finding]:
+def diagnose_sandbox(seen: Sandbox) -> list[Diagnosis]:
     """The tier that programs run behind, and for each layer that is missing why and what turns it on."""
     try:
         used = SandboxPlan.from_tier(seen.forced or seen.tiers[0])
     except ValueError:
         text = f"{FORCED_TIER}={seen.forced} names no tier"
-        return [Finding("sandbox", Level.PROBLEM, text, f"unset {FORCED_TIER}")]
+        return [Diagnosis("sandbox", Level.PROBLEM, text, f"unset {FORCED_TIER}")]
     remedy = f"unset {FORCED_TIER}" if seen.forced else ""
     if used.lacks:
         level, text = Level.PROBLEM, f"a run refuses to start: {used.tier} lacks {used.lacks}"
@@ -81,11 +81,11 @@ def sandbox_findings(seen: Sandbox) -> list[Finding]:
     missing = [layer for layer in (Layer.LANDLOCK, Layer.SECCOMP) if layer not in seen.working]
     if not seen.working & {Layer.NAMESPACES, Layer.ROOT_NAMESPACES}:
         missing.insert(0, Layer.NAMESPACES)
-    refused = [Finding("sandbox", Level.NOTE, f"not {tier}: {reason}", OPEN) for tier, reason in seen.refused.items()]
-    return [Finding("sandbox", level, text, remedy), *refused, *(missing_layer(layer, seen) for layer in missing)]
+    refused = [Diagnosis("sandbox", Level.NOTE, f"not {tier}: {reason}", OPEN) for tier, reason in seen.refused.items()]
+    return [Diagnosis("sandbox", level, text, remedy), *refused, *(missing_layer(layer, seen) for layer in missing)]
 
 
-def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
+def missing_layer(layer: Layer, seen: Sandbox) -> Diagnosis:
     """Why a layer does not work, in plain words, and what would change that."""
     reason, remedy = "the kernel lacks it or does not allow it", KERNELS[layer]
     modules = seen.security_modules.split(",")
@@ -100,18 +100,18 @@ def missing_layer(layer: Layer, seen: Sandbox) -> Finding:
         reason = "a filter lies over the system calls of this process, as containers have one"
         remedy = "start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
     said = f"; reported: {seen.refusals[layer]}" if layer in seen.refusals else ""
-    return Finding("sandbox", Level.NOTE, f"no {layer}: {reason}{said}", remedy)
+    return Diagnosis("sandbox", Level.NOTE, f"no {layer}: {reason}{said}", remedy)
 
 
-def verdict_finding(verdict: Verdict) -> Finding:
+def diagnose_evaluator(verdict: Verdict) -> Diagnosis:
     """Whether the evaluator judges rightly: the verdict is that on a right program."""
     if verdict.status is Status.PASSED:
-        return Finding("evaluator", Level.OK, f"a right program passed, behind {verdict.sandbox_tier}")
+        return Diagnosis("evaluator", Level.OK, f"a right program passed, behind {verdict.sandbox_tier}")
     text = f"a right program did not pass, its verdict is {verdict.status}: {verdict.detail}"
-    return Finding("evaluator", Level.PROBLEM, text, "fix the problems above, then run doctor again")
+    return Diagnosis("evaluator", Level.PROBLEM, text, "fix the problems above, then run doctor again")
 
 
-def limit_findings(limits: Mapping[str, tuple[int, int]], cores: int) -> list[Finding]:
+def diagnose_limits(limits: Mapping[str, tuple[int, int]], cores: int) -> list[Diagnosis]:
     """The resource limits, soft and hard by name, that are too low for a test or a run."""
     judging = EvaluatorSettings()
     given = {
@@ -121,123 +121,123 @@ def limit_findings(limits: Mapping[str, tuple[int, int]], cores: int) -> list[Fi
         "NOFILE": DESCRIPTORS,
         "NPROC": THREADS,
     }
-    findings = []
+    diagnoses = []
     for name, needed in given.items():
         if _is_below(limits[name][1], needed):
             text = f"hard limit {name} is {limits[name][1]:,}; a test is given {needed:,}, so right programs would fail"
-            findings.append(Finding("limits", Level.PROBLEM, text, _raised(name)))
+            diagnoses.append(Diagnosis("limits", Level.PROBLEM, text, _raised(name)))
     # Seen: 2, 8 and 16 workers ran with 32, 48 and 64 descriptors, and did not with 24, 32 and 48.
     if _is_below(limits["NOFILE"][0], needed := 32 + 4 * cores):
         text = f"{limits['NOFILE'][0]} files may be open; a run on {cores} cores needs {needed}"
         remedy = _raised("NOFILE") if _is_below(limits["NOFILE"][1], needed) else f"ulimit -Sn {needed}"
-        findings.append(Finding("limits", Level.PROBLEM, text, remedy))
+        diagnoses.append(Diagnosis("limits", Level.PROBLEM, text, remedy))
     if _is_below(limits["STACK"][0], STACK_BYTES):
         text = f"the stack is {limits['STACK'][0] >> 10} KiB: deep recursion that passes elsewhere crashes here"
-        findings.append(Finding("limits", Level.NOTE, text, f"ulimit -s {STACK_BYTES >> 10}"))
+        diagnoses.append(Diagnosis("limits", Level.NOTE, text, f"ulimit -s {STACK_BYTES >> 10}"))
     enough = f"{limits['NOFILE'][0]} open files, and every other is enough for a test"
-    return findings or [Finding("limits", Level.OK, enough)]
+    return diagnoses or [Diagnosis("limits", Level.OK, enough)]
 
 
-def core_finding(usable: int, granted: float | None) -> Finding:
+def diagnose_cores(usable: int, granted: float | None) -> Diagnosis:
     """How many cores there are, and whether the control group grants as many."""
     if granted is not None and granted < usable:
         text = f"{usable}, of which the control group grants {granted:g}: one evaluator worker for each would be many"
-        return Finding("cores", Level.NOTE, text, f"--workers {max(1, int(granted))}")
-    return Finding("cores", Level.OK, f"{usable}, an evaluator worker for each")
+        return Diagnosis("cores", Level.NOTE, text, f"--workers {max(1, int(granted))}")
+    return Diagnosis("cores", Level.OK, f"{usable}, an evaluator worker for each")
 
 
-def memory_findings(total: int, free: int, limit: int | None, cores: int) -> list[Finding]:
+def diagnose_memory(total: int, free: int, limit: int | None, cores: int) -> list[Diagnosis]:
     """Whether memory, in bytes, is enough for the demo, and for the largest test on every core at once."""
     total, free = min(total, limit or total), min(free, limit or free)
-    findings = []
+    diagnoses = []
     if free < LITTLE_MEMORY_BYTES:
         text = f"{_gib(free)} free, which is little: the demo alone takes 0.6 GiB"
-        findings.append(Finding("memory", Level.NOTE, text, "end other programs, or raise the limit"))
+        diagnoses.append(Diagnosis("memory", Level.NOTE, text, "end other programs, or raise the limit"))
     at_most = EvaluatorSettings().memory_limit_bytes
     if cores * at_most > total:
         text = f"{_gib(total)}; tests on {cores} cores may take {_gib(at_most)} each"
         remedy = f"--workers {max(1, total // at_most)} or --memory-limit {(total // cores) >> 20}"
-        findings.append(Finding("memory", Level.NOTE, text, remedy))
+        diagnoses.append(Diagnosis("memory", Level.NOTE, text, remedy))
     bound = " allowed by the control group" if limit == total else ""
-    return findings or [Finding("memory", Level.OK, f"{_gib(total)}{bound}, {_gib(free)} free")]
+    return diagnoses or [Diagnosis("memory", Level.OK, f"{_gib(total)}{bound}, {_gib(free)} free")]
 
 
-def group_finding(group: ControlGroup, seen: Sandbox) -> Finding:
+def diagnose_control_group(group: ControlGroup, seen: Sandbox) -> Diagnosis:
     """Which control group this process is in, and whether programs get some of their own. A run can do without."""
     text = f"version {group.version}, {group.path}"
     if Layer.CGROUP in seen.working:
-        return Finding("control group", Level.OK, f"{text}; programs are put into groups of their own")
+        return Diagnosis("control group", Level.OK, f"{text}; programs are put into groups of their own")
     reason = seen.refusals.get(Layer.CGROUP, "the kernel does not allow it")
     remedy = DELEGATION if group.version == 2 else SECOND_VERSION
-    return Finding(
+    return Diagnosis(
         "control group", Level.OK, f"{text}; programs get none of their own (a run needs none): {reason}", remedy
     )
 
 
-def accelerator_findings(torch: Torch, shown_by_driver: str) -> list[Finding]:
+def diagnose_accelerators(torch: Torch, shown_by_driver: str) -> list[Diagnosis]:
     """The devices models run on. `shown_by_driver` names the driver's devices, which torch may be unable to use."""
     again = "pip install --force-reinstall torch"
     if torch.failure:
-        return [Finding("accelerator", Level.PROBLEM, f"torch does not load: {torch.failure}", again)]
+        return [Diagnosis("accelerator", Level.PROBLEM, f"torch does not load: {torch.failure}", again)]
     if not torch.devices and shown_by_driver != "none":
         build = f"torch was built for CUDA {torch.cuda}" if torch.cuda else "this torch was built without CUDA"
         remedy = f"install a driver for CUDA {torch.cuda} or later" if torch.cuda else again
-        return [Finding("accelerator", Level.NOTE, f"{shown_by_driver} cannot be used: {build}", remedy)]
+        return [Diagnosis("accelerator", Level.NOTE, f"{shown_by_driver} cannot be used: {build}", remedy)]
     if not torch.devices:
-        return [Finding("accelerator", Level.OK, "none: models run on the CPU, which is fine for the demo")]
+        return [Diagnosis("accelerator", Level.OK, "none: models run on the CPU, which is fine for the demo")]
     return [_device(device, torch.cuda) for device in torch.devices]
 
 
-def disk_finding(place: Place, *, is_needed: bool) -> Finding:
+def diagnose_disk(folder: Folder, *, is_needed: bool) -> Diagnosis:
     """Whether a folder can be written to and has room for a run."""
-    text = f"{place.name}: {place.path} ({place.file_system}), {place.free_bytes / 1e9:.1f} GB free"
-    if place.failure:
-        remedy = "name another run directory" if is_needed else f"set {place.name} to a folder of yours"
+    text = f"{folder.name}: {folder.path} ({folder.file_system}), {folder.free_bytes / 1e9:.1f} GB free"
+    if folder.failure:
+        remedy = "name another run directory" if is_needed else f"set {folder.name} to a folder of yours"
         level = Level.PROBLEM if is_needed else Level.NOTE
-        return Finding("disk", level, f"{place.name}: {place.path} cannot be written: {place.failure}", remedy)
-    if place.file_system in NETWORK_FILE_SYSTEMS:
-        return Finding("disk", Level.NOTE, f"{text}; locks may not hold between machines", "use a local disk")
-    if place.free_bytes < LITTLE_DISK_BYTES:
-        return Finding("disk", Level.NOTE, f"{text}, which is little", "make room, or use another disk")
-    return Finding("disk", Level.OK, text)
+        return Diagnosis("disk", level, f"{folder.name}: {folder.path} cannot be written: {folder.failure}", remedy)
+    if folder.file_system in NETWORK_FILE_SYSTEMS:
+        return Diagnosis("disk", Level.NOTE, f"{text}; locks may not hold between machines", "use a local disk")
+    if folder.free_bytes < LITTLE_DISK_BYTES:
+        return Diagnosis("disk", Level.NOTE, f"{text}, which is little", "make room, or use another disk")
+    return Diagnosis("disk", Level.OK, text)
 
 
-def package_findings(packages: Sequence[Package]) -> list[Finding]:
+def diagnose_packages(packages: Sequence[Package]) -> list[Diagnosis]:
     """Which packages a run needs and lacks, and which extras are not installed."""
     shown = [f"{each.name} {each.installed}" for each in packages if each.name in ("torch", "transformers")]
     text = ", ".join([f"Python {platform.python_version()}", f"taco-stream {__version__}", *shown])
-    findings = [Finding("versions", Level.OK, text)]
+    diagnoses = [Diagnosis("versions", Level.OK, text)]
     for each in packages:
         fits = bool(each.installed) and SpecifierSet(each.wanted).contains(each.installed, prereleases=True)
         if not each.extra and not fits:
             text = f"{each.name} {each.installed or 'is missing'}: {each.wanted} is needed"
-            findings.append(Finding("versions", Level.PROBLEM, text, f"pip install '{each.name}{each.wanted}'"))
+            diagnoses.append(Diagnosis("versions", Level.PROBLEM, text, f"pip install '{each.name}{each.wanted}'"))
     if absent := [each for each in packages if each.extra and not each.installed]:
         text = f"optional, not installed: {', '.join(each.name for each in absent)}"
         extras = ",".join(dict.fromkeys(each.extra for each in absent))
-        findings.append(Finding("versions", Level.OK, text, f"pip install 'taco-stream[{extras}]'"))
-    return findings
+        diagnoses.append(Diagnosis("versions", Level.OK, text, f"pip install 'taco-stream[{extras}]'"))
+    return diagnoses
 
 
-def hub_finding(*, has_token: bool, is_offline: bool) -> Finding:
+def diagnose_hub(*, has_token: bool, is_offline: bool) -> Diagnosis:
     """Whether the hub can be reached."""
     if is_offline:
-        return Finding("hub", Level.NOTE, "off: only the cache is read", "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
+        return Diagnosis("hub", Level.NOTE, "off: only the cache is read", "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
     if has_token:
-        return Finding("hub", Level.OK, "a token is set")
+        return Diagnosis("hub", Level.OK, "a token is set")
     remedy = "hf auth login, or HF_TOKEN, for gated and private ones"
-    return Finding("hub", Level.OK, "no token: public models and datasets only", remedy)
+    return Diagnosis("hub", Level.OK, "no token: public models and datasets only", remedy)
 
 
 def _ranked(tier: str) -> str:
     return tier if SandboxPlan.from_tier(tier).meets_floor else f"{tier} (below the floor)"
 
 
-def _device(device: Device, cuda: str | None) -> Finding:
+def _device(device: Device, cuda: str | None) -> Diagnosis:
     text = f"{device.name}, {_gib(device.memory_bytes)}, CUDA {cuda}"
     if device.has_bfloat16:
-        return Finding("accelerator", Level.OK, f"{text}, bfloat16")
-    return Finding("accelerator", Level.NOTE, f"{text}, no bfloat16", "--dtype float16")
+        return Diagnosis("accelerator", Level.OK, f"{text}, bfloat16")
+    return Diagnosis("accelerator", Level.NOTE, f"{text}, no bfloat16", "--dtype float16")
 
 
 def _is_below(limit: int, needed: int) -> bool:
