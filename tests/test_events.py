@@ -1,5 +1,6 @@
 """Events: one struct for each kind, nothing undocumented, and the reference says what the docstrings say."""
 
+import io
 import runpy
 from pathlib import Path
 from typing import get_args
@@ -10,7 +11,7 @@ import pytest
 import taco_stream
 from taco_stream.engine.protocol import FromWorker, Noted
 from taco_stream.events import EngineEvent, Event
-from taco_stream.frames import FrameDecoder, encode_frame
+from taco_stream.workers.frames import FrameDecoder, encode_frame
 
 ROOT = Path(__file__).parents[1]
 EVENTS = get_args(Event)
@@ -38,7 +39,7 @@ def engine_events() -> list[EngineEvent]:
 @pytest.mark.parametrize("event", engine_events(), ids=lambda event: type(event).__name__)
 def test_an_event_arrives_from_a_worker_as_it_was_sent(event: EngineEvent) -> None:
     decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
-    assert list(decoder.feed(encode_frame(Noted(event)))) == [Noted(event)]
+    assert decoder.read(io.BytesIO(encode_frame(Noted(event)))) == Noted(event)
 
 
 def test_every_kind_of_event_is_in_the_union() -> None:

@@ -17,7 +17,7 @@ FLOORS: dict[str, int] = {
     for floor, rooms in enumerate(
         (
             ("types", "errors", "statistics", "machine"),
-            ("frames", "terminal", "settings", "extraction", "sample_set", "events"),
+            ("workers", "terminal", "settings", "extraction", "sample_set", "events"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
             ("report", "formats", "run", "audit", "doctor"),

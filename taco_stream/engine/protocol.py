@@ -3,8 +3,8 @@
 The parent writes one `Load`, reads `Ready` or `Refused`, and from then on writes `Generate`, `Cancel` and `Drain` as it
 likes; closing the pipe tells the worker to end. The worker answers every sample of every `Generate` with exactly one
 `Finished`, in any order, and sends `Gauges` about twice a second while it works and `Noted` whenever something happened
-that belongs into the run's events. Frames are those of `taco_stream.frames`; nothing is acknowledged, because a worker
-that dies is started anew and given everything it has not answered.
+that belongs into the run's events. Frames are those of `workers.frames`; nothing is acknowledged, because a worker that
+dies is started anew and given everything it has not answered.
 """
 
 import msgspec

@@ -1,7 +1,7 @@
 """Comparing large outputs in a process that may die.
 
 Who runs: a worker spawns this file as a module when it first has a large output to compare, and keeps it. They speak in
-frames (`taco_stream.frames`) over standard input and output, one `Comparison` at a time, answered by one `Compared`.
+frames (`workers.frames`) over standard input and output, one `Comparison` at a time, answered by one `Compared`.
 Closing its standard input ends the process.
 
 Promised: an answer, or None if the comparison takes more than `CPU_SECONDS` of CPU time or `MEMORY_BYTES` of address
@@ -27,8 +27,8 @@ from taco_stream.evaluator.checkers.comparison import Modes, accepting_modes_of_
 from taco_stream.evaluator.checkers.eval_plus import Rule
 from taco_stream.evaluator.problem_tests import Test
 from taco_stream.evaluator.tagged_values import tagged, untagged
-from taco_stream.frames import FrameDecoder, FrameError, write_frame
 from taco_stream.types import ComparisonMode, SpecialJudge
+from taco_stream.workers.frames import FrameDecoder, FrameError, write_frame
 
 SMALL_BYTES = 1 << 16
 """Written and expected together. The worst value of this size (a set of 2,300 integers with one hash) takes 0.1 s."""

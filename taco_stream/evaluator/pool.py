@@ -1,6 +1,6 @@
 """The evaluator: a pool of spawned workers that give verdicts on programs.
 
-Who runs: one worker (`worker_process`) per core, each with a zygote of its own. A caller of `judge` waits for a free
+Who runs: one worker (`worker_handle`) per core, each with a zygote of its own. A caller of `judge` waits for a free
 worker; any number may wait. A worker is given programs of a problem whose tests it already has if there is a choice.
 
 Promised: exactly one verdict for each call. A worker that dies, or says nothing for longer than one test can take, is
@@ -30,11 +30,12 @@ from taco_stream.evaluator.judge_spec import JudgeSpec, judge_spec
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
-from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.evaluator.worker_handle import WorkerHandle
 from taco_stream.events import ClockCountsLoad, EvaluatorEvent, EvaluatorRestarted, JudgingFailed, VerdictCacheClosed
 from taco_stream.machine import available_cores
 from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import ComparisonMode, Problem, Status, Verdict
+from taco_stream.workers.process import WorkerGoneError
 
 __all__ = ["Evaluator", "EvaluatorSettings"]
 
@@ -68,8 +69,8 @@ class Evaluator:
     ) -> None:
         self._settings = settings
         self._events = events
-        self._free: list[WorkerProcess] = []
-        self._workers: list[WorkerProcess] = []
+        self._free: list[WorkerHandle] = []
+        self._workers: list[WorkerHandle] = []
         self._places = anyio.Semaphore(settings.workers or available_cores())
         self._cache = VerdictCache(None if settings.verdict_cache is None else Path(settings.verdict_cache))
         self._under_way: dict[bytes, anyio.Event] = {}
@@ -97,7 +98,7 @@ class Evaluator:
         """Starts the workers. Raises `EvaluatorError` if one does not come up, or the sandbox is below the floor."""
         _check_platform()
         for _ in range(self._settings.workers or available_cores()):
-            worker = WorkerProcess(self._settings)
+            worker = WorkerHandle(self._settings)
             self._workers.append(worker)
             self._free.append(worker)
         try:
@@ -182,7 +183,7 @@ class Evaluator:
             async with self._checked_out(spec) as worker:
                 try:
                     judged = await worker.judge(spec, program)
-                except WorkerError as error:
+                except WorkerGoneError as error:
                     reason = str(error)
                     self._restarts += 1
                     await self._report(EvaluatorRestarted(problem_id=spec.problem_id, message=reason))
@@ -210,7 +211,7 @@ class Evaluator:
         return spec
 
     @asynccontextmanager
-    async def _checked_out(self, spec: JudgeSpec) -> AsyncIterator[WorkerProcess]:
+    async def _checked_out(self, spec: JudgeSpec) -> AsyncIterator[WorkerHandle]:
         """Waits for a free worker, if possible one that has the tests, and gives it back.
 
         One that is left in the middle of an answer is killed; it starts again when it is needed.
@@ -239,7 +240,7 @@ class Evaluator:
             async with anyio.create_task_group() as starting:
                 for worker in self._workers:
                     starting.start_soon(worker.start)
-        except* WorkerError as group:
+        except* WorkerGoneError as group:
             raise EvaluatorError(f"an evaluator worker did not start: {group.exceptions[0]}") from group
         if reason := refusal(SandboxPlan.from_tier(self.sandbox_tier), self._settings):
             raise EvaluatorError(reason)

@@ -1,4 +1,4 @@
-"""The messages between the parent and an evaluator worker, as frames (`taco_stream.frames`).
+"""The messages between the parent and an evaluator worker, as frames (`workers.frames`).
 
 The parent sends a problem's tests once, under a key, and then any number of programs for that key, one at a time. The
 worker answers each program with one `Judged`, and says `Judging` in between at least as often as each test's clock is

@@ -11,10 +11,7 @@ it: between programs at once, and in the middle of one after `GRACE_SECONDS`, fo
 nothing else.
 """
 
-import os
-import select
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from functools import cache
@@ -34,8 +31,9 @@ from taco_stream.evaluator.reference import ANSWERS, all_inputs, answers_in, lim
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
-from taco_stream.frames import FrameDecoder, write_frame
 from taco_stream.types import ComparisonMode, Status, Verdict
+from taco_stream.workers.child import exit_with_parent, take_pipes
+from taco_stream.workers.frames import FrameDecoder, write_frame
 
 GRACE_SECONDS = 1.0
 """How long the worker may take to end by itself once its standard input is closed."""
@@ -46,9 +44,8 @@ PULSE_SECONDS = 1.0
 def main() -> None:
     """Serves the parent until it closes standard input. `argv`: the `Sweep`."""
     sweep = Sweep(sys.argv[1])
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    inbound, outbound = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr
+    inbound, outbound = take_pipes()
+    exit_with_parent(inbound, grace_seconds=GRACE_SECONDS)
     sys.set_int_max_str_digits(0)
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
     problems: dict[int, ProblemTests | TestsError] = {}
@@ -78,18 +75,6 @@ class Pulse:
         if time.monotonic() - self._told_at >= PULSE_SECONDS:
             write_frame(self._outbound, Judging())
             self._told_at = time.monotonic()
-
-
-def end_with_parent() -> None:
-    """Waits until standard input is closed, by whatever death of the parent, and ends this process.
-
-    A zygote ends with it. (The kernel's signal at a parent's death would come when the *thread* ends that started us.)
-    """
-    hung_up = select.poll()
-    hung_up.register(sys.stdin.fileno(), 0)
-    hung_up.poll()
-    time.sleep(GRACE_SECONDS)
-    os._exit(1)
 
 
 def judge(

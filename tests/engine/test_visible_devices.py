@@ -7,12 +7,12 @@ import anyio
 import pytest
 import torch
 
-from taco_stream.engine.local.worker_process import WorkerProcess
+from taco_stream.engine.local.worker_handle import WorkerHandle
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.visible_devices import VARIABLE, environment_of
 from taco_stream.engine.worker.__main__ import _with_one_device
 from taco_stream.engine.worker.checkpoint import choose_device
-from taco_stream.errors import UsageError
+from taco_stream.errors import ModelError, UsageError
 
 UUIDS = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6, MIG-e86cb44a-6756-30fd-8d59-3cd6ef8b0a7a"
 
@@ -66,11 +66,11 @@ async def test_a_workers_process_is_started_with_its_device_alone(monkeypatch: p
 
     async def open_process(command: list[str], **settings: Any) -> None:
         started.update(settings, command=command)
+        raise OSError("no more processes")
 
     monkeypatch.setattr(anyio, "open_process", open_process)
     monkeypatch.setenv(VARIABLE, "GPU-a,GPU-b")
-    process = WorkerProcess(Load(model="m", device="cuda:1"))
-    await process.spawn()
-    process.close()
+    with pytest.raises(ModelError, match="no worker can be started: no more processes"):
+        await WorkerHandle(Load(model="m", device="cuda:1")).prepare()
     assert started["env"][VARIABLE] == "GPU-b"
     assert "-P" in started["command"]

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 
 from taco_stream.errors import EvaluatorError
-from taco_stream.evaluator import worker_process
+from taco_stream.evaluator import worker_handle
 from taco_stream.evaluator.pool import MAX_PROGRAM_BYTES, Evaluator, EvaluatorSettings
 from taco_stream.evaluator.protocol import Judged
-from taco_stream.evaluator.worker_process import WorkerError, WorkerProcess
+from taco_stream.evaluator.worker_handle import WorkerHandle
 from taco_stream.events import EvaluatorEvent, EvaluatorRestarted
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status
+from taco_stream.workers.process import WorkerGoneError
 
 pytestmark = pytest.mark.anyio
 
@@ -206,6 +207,36 @@ async def test_a_worker_crash_costs_no_verdict_when_nobody_reads_the_events_any_
         assert evaluator.statistics().restarts == 1
 
 
+DYING = """
+from taco_stream.workers.frames import FrameDecoder
+
+read = FrameDecoder.read
+
+def read_or_die(self, stream):
+    frame = read(self, stream)
+    if type(frame).__name__ == "Judge":
+        raise SystemError("the disk is gone")
+    return frame
+
+FrameDecoder.read = read_or_die
+"""
+
+
+async def test_the_exception_that_a_worker_ends_with_is_reported_and_not_printed(
+    anyio_backend: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DYING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    send, receive = anyio.create_memory_object_stream[EvaluatorEvent](8)
+    async with send, receive, Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True), events=send) as evaluator:
+        verdict = await evaluator.judge(SUM, RIGHT)
+        event = await receive.receive()
+    reason = "the worker has ended: exit code 1, SystemError: the disk is gone"
+    assert event == EvaluatorRestarted(problem_id="p", message=reason, at=event.at)
+    assert verdict.detail == f"the evaluator failed twice on this program: {reason}"
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.both_loops
 async def test_many_programs_are_judged_at_once(anyio_backend: object) -> None:
     async with (
@@ -304,7 +335,7 @@ async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Ev
 @pytest.mark.both_loops
 async def test_a_worker_that_says_nothing_is_replaced(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that is at work is not, however long the whole takes."""
-    monkeypatch.setattr(worker_process, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(worker_handle, "SILENCE_SECONDS", 1.0)
     problem = stdin_problem(*[("1 2\n", "3\n")] * 12, seconds=1.0)
     assert (await evaluator.judge(problem, "import time; time.sleep(0.5)\n" + RIGHT)).status is Status.PASSED
     for worker in set(children_of(os.getpid())):
@@ -322,9 +353,9 @@ async def test_other_tests_under_the_same_name_are_not_taken_for_these(evaluator
 
 async def test_the_second_failure_is_told(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     async def dead(*_: object) -> Judged:
-        raise WorkerError("the worker has ended")
+        raise WorkerGoneError("the worker has ended")
 
-    monkeypatch.setattr(WorkerProcess, "judge", dead)
+    monkeypatch.setattr(WorkerHandle, "judge", dead)
     verdict = await evaluator.judge(SUM, RIGHT)
     assert verdict.status is Status.INFRASTRUCTURE_ERROR
     assert "the worker has ended" in verdict.detail

@@ -1,15 +1,14 @@
 """The local engine: transformers models on this machine's devices, one spawned worker process per device.
 
-Who runs: `LocalEngine` in the event loop of the caller (it imports no torch), and one worker (`worker_process`) per
+Who runs: `LocalEngine` in the event loop of the caller (it imports no torch), and one worker (`worker_handle`) per
 device, spoken to in the frames of `protocol`. Requests are cut into chunks of one prompt and up to 32 samples; a worker
 is given chunks as long as it has fewer samples than its slots and a little more, so that devices take work by demand.
 
 Promised: a worker that dies is started again and given everything it has not answered; samples come out the same,
-because they depend on (seed, problem, index) alone. A request that kills workers is found out (`served_worker`) and
-answered as an error. A worker that dies `RESTARTS` times without finishing a sample in between ends the run with
-`EngineError`, after everything that was generated has been handed over. A completion counts
-against its worker's demand until the caller has taken it, so a caller who stops taking stops admission while what is
-decoding goes on, and memory stays bounded. A worker whose pipe is closed, by whatever death of the parent, ends by
+because they depend on (seed, problem, index) alone. A request that kills workers is found out and answered as an
+error. A worker that keeps dying ends the run with `EngineError`, after everything that was generated has been handed
+over. A completion is in flight until the caller has taken it, so a caller who stops taking stops admission while what
+is decoding goes on, and memory stays bounded. A worker whose pipe is closed, by whatever death of the parent, ends by
 itself.
 
 Not covered: a worker that hangs without dying. Nothing in it waits for anything but the device.
@@ -28,19 +27,15 @@ import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
-from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, ServedWorker, add
-from taco_stream.engine.local.worker_process import WORKER_DIED, WorkerProcess
-from taco_stream.engine.protocol import Cancel, Drain, Finished, FromWorker, Gauges, Generate, Load, Noted, Ready
+from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, WorkerHandle, add
+from taco_stream.engine.protocol import Finished, FromWorker, Gauges, Load, Noted, Ready
 from taco_stream.engine.stream import CompletionStream, send_all
 from taco_stream.errors import EngineError, ModelError, UsageError
-from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
-from taco_stream.frames import FrameError
+from taco_stream.events import EngineEvent
 from taco_stream.machine import available_cores
 from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Request
-
-RESTARTS = 3
-"""How often in a row a worker may die without having finished a sample."""
+from taco_stream.workers.process import WorkerGoneError
 
 
 class LocalEngine:
@@ -83,11 +78,10 @@ class LocalEngine:
         self._threads = threads or available_cores()
         self._events = events
         self._early_events: list[EngineEvent] = []
-        self._workers: list[ServedWorker] = []
-        self._first: ServedWorker | None = None
+        self._workers: list[WorkerHandle] = []
+        self._first: WorkerHandle | None = None
         self._tickets = 0
         self._draining = False
-        self._restarts = 0
         self._samples_finished = 0
         self._failure: EngineError | None = None
         self._background: TaskGroup | None = None
@@ -101,12 +95,11 @@ class LocalEngine:
         """
         self._first = self._new_worker(self._named_devices()[0])
         try:
-            await self._first.process.spawn()
+            await self._first.prepare()
             yield
         finally:
             if self._first is not None:  # the engine was not entered
-                await self._first.process.end()
-                self._first.process.close()
+                await self._first.stop()
 
     async def __aenter__(self) -> Self:
         """Starts the workers and waits until the model is loaded. Raises `ModelError` or `UsageError`."""
@@ -139,7 +132,7 @@ class LocalEngine:
         finally:  # the iteration may end in an error of the requests' own, or in the caller's cancellation
             self._background = None
             with anyio.CancelScope(shield=True):
-                await self._end_workers()
+                await self._stop_workers()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
         """Generates every sample of every request. Raises `EngineError` after handing over what was generated."""
@@ -179,18 +172,18 @@ class LocalEngine:
         """Starts no further sample: those decoding are finished, those waiting come back as `cancelled`."""
         self._draining = True
         for worker in self._workers:
-            worker.notify()
+            worker.drain()
 
     def statistics(self) -> EngineStatistics:
         """The sum over the workers of what each last reported."""
         total = EngineStatistics()
         for worker in self._workers:
             total = add(total, worker.statistics())
-        return msgspec.structs.replace(total, restarts=self._restarts, samples_finished=self._samples_finished)
+        return msgspec.structs.replace(total, samples_finished=self._samples_finished)
 
     def worker_pids(self) -> tuple[int, ...]:
         """The worker processes, one per device."""
-        return tuple(worker.process.pid for worker in self._workers if worker.process.pid is not None)
+        return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
     async def _accept(self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[Chunk]) -> None:
         """Cuts requests into chunks and offers each to whichever worker wants one next."""
@@ -203,9 +196,9 @@ class LocalEngine:
                         await offer.send(Chunk(request, arrived_at, set(indices)))
 
     async def _serve(
-        self, worker: ServedWorker, offered: ObjectReceiveStream[Chunk], completions: ObjectSendStream[Completion]
+        self, worker: WorkerHandle, offered: ObjectReceiveStream[Chunk], completions: ObjectSendStream[Completion]
     ) -> None:
-        """Runs one worker until nothing is offered any more and all it owes has been taken."""
+        """Runs one worker until nothing is offered any more and all that was in flight has been taken."""
         worker.is_fed = False
         async with offered, anyio.create_task_group() as tasks:
             tasks.start_soon(self._read, worker)
@@ -214,25 +207,25 @@ class LocalEngine:
             await self._hand_over(worker, completions)
             tasks.cancel_scope.cancel()
 
-    async def _feed(self, worker: ServedWorker, offered: ObjectReceiveStream[Chunk]) -> None:
-        """Takes chunks while the worker's demand is not met."""
+    async def _feed(self, worker: WorkerHandle, offered: ObjectReceiveStream[Chunk]) -> None:
+        """Takes chunks while the worker's capacity is not in flight."""
         async for chunk in offered:
             async with worker.writing:  # this may wait for a restart, which may fail and end the run
-                if self._draining:
+                if worker.is_draining:
                     worker.finished.extend(chunk.cancelled())
                     worker.notify()
                 else:
                     self._tickets += 1
                     worker.chunks[self._tickets] = chunk
-                    await self._send_due(worker)
-            while worker.owed >= worker.demand:
+                    await worker.send_due()
+            while worker.in_flight >= worker.capacity:
                 await worker.changed.wait()
         worker.is_fed = True
         worker.notify()
 
-    async def _hand_over(self, worker: ServedWorker, completions: ObjectSendStream[Completion]) -> None:
-        """Passes completions on; what the caller has not taken stays in the worker's debt."""
-        while not (worker.is_fed and worker.owed == 0):
+    async def _hand_over(self, worker: WorkerHandle, completions: ObjectSendStream[Completion]) -> None:
+        """Passes completions on; what the caller has not taken stays in flight."""
+        while not (worker.is_fed and worker.in_flight == 0):
             if not worker.finished:
                 await worker.changed.wait()
                 continue
@@ -240,80 +233,42 @@ class LocalEngine:
             worker.finished.popleft()
             worker.notify()
 
-    async def _relay_drain(self, worker: ServedWorker) -> None:
-        while not self._draining:
+    async def _relay_drain(self, worker: WorkerHandle) -> None:
+        while not worker.is_draining:
             await worker.changed.wait()
         async with worker.writing:
-            await worker.process.send(Drain())
-            worker.trials.clear()  # what is not decoding comes back as cancelled
-            await self._send_due(worker)
+            await worker.send_drain()
+            await worker.send_due()
 
-    async def _send_due(self, worker: ServedWorker) -> None:
-        """Gives the worker what it is to have now; the caller holds `writing`."""
-        for ticket, chunk in worker.to_send():
-            await worker.process.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
-
-    async def _read(self, worker: ServedWorker) -> None:
-        """Takes in the worker's frames, and starts a successor whenever it dies."""
+    async def _read(self, worker: WorkerHandle) -> None:
+        """Takes in the worker's frames, and has it restarted whenever it ends."""
         while True:
             try:
-                for frame in await worker.process.receive():
-                    await self._take_in(worker, frame)
-            except WORKER_DIED:
-                if not await self._restart(worker):
+                await self._take_in(worker, await worker.receive())
+            except WorkerGoneError:
+                try:
+                    await worker.restart(self._send_event)
+                except EngineError as failure:
+                    self._give_up(worker, failure)
                     return
 
-    async def _take_in(self, worker: ServedWorker, frame: FromWorker) -> None:
+    async def _take_in(self, worker: WorkerHandle, frame: FromWorker) -> None:
         match frame:
             case Finished(ticket, completion):
-                if worker.settle(ticket, completion):
+                if worker.record_completion(ticket, completion):
                     self._samples_finished += 1
                 if worker.trials:  # the next group may be due
                     async with worker.writing:
-                        await self._send_due(worker)
+                        await worker.send_due()
             case Gauges(statistics):
                 worker.gauges = statistics
                 worker.notify()
             case Noted(event):
                 await self._send_event(event)
             case _:
-                raise FrameError("the worker announced itself twice")
+                raise WorkerGoneError("the worker announced itself twice")
 
-    async def _restart(self, worker: ServedWorker) -> bool:
-        """Replaces a dead worker and gives its successor what is unanswered; False where the engine gives up."""
-        async with worker.writing:
-            await worker.process.end()
-            last_words = worker.process.last_words()
-            reason = f"the generation worker on {worker.process.load.device} died: {last_words}"
-            condemned = worker.bury()
-            if worker.restarts_in_vain > RESTARTS:
-                self._give_up(
-                    worker, EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
-                )
-                return False
-            self._restarts += 1
-            await self._send_event(WorkerRestarted(message=reason))
-            try:
-                worker.ready, _ = await worker.process.start()
-            except (ModelError, UsageError) as error:
-                self._give_up(worker, EngineError(f"{reason}; it cannot be started again: {error}"))
-                return False
-            if condemned is not None:  # only now: the model's start shows that it was not the device
-                await self._condemn(worker, condemned, last_words)
-            if self._draining:
-                worker.trials.clear()
-                await worker.process.send(Drain())
-            await self._send_due(worker)
-        return True
-
-    async def _condemn(self, worker: ServedWorker, ticket: int, last_words: str) -> None:
-        """Answers a request that kills workers as an error, and lets the others go on."""
-        problem_id = worker.chunks[ticket].request.problem_id
-        worker.condemn(ticket, last_words)
-        message = f"generation workers die of the request for {problem_id}, which is answered as an error: {last_words}"
-        await self._send_event(RequestCondemned(problem_id=problem_id, message=message))
-
-    def _give_up(self, worker: ServedWorker, failure: EngineError) -> None:
+    def _give_up(self, worker: WorkerHandle, failure: EngineError) -> None:
         """Lets the run end: nothing more is taken in, the other workers finish what is decoding."""
         self._failure = failure
         worker.abandon()
@@ -324,16 +279,13 @@ class LocalEngine:
         """After a cancelled run: frees the slots of what nobody waits for any more."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             for worker in self._workers:
-                worker.finished.clear()
-                if tickets := worker.abandon():
-                    await worker.process.send(Cancel(tickets))
+                await worker.cancel()
 
-    async def _end_workers(self) -> None:
+    async def _stop_workers(self) -> None:
         for worker in self._workers:
-            await worker.process.dismiss()
+            await worker.close_stdin()
         for worker in self._workers:
-            await worker.process.end()
-            worker.process.close()
+            await worker.stop()
 
     async def _start_others(self, devices: tuple[str, ...]) -> None:
         """Starts workers side by side: each takes as long as its model takes to load."""
@@ -356,15 +308,17 @@ class LocalEngine:
             raise UsageError("no device was named: give auto, cpu, or a list such as cuda:0,cuda:1")
         return self._devices
 
-    def _new_worker(self, device: str, *, among: int = 1) -> ServedWorker:
+    def _new_worker(self, device: str, *, among: int = 1) -> WorkerHandle:
         """A worker that is not started, with its share of the threads among so many, or among the devices named."""
         threads = max(1, self._threads // max(among, len(self._devices)))
-        return ServedWorker(WorkerProcess(msgspec.structs.replace(self._load, device=device, threads=threads)))
+        return WorkerHandle(
+            msgspec.structs.replace(self._load, device=device, threads=threads), is_draining=self._draining
+        )
 
-    async def _start(self, worker: ServedWorker) -> Ready:
+    async def _start(self, worker: WorkerHandle) -> Ready:
         self._workers.append(worker)
-        worker.ready, events = await worker.process.start()
-        self._early_events += events
+        self._early_events += await worker.start()
+        assert worker.ready is not None
         return worker.ready
 
     async def _send_early_events(self) -> None:

@@ -1,9 +1,17 @@
-"""One worker of the local engine as the engine keeps its books: the process, the samples it owes, its figures.
+"""One generation worker as the engine sees it: its process and successors, the samples it was given, its figures.
 
-A worker owes a sample from the moment that it is given the chunk with it until the caller has taken the completion, and
-is given no further chunk while it owes its demand: a caller who stops taking thereby stops admission. Nothing here
-waits or speaks to the process; whoever changes the books calls `notify`, and whoever waits for a change awaits
+The process is `taco_stream.engine.worker`, which of the accelerators sees its own alone (`visible_devices`). It may be
+prepared before it is started: it then imports its libraries and waits to be told what to load. Starting returns when
+the model is loaded, or raises what the worker said. Sending to a worker that has ended is no error, for the task that
+receives finds out, and restarts it.
+
+**In flight.** A sample is in flight from the moment that the worker is given the chunk with it until the caller has
+taken the completion, and the worker is given no further chunk while it has its capacity in flight: a caller who stops
+taking thereby stops admission. Whoever changes this state calls `notify`, and whoever waits for a change awaits
 `changed`.
+
+**Restarts.** A worker that ends is started again and given everything that it has not answered. One that ends more than
+`RESTARTS` times in a row without having finished a sample is given up.
 
 **Trials.** Some request may kill whatever worker computes it (a kernel that fails at its shape, say), and would end the
 run of all others. So deaths are counted for each chunk, and those that a process had when it died for the second time
@@ -13,20 +21,31 @@ errors. Halving takes one death for each doubling of the number of suspects, whi
 as long as they take alone.
 """
 
+import os
 from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
 import msgspec
 
-from taco_stream.engine.local.worker_process import WorkerProcess
-from taco_stream.engine.protocol import Ready
+from taco_stream.engine.protocol import Cancel, Drain, FromWorker, Generate, Load, Noted, Ready, Refused, ToWorker
+from taco_stream.engine.visible_devices import environment_of
+from taco_stream.errors import EngineError, ModelError, UsageError
+from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
 from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, FinishReason, Request
+from taco_stream.workers.process import WorkerGoneError, WorkerProcess
+
+RESTARTS = 3
+"""How often in a row a worker may end without having finished a sample."""
+
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""Nobody sees the bars, and they would push what matters out of the end of the worker's standard error."""
 
 SAMPLES_PER_CHUNK = 32
 """Large enough that one prefill serves many samples, small enough that the last chunks spread over the devices."""
-
 
 SUSPICIOUS_DEATHS = 2
 """Workers that died while they had a chunk until it is put on trial: one may have died for reasons of its own."""
@@ -69,10 +88,10 @@ class Chunk:
 
 
 @dataclass(eq=False)
-class ServedWorker:
-    """One worker and what it owes."""
+class WorkerHandle:
+    """The worker that serves `load`: started, fed, restarted and stopped."""
 
-    process: WorkerProcess
+    load: Load
     ready: Ready | None = None
     chunks: dict[int, Chunk] = field(default_factory=dict)
     sent: set[int] = field(default_factory=set)
@@ -80,21 +99,32 @@ class ServedWorker:
     trials: deque[list[int]] = field(default_factory=deque)
     """Groups of tickets of which one kills workers; the first is on trial."""
     finished: deque[Completion] = field(default_factory=deque)
-    restarts_in_vain: int = 0
+    consecutive_restarts: int = 0
+    """Deaths since a sample was last finished, but for those that narrowed the suspects down."""
+    restarts: int = 0
     is_fed: bool = False
+    is_draining: bool = False
     gauges: EngineStatistics = field(default_factory=EngineStatistics)
-    of_predecessors: EngineStatistics = field(default_factory=EngineStatistics)
+    retired_totals: EngineStatistics = field(default_factory=EngineStatistics)
     writing: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held by whoever gives the worker something, and while it is replaced."""
     changed: anyio.Event = field(default_factory=anyio.Event)
+    _process: WorkerProcess[FromWorker] | None = None
+    _exit_reason: str = ""
 
     @property
-    def owed(self) -> int:
+    def pid(self) -> int | None:
+        """The process's number, None if there is none."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def in_flight(self) -> int:
         """Samples given to the worker whose completions the caller has not taken yet."""
         return sum(len(chunk.unanswered) for chunk in self.chunks.values()) + len(self.finished)
 
     @property
-    def demand(self) -> int:
-        """How many samples the worker may owe: its slots, and enough waiting that none stays empty."""
+    def capacity(self) -> int:
+        """How many samples may be in flight: the worker's slots, and enough waiting that none stays empty."""
         slots = self.gauges.rows_total or (self.ready.slots if self.ready else 1)
         return slots + max(SAMPLES_PER_CHUNK, slots // 2)
 
@@ -105,10 +135,127 @@ class ServedWorker:
 
     def statistics(self) -> EngineStatistics:
         """The worker's figures and the sums of those that it replaced."""
-        return add(self.gauges, self.of_predecessors)
+        return msgspec.structs.replace(add(self.gauges, self.retired_totals), restarts=self.restarts)
 
-    def to_send(self) -> list[tuple[int, Chunk]]:
-        """Books as sent, and returns, what the process is to be given now: all that it has not, but for trials."""
+    # The process.
+
+    async def prepare(self) -> None:
+        """Starts the process, which then waits for `start`, unless there is one.
+
+        Raises `UsageError` if its device is hidden from it, `ModelError` if no process can be started.
+        """
+        if self._process is not None:
+            return
+        environment = environment_of(self.load.device, os.environ) | QUIET
+        try:
+            self._process = await WorkerProcess[FromWorker].spawn(
+                "taco_stream.engine.worker", received=FromWorker, environment=environment
+            )
+        except WorkerGoneError as error:
+            raise ModelError(str(error)) from error
+
+    async def start(self) -> list[EngineEvent]:
+        """Has the process, prepared or not, load the model; returns what it reported meanwhile when that is done.
+
+        Raises `ModelError` or `UsageError` as the worker says, `ModelError` if it ends while loading, and what
+        `prepare` does.
+        """
+        await self.prepare()
+        await self.send(msgspec.structs.replace(self.load, sees_one_device=self.load.device.startswith("cuda")))
+        events: list[EngineEvent] = []
+        try:
+            while True:
+                match await self.receive():
+                    case Ready() as ready:
+                        self.ready = ready
+                        return events
+                    case Refused(message=message, is_usage=is_usage):
+                        raise UsageError(message) if is_usage else ModelError(message)
+                    case Noted(event):
+                        events.append(event)
+        except WorkerGoneError as error:
+            await self.stop()
+            raise ModelError(f"the worker died while loading {self.load.model}: {self.exit_reason()}") from error
+
+    async def receive(self) -> FromWorker:
+        """The next frame. Raises `WorkerGoneError` if the process has ended or sends something else."""
+        if self._process is None:  # a restart was cancelled in the middle
+            raise WorkerGoneError("the worker was not started again")
+        return await self._process.receive()
+
+    async def send(self, frame: ToWorker) -> None:
+        """Sends a frame; a worker that has ended gets nothing, and the task that receives finds out."""
+        if self._process is not None:
+            with suppress(WorkerGoneError):
+                await self._process.send(frame)
+
+    async def close_stdin(self) -> None:
+        """Closes the process's input, by which it learns that it is to end; several may so end side by side."""
+        if self._process is not None:
+            await self._process.close_stdin()
+
+    async def stop(self) -> None:
+        """Closes the process's input, waits a bounded time for it to end, then kills it."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop()
+            self._exit_reason = process.exit_reason()
+
+    def exit_reason(self) -> str:
+        """How the last process ended and, if it was an exception, which."""
+        return self._exit_reason
+
+    async def restart(self, emit: Callable[[EngineEvent], Awaitable[None]]) -> None:
+        """Replaces the process, which has ended, and gives its successor what is unanswered.
+
+        Raises `EngineError` if `RESTARTS` of them finished nothing, or the model cannot be loaded again.
+        """
+        async with self.writing:
+            await self.stop()
+            exit_reason = self.exit_reason()
+            reason = f"the generation worker on {self.load.device} died: {exit_reason}"
+            condemned = self.record_death()
+            if self.consecutive_restarts > RESTARTS:
+                raise EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
+            self.restarts += 1
+            await emit(WorkerRestarted(message=reason))
+            try:
+                await self.start()
+            except (ModelError, UsageError) as error:
+                raise EngineError(f"{reason}; it cannot be started again: {error}") from error
+            if condemned is not None:  # only now: the model's start shows that it was not the device
+                await emit(self.condemn(condemned, exit_reason))
+            if self.is_draining:
+                await self.send_drain()
+            await self.send_due()
+
+    # What it is given; the caller holds `writing`.
+
+    async def send_due(self) -> None:
+        """Sends the chunks that the process is to have now."""
+        for ticket, chunk in self.take_due():
+            await self.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
+
+    async def send_drain(self) -> None:
+        """Has the process answer as cancelled what is not decoding, without further trials."""
+        self.trials.clear()
+        await self.send(Drain())
+
+    async def cancel(self) -> None:
+        """Forgets all samples, and frees the process's slots of them."""
+        self.finished.clear()
+        if tickets := self.abandon():
+            await self.send(Cancel(tickets))
+
+    # Its books: nothing here waits.
+
+    def drain(self) -> None:
+        """Marks the worker as one that is to start no further sample."""
+        self.is_draining = True
+        self.notify()
+
+    def take_due(self) -> list[tuple[int, Chunk]]:
+        """Marks as sent, and returns, what the process is to be given now: all that it has not, but for trials."""
         while self.trials and not any(ticket in self.chunks for ticket in self.trials[0]):
             self.trials.popleft()
         allowed = self.trials[0] if self.trials else list(self.chunks)
@@ -116,26 +263,26 @@ class ServedWorker:
         self.sent.update(due)
         return [(ticket, self.chunks[ticket]) for ticket in due]
 
-    def settle(self, ticket: int, completion: Completion) -> bool:
-        """Books one completion; False for one that nobody waits for: its run was cancelled."""
+    def record_completion(self, ticket: int, completion: Completion) -> bool:
+        """Records one completion; False for one that nobody waits for: its run was cancelled."""
         chunk = self.chunks.get(ticket)
         if chunk is None or completion.sample_index not in chunk.unanswered:
             return False
         chunk.unanswered.remove(completion.sample_index)
         if not chunk.unanswered:
             del self.chunks[ticket]
-        self.restarts_in_vain = 0
+        self.consecutive_restarts = 0
         self.finished.append(completion)
         self.notify()
         return True
 
-    def bury(self) -> int | None:
-        """Notes the death of the process: of its figures the sums remain, not the state.
+    def record_death(self) -> int | None:
+        """Records the death of the process: of its figures the sums remain, not the state.
 
         Returns the ticket of a chunk that is condemned.
         """
         sums = msgspec.structs.replace(self.gauges, rows_busy=0, rows_total=0, samples_waiting=0)
-        self.of_predecessors = add(self.of_predecessors, sums)
+        self.retired_totals = add(self.retired_totals, sums)
         self.gauges = EngineStatistics()
         had = [ticket for ticket in self.chunks if ticket in self.sent]
         self.sent.clear()
@@ -145,7 +292,7 @@ class ServedWorker:
         is_narrowed = bool(self.trials) and len(suspects) > 1
         if self.trials:
             self.trials.popleft()
-        self.restarts_in_vain += not is_narrowed  # to know more is not in vain, and ends after a few halvings
+        self.consecutive_restarts += not is_narrowed  # to know more is not in vain, and ends after a few halvings
         if not suspects:
             return None
         if suspects != had:  # it may have been one of the others
@@ -157,11 +304,14 @@ class ServedWorker:
             self.trials.extendleft((suspects[middle:], suspects[:middle]))
         return None
 
-    def condemn(self, ticket: int, reason: str) -> None:
-        """Answers a chunk as an error."""
+    def condemn(self, ticket: int, reason: str) -> RequestCondemned:
+        """Answers a chunk as an error; the event that says so."""
         chunk = self.chunks.pop(ticket)
         self.finished.extend(chunk.failed(f"{chunk.deaths} generation workers died of this request: {reason}"))
         self.notify()
+        problem_id = chunk.request.problem_id
+        message = f"generation workers die of the request for {problem_id}, which is answered as an error: {reason}"
+        return RequestCondemned(problem_id=problem_id, message=message)
 
     def abandon(self) -> tuple[int, ...]:
         """Forgets all chunks; returns their tickets."""

@@ -1,11 +1,10 @@
 """The generation worker: one process that keeps one device's batch full.
 
 Started as `python -m taco_stream.engine.worker`. Frames of `protocol` come in on standard input and go out on what was
-standard output. Before anything else is imported both are duplicated and replaced (standard output by standard error),
-so that nothing a library prints gets between the frames. A thread reads frames into a queue; everything else happens in
-the main thread, one after the other: import torch and transformers, which takes seconds that the parent can use for
-something else; load the model that the first frame names; then, step by step, take in what has arrived, compute, send
-what has finished.
+standard output; both are kept for frames before anything else is imported (`workers.child`). A thread reads frames into
+a queue; everything else happens in the main thread, one after the other: import torch and transformers, which takes
+seconds that the parent can use for something else; load the model that the first frame names; then, step by step, take
+in what has arrived, compute, send what has finished.
 
 Promised: every sample of every `Generate` is answered once, unless the process dies; then its parent starts another.
 When standard input closes, the process ends at once, so that no worker outlives its parent.
@@ -13,7 +12,6 @@ When standard input closes, the process ends at once, so that no worker outlives
 
 import os
 import queue
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, BinaryIO
@@ -34,7 +32,8 @@ from taco_stream.engine.protocol import (
 )
 from taco_stream.engine.visible_devices import environment_of
 from taco_stream.errors import TacoStreamError, UsageError
-from taco_stream.frames import FrameDecoder, write_frame
+from taco_stream.workers.child import take_pipes
+from taco_stream.workers.frames import FrameDecoder, write_frame
 
 if TYPE_CHECKING:
     from taco_stream.engine.worker.core import EngineCore
@@ -45,7 +44,7 @@ GAUGES_SECONDS = 0.5
 
 def main() -> None:
     """Serves one parent until it closes the pipe."""
-    incoming, outgoing = _take_pipes()
+    incoming, outgoing = take_pipes()
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
     frames: queue.SimpleQueue[ToWorker] = queue.SimpleQueue()
     threading.Thread(target=_read_frames, args=(incoming, decoder, frames), daemon=True).start()
@@ -60,18 +59,6 @@ def main() -> None:
         return
     write_frame(outgoing, ready)
     _serve(core, frames, outgoing)
-
-
-def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Keeps the pipes to the parent for frames alone."""
-    incoming = os.fdopen(os.dup(0), "rb")
-    outgoing = os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return incoming, outgoing
 
 
 def _read_frames(incoming: BinaryIO, decoder: FrameDecoder[ToWorker], frames: "queue.SimpleQueue[ToWorker]") -> None:

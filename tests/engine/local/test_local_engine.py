@@ -100,7 +100,7 @@ async def test_a_reader_of_events_that_has_gone_is_no_dead_worker(model_folder: 
 async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
     model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taco_stream.engine.local.engine.RESTARTS", 0)
+    monkeypatch.setattr("taco_stream.engine.local.worker_handle.RESTARTS", 0)
     seen: list[int] = []
     async with engine(model_folder("gpt_neox")) as started:
 
@@ -257,7 +257,7 @@ async def test_a_process_that_was_prepared_in_vain_ends(model_folder: ModelFolde
 def prepared_pid(started: LocalEngine) -> int:
     """The process that imports its libraries before the engine is entered."""
     assert started._first is not None
-    pid = started._first.process.pid
+    pid = started._first.pid
     assert pid is not None
     assert is_running(pid)
     return pid
