@@ -22,7 +22,7 @@ INTRODUCTION = """\
 
 What happens to a run that is neither a completion nor a record is a line of `RUN/events.jsonl`, in the order in which
 it was reported. A line is a JSON object with `kind`, the time `at` in seconds since the epoch, mostly `message`, a
-sentence for a person, and what else stands below. From Python each kind is a class (`from taco_stream import
+sentence for a person, and the fields listed below. From Python each kind is a class (`from taco_stream import
 WorkerRestarted`); `LocalEngine(…, events=…)` and `Evaluator(…, events=…)` send theirs into a stream.
 
 In lines of the first version every number stood under `figures`, those of `gauges` and `run_finished` in one flat
@@ -59,7 +59,7 @@ def _entry(title: str, kind: type[msgspec.Struct]) -> str:
 
 
 def _type_name(kind: object) -> str:
-    """A type as a reader of JSON knows it."""
+    """A type in the words of JSON."""
     names = {int: "integer", float: "number", str: "text", bool: "boolean", type(None): "null"}
     if arguments := get_args(kind):
         return " or ".join(_type_name(each) for each in arguments)

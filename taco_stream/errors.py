@@ -7,7 +7,7 @@ the command line prints it and exits with `exit_code`.
 
 
 class TacoStreamError(Exception):
-    """The run cannot go on."""
+    """The run cannot continue."""
 
     exit_code = 1
 

@@ -1,8 +1,8 @@
 """What may happen to a run that is neither a completion nor a record: the lines of `events.jsonl`.
 
-`Event` is a closed set: a frozen struct for each kind, whose tag is the line's `kind`. Whoever has something to report
-builds one and hands it on; whoever reads them matches on their types. Figures are fields, so that none is looked up by
-a name that may be misspelt. What a person is to read is a sentence, `message`; events without one are for programs.
+`Event` is a closed set: a frozen struct for each kind, whose tag is the line's `kind`. A component with something to
+report builds one and hands it on; readers match on their types. Figures are fields, so that none is looked up by a name
+that may be misspelt. `message` is a sentence for a person; events without one are for programs.
 
 A field that is added later has a default, and no kind is renamed: `store.event_line` reads files of every version.
 `docs/events.md` is made from the docstrings below.
@@ -22,7 +22,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
 
 class _Notice(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """An event that tells a person something: `message` is the sentence."""
+    """An event for a person to read: `message` is the sentence."""
 
     message: str
 
@@ -32,11 +32,11 @@ class RunStarted(_Event, frozen=True, tag="run_started"):
 
 
 class RunResumed(_Event, frozen=True, tag="run_resumed"):
-    """Sent first, when a run goes on in a directory that an earlier start made. All counters begin again at zero."""
+    """Sent first, when a run resumes in a directory that an earlier start made. All counters begin again at zero."""
 
 
 class RunGauges(_Event, frozen=True, kw_only=True, tag="gauges"):
-    """Sent every five seconds: the run as it is then. After a start that was killed the last one stands for it."""
+    """Sent every five seconds: the run as it is then. For a start that was killed, the last one counts."""
 
     statistics: RunStatistics
 
@@ -94,7 +94,7 @@ class OneRowAtATime(_Notice, frozen=True, tag="one_row_at_a_time"):
 
 
 class GraphsOff(_Notice, frozen=True, tag="graphs_off"):
-    """Sent when a model's decoding cannot be captured as a CUDA graph and goes on, more slowly, without."""
+    """Sent when a model's decoding cannot be captured as a CUDA graph and continues, more slowly, without."""
 
 
 class PrefillHalved(_Notice, frozen=True, kw_only=True, tag="prefill_halved"):
@@ -153,7 +153,7 @@ class JudgingFailed(_Notice, frozen=True, kw_only=True, tag="judging_failed"):
 
 
 class VerdictCacheClosed(_Notice, frozen=True, tag="verdict_cache_closed"):
-    """Sent when the file of the verdict cache cannot be used any longer; the run goes on without it."""
+    """Sent when the file of the verdict cache can no longer be used; the run continues without it."""
 
 
 EngineEvent = (
@@ -179,7 +179,7 @@ Event = RunStarted | RunResumed | RunGauges | RunFinished | EngineEvent | Evalua
 
 
 class UnknownEvent(msgspec.Struct, frozen=True):
-    """A line of a kind that this version does not know: a newer one wrote the file. Only read, never sent."""
+    """A line of a kind unknown to this version: a newer one wrote the file. Only read, never sent."""
 
     kind: str
     at: float

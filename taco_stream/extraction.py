@@ -10,7 +10,7 @@ first that is found counts:
    some block defines it, only blocks that do are looked at: the last block is often an example of its use.
 3. Code between tags (`<code> … </code>`, `[PYTHON] … [/PYTHON]`), if it is a program.
 4. A block that was never closed: the answer was cut off, or its end was a stop string.
-5. Bare code: the text as it stands, or cut free of the prose before and after it, if what is left is Python and does
+5. Bare code: the text unchanged, or cut free of the prose before and after it, if what is left is Python and does
    something. Paragraphs of code are never cut off as prose, so an answer that was cut off in the middle of its program
    does not become another program.
 
@@ -39,8 +39,8 @@ from taco_stream.types import ExtractionMethod
 class Extraction(NamedTuple):
     """The program found, and how; `program` is None exactly if the method is `NONE`.
 
-    `cut_before` and `cut_after` count the characters of the answer, its reasoning apart, that stand before the program
-    and behind it, fences included. Nothing between is left out, except between blocks that are joined.
+    `cut_before` and `cut_after` count the characters of the answer, its reasoning apart, before the program and
+    after it, fences included. Nothing between is left out, except between blocks that are joined.
     """
 
     program: str | None
@@ -145,7 +145,7 @@ def _without_reasoning(text: str) -> str | None:
 # --- fenced blocks
 
 _MARGIN = r"(?P<margin>[ \t]*+(?:>[ \t]*+)*+(?:(?:[-*+]|\d++[.)])[ \t]++)?)"
-"""What may stand before a fence: indentation, quote marks, the mark of a list. Nothing in it is ever tried twice, or a
+"""What may precede a fence: indentation, quote marks, the mark of a list. Nothing in it is ever tried twice, or a
 line of a hundred thousand blanks would take minutes."""
 
 _FENCE = re.compile(rf"^{_MARGIN}(?P<fence>`{{3,}}|~{{3,}})(?P<info>[^\n]*)$", re.MULTILINE)

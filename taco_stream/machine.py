@@ -1,4 +1,4 @@
-"""This machine, as far as a run has to know it: its cores, its memory, what a control group leaves of them, its names.
+"""This machine, as far as it concerns a run: its cores and memory, its control group's share of them, its names.
 
 Everything is read from the kernel's files when it is asked for, and nothing heavy is imported: a generation worker, the
 evaluator and `doctor` ask the same functions.
@@ -59,7 +59,7 @@ def process_tree_bytes() -> int:
 
 
 class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """What the control group of this process, and those above it, leave to it; None is no limit."""
+    """The limits of this process's control group and those above it; None means no limit."""
 
     version: int
     path: str

@@ -113,7 +113,7 @@ def settled_ks(asked: Sequence[int], samples: int) -> tuple[int, ...]:
 class Tally:
     """Counts records as they come, under every comparison mode; a sample that comes twice counts once, the first.
 
-    `fenced_programs` counts chat answers that were taken for programs as they stand, and so do not compile.
+    `fenced_programs` counts chat answers that were taken for programs unchanged, and so do not compile.
     """
 
     def __init__(self) -> None:

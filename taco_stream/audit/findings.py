@@ -36,7 +36,7 @@ class Finding(StrEnum):
     UNJUDGED = "unjudged"
     """The evaluator failed on every solution. The next start judges the problem again."""
     FLAKY = "flaky"
-    """The same program, judged twice, passed once or failed at different tests; running out of time is no such luck."""
+    """The same program, judged twice, passed once or failed at different tests; running out of time does not count."""
     OK = "ok"
     """Every solution judged passes."""
     SOME_FAIL = "some_fail"

@@ -2,7 +2,7 @@
 
 One process writes, which holds a lock on the file itself (`flock`, released by the kernel however the holder dies). A
 line is written whole and brought to the disk before the next, so a kill can only tear the last one; the next start cuts
-that off and goes on with the problems that have no line. A problem on which the evaluator failed is judged again and
+that off and continues with the problems that have no line. A problem on which the evaluator failed is judged again and
 gets a second line: of a problem's lines the last one counts.
 
 Every line repeats the rules it was found under; a start under other rules is refused, for its lines would not compare.
@@ -87,12 +87,10 @@ class Ledger:
             self.audited[audited.problem_id] = audited
 
     async def open(self) -> None:
-        """Opens the file for appending."""
         if self._journal is not None:
             await self._journal.open()
 
     async def close(self) -> None:
-        """Closes the file."""
         if self._journal is not None:
             await self._journal.close()
 

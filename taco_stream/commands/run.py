@@ -181,7 +181,7 @@ def open_existing(
 ) -> Existing:
     """The completions of a file or a run, or the reference solutions if none is named.
 
-    Reports completions and problems that do not match and goes on with the rest; with `strict_ids` raises `UsageError`.
+    Reports completions and problems that do not match and skips them; with `strict_ids` raises `UsageError`.
     """
     if path is None:
         return reference_solutions()
@@ -276,7 +276,7 @@ def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Cons
 
 
 def closing(pipeline: Pipeline, directory: RunDirectory, tally: Tally) -> str:
-    """The last line for the person: where the results are, or how to go on."""
+    """The last line that is printed: where the results are, or how to resume."""
     if pipeline.interrupted:
         return f"interrupted; {directory.safe}. The same command resumes."
     if not pipeline.is_judging:

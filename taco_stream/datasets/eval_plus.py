@@ -54,7 +54,7 @@ def _arguments_in(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]
     try:
         return msgspec.json.decode(text, type=list[msgspec.Raw]) if text else []
     except msgspec.ValidationError as error:
-        raise RowError(f"{column} is no list of argument lists: {error}") from error
+        raise RowError(f"{column} is not a list of argument lists: {error}") from error
     except msgspec.DecodeError as error:
         return _lenient_arguments_in(text, column, error)
 
@@ -64,7 +64,7 @@ def _lenient_arguments_in(text: str, column: str, error: msgspec.DecodeError) ->
     try:
         return [msgspec.Raw(json.dumps(each).encode()) for each in json.loads(text)]
     except (ValueError, TypeError, RecursionError):
-        raise RowError(f"{column} is no list of argument lists: {error}") from error
+        raise RowError(f"{column} is not a list of argument lists: {error}") from error
 
 
 ADAPTER = Adapter(

@@ -122,7 +122,7 @@ def _converted(row: Row, position: int, adapter: Adapter) -> Problem | BadRow:
 
 
 def _raise(bad_row: BadRow) -> None:
-    raise DatasetError(f"{bad_row} (--skip-bad-rows goes on without such rows)")
+    raise DatasetError(f"{bad_row} (--skip-bad-rows leaves such rows out)")
 
 
 def _with_special_judge(problem: Problem, classes: Mapping[int, SpecialJudge]) -> Problem:

@@ -33,7 +33,7 @@ UNPLAIN_ARGUMENT = b'"an argument is not a plain value"'
 
 
 class Unplain:
-    """Stands for an object that cannot be passed on."""
+    """Represents an object that cannot be passed on."""
 
 
 def serve(function: Callable[..., Any], *, requests: int, answers: int) -> None:

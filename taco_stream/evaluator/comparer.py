@@ -94,7 +94,6 @@ class Comparer:
         return None if answer is None else list(answer.modes)
 
     def close(self) -> None:
-        """Ends the process."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

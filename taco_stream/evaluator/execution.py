@@ -37,7 +37,7 @@ from taco_stream.evaluator.zygote import (
     PACKED_SECONDS,
     PACKED_TEST,
     SERVES,
-    StartedProgram,
+    ProgramRequest,
 )
 
 ANSWER_SECONDS = 60.0
@@ -148,7 +148,6 @@ class Zygotes:
         self._lean = Zygote(self.plan, pulse=self.pulse)
 
     def close(self) -> None:
-        """Ends the zygotes."""
         self._end_kept()
         self._lean.close()
         if self._with_numpy is not None:
@@ -189,7 +188,7 @@ class Zygote:
         if self._group is not None:
             self._group.allow(ProgramLimits(limits.memory_bytes, limits.output_bytes))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        descriptor = memory_file(msgspec.json.encode(StartedProgram(forms, limits.memory_bytes, limits.output_bytes)))
+        descriptor = memory_file(msgspec.json.encode(ProgramRequest(forms, limits.memory_bytes, limits.output_bytes)))
         try:
             socket.send_fds(self._link, [b"program"], [descriptor, theirs.fileno()])
         except OSError as error:
@@ -285,7 +284,6 @@ class RunningProgram:
         self.close()
 
     def close(self) -> None:
-        """Ends the process."""
         self._control.close()
 
     def run(

@@ -214,7 +214,6 @@ class Tally:
         return [index for index in range(len(self._tests.tests)) if index not in self._executions]
 
     def add(self, index: int, execution: Execution, outcome: Outcome) -> None:
-        """Counts one test."""
         if outcome.status is not Status.PASSED and self.failed_test is None:
             self.failed_test, self._failed, self._reason = index, execution, outcome.reason
         self.statuses[index] = outcome.status

@@ -86,7 +86,7 @@ class Evaluator:
 
     @property
     def worst_case(self) -> str:
-        """How long a test may take at the most, in words."""
+        """The longest that a test may take, in words."""
         settings = self._settings
         cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
         return (
@@ -111,7 +111,6 @@ class Evaluator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the workers."""
         await self._stop()
 
     async def judge(self, problem: Problem, program: str) -> Verdict:

@@ -17,15 +17,15 @@ from taco_stream.types import SpecialJudge
 
 OUTPUT_ALLOWANCE_BYTES, OUTPUT_MULTIPLE = 4 << 20, 16
 """An output may have this many bytes, and so many times the expected one's. What is larger is not looked at: the worker
-would take 20 seconds to split 50 MB of short words. The program is not stopped there, for it could tell from that how
-long the expected output is."""
+would take 20 seconds to split 50 MB of short words. The program is not stopped there: that would
+reveal how long the expected output is."""
 
 
 class Test(NamedTuple):
-    """One test: what goes to standard input (call-based: the arguments as JSON), and what should come out.
+    """One test: standard input (call-based: the arguments as JSON) and the expected output.
 
-    `expected_length` is how many characters that takes, as text or as JSON. `is_wrapped` says that the expected value
-    stands in a list of its own, as TACO writes it, `rule` how to compare if that is the problem's own matter.
+    `expected_length` is its length in characters, as text or as JSON. `is_wrapped` says that the expected value
+    is wrapped in a list of one, as TACO writes it; `rule` is how to compare if the problem decides that.
     """
 
     given: bytes
@@ -102,8 +102,8 @@ def _are_wrapped(tests: Sequence[Test], stated: bool | None) -> bool:
 
     TACO wraps them, and others in its format do not. Settled for the problem and not for each test, so that a program
     that returns `[5]` for 5 at every test is wrong. A bare problem whose every right value is a list of one element can
-    be told only by what is stated (`datasets.taco` looks at the starter code). Raises `ValueError` if the values are
-    stated to be wrapped and one is not.
+    be recognised only by what is stated (`datasets.taco` looks at the starter code). Raises `ValueError` if the values
+    are stated to be wrapped and one is not.
     """
     can_be = all(isinstance(test.expected, list) and len(test.expected) == 1 for test in tests)
     if stated and not can_be:

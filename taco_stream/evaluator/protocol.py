@@ -2,8 +2,7 @@
 
 The parent sends a problem's tests once, under a key, and then any number of programs for that key, one at a time. The
 worker answers each program with one `Judged`, and says `Judging` in between at least as often as each test's clock is
-looked at, so that the parent can tell a long judgement from a worker that hangs. Closing the worker's standard input
-ends it.
+looked at, so that a long judgement is not taken for a hang. Closing the worker's standard input ends it.
 """
 
 from collections.abc import Mapping

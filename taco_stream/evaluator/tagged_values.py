@@ -117,5 +117,5 @@ def _number(kind: str, content: Any) -> Fraction | Decimal | complex:
 
 
 def hashable(value: Any) -> Any:
-    """A key or element of a set as it can stand there: a forged list counts as a tuple."""
+    """A key or element of a set in hashable form: a forged list counts as a tuple."""
     return tuple(map(hashable, value)) if isinstance(value, (list, tuple)) else value

@@ -46,7 +46,6 @@ class VerdictCache:
         self._database = None if folder is None else _opened(folder)
 
     def close(self) -> None:
-        """Closes the file."""
         if self._database is not None:
             self._database.close()
             self._database = None

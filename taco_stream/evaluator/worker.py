@@ -65,7 +65,7 @@ def main() -> None:
 
 
 class Pulse:
-    """Tells the parent, once in `PULSE_SECONDS` at the most, that the worker is at work."""
+    """Reports to the parent, at most once in `PULSE_SECONDS`, that the worker is at work."""
 
     def __init__(self, outbound: BinaryIO) -> None:
         self._outbound = outbound
@@ -182,7 +182,6 @@ class Counted:
     def run(
         self, given: bytes, limits: Limits, *, form: int = 0, fn_name: str | None = None, file_io: bool = False
     ) -> Execution:
-        """Runs one test."""
         self.tests_run += 1
         return self._running.run(given, limits, form=form, fn_name=fn_name, file_io=file_io)
 

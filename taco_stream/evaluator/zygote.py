@@ -1,7 +1,7 @@
 """The zygote: a warm interpreter that forks one process per program and, from that, one per test.
 
 Who runs: a worker execs this file as a script (`python -s -S -P zygote.py`), single-threaded, with a scrubbed
-environment and one socket. The zygote imports the usual modules once, numpy among them if it is told to. For each
+environment and one socket. The zygote imports the usual modules once, numpy among them if asked to. For each
 program it receives a memfd with the text and one end of a socket pair, and forks a *program process*, which compiles
 the text and then serves that socket: every message on it carries descriptors for standard input, output, error and
 result, and is one test, run in a fork of its own. The program's code is executed only in those forks; the program
@@ -126,7 +126,7 @@ ASK = "taco_stream_ask"
 """The name under which a test that asks finds the function to call."""
 
 PACKED_TEST = struct.Struct("=BB?dd")
-"""A `WantedTest` on its way here, before the name of the function."""
+"""A `TestRequest` on its way here, before the name of the function."""
 
 PACKED_END = struct.Struct("=iddQ?")
 """How a test ended, on its way back: wait status, CPU and wall seconds, peak memory, whether it had to be killed."""
@@ -138,7 +138,7 @@ PACKED_SECONDS = struct.Struct("=d")
 """The answer to `LATE`: how much longer to wait, 0 to kill the test."""
 
 
-class StartedProgram(NamedTuple):
+class ProgramRequest(NamedTuple):
     """A program as the worker starts it, on its way here a JSON list: its forms, and what each test may use."""
 
     forms: Sequence[str]
@@ -146,7 +146,7 @@ class StartedProgram(NamedTuple):
     output_bytes: int
 
 
-class WantedTest(NamedTuple):
+class TestRequest(NamedTuple):
     """One test as the worker asks for it: which form of the program, with which limits; `fn_name` empty for no call.
 
     `part` is its part in calls between two tests. A test that serves `fn_name` has the two pipes in the place of result
@@ -200,7 +200,7 @@ def main() -> None:
 def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
     """Imports what programs usually import, seeds it, and returns the header's names.
 
-    `random` and `threading` ask to be told of every fork: to seed anew, which would undo ours, and to put right what a
+    `random` and `threading` hook every fork: to reseed, which would undo our seed, and to put right what a
     fork breaks for other threads, of which there are none. That would take 0.7 ms of every test.
     """
     names: dict[str, Any] = {}
@@ -238,11 +238,11 @@ def reap() -> None:
 def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan) -> None:
     """Compiles the forms of one program and runs its tests, one message each, until the worker closes the socket.
 
-    `started_with` is a file with a `StartedProgram` as JSON. The answers are `COMPILING`, so that nobody but the
+    `started_with` is a file with a `ProgramRequest` as JSON. The answers are `COMPILING`, so that nobody but the
     program's text is to blame if nothing comes after it, and a list of what is wrong with each form, null if it
     compiles.
     """
-    program = StartedProgram._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
+    program = ProgramRequest._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
     control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
     limit_compiler(COMPILER_SECONDS, COMPILER_BYTES)
     control.send(COMPILING)
@@ -271,7 +271,7 @@ def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequenc
         message, descriptors = receive(control)
         if not message:
             return
-        wanted = WantedTest._make((*PACKED_TEST.unpack_from(message), message[PACKED_TEST.size :].decode()))
+        wanted = TestRequest._make((*PACKED_TEST.unpack_from(message), message[PACKED_TEST.size :].decode()))
         started = time.monotonic()
         child = os.fork()
         if child == 0:
@@ -389,7 +389,7 @@ def kill_session(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def run_test(code: types.CodeType, loader: ProgramLoader, wanted: WantedTest, prefer_solution: bool) -> None:
+def run_test(code: types.CodeType, loader: ProgramLoader, wanted: TestRequest, prefer_solution: bool) -> None:
     """Runs the program in this process and ends it; the exit code is the interpreter's."""
     name = CALLED_MODULE if wanted.fn_name else "__main__"
     sys.modules[name] = program_module(name, loader)
@@ -398,7 +398,7 @@ def run_test(code: types.CodeType, loader: ProgramLoader, wanted: WantedTest, pr
     end_process(finish(ended, name))
 
 
-def execute(code: types.CodeType, namespace: dict[str, Any], wanted: WantedTest, *, prefer_solution: bool) -> int:
+def execute(code: types.CodeType, namespace: dict[str, Any], wanted: TestRequest, *, prefer_solution: bool) -> int:
     """Executes the program, and calls its function if the test is a call; the exit code so far."""
     try:
         if not wanted.fn_name:

@@ -53,7 +53,7 @@ class Entry(NamedTuple):
         """A sample's index, within the bounds of `SampleSet`."""
         value = self.value.get(name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_SAMPLES:
-            raise UsageError(f"{self.place}: {name} is no integer from 0 to below {MAX_SAMPLES:,}")
+            raise UsageError(f"{self.place}: {name} is not an integer from 0 to below {MAX_SAMPLES:,}")
         return value
 
     def check_text(self, value: Any, name: str) -> str:
@@ -113,7 +113,7 @@ def _read_array(file: TextIO, name: str) -> Iterator[Entry]:
     position, number = 0, 1
     while True:
         place = f"{name}, entry {number}"
-        # Commas are passed over wherever they stand: what is between entries cannot change what they say.
+        # Commas are skipped wherever they are: what is between entries cannot change what they say.
         while position < len(text) and (text[position].isspace() or text[position] == ","):
             position += 1
         if text[position : position + 1] == "]":

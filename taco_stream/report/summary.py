@@ -30,7 +30,6 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float:
-        """Generated tokens per second of generating."""
         return self.completion_tokens / self.generating_seconds if self.generating_seconds else 0.0
 
 
@@ -48,7 +47,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     `samples_expected` is what the newest start meant to have in the end, None if none has counted it yet. A problem
     is incomplete if it has fewer samples than the one with most. `long_prompts` are all there are, not ten.
-    `fenced_programs` counts chat answers that were taken for programs as they stand.
+    `fenced_programs` counts chat answers that were taken for programs unchanged.
     """
 
     problems: int
@@ -130,7 +129,7 @@ def _coverage(tally: Tally, mode: ComparisonMode, totals: "_EventTotals") -> Cov
 class _EventTotals:
     """The totals of a run's events, added one at a time.
 
-    Each start counts from zero in its gauges; its last ones stand for it, also if it was killed after them.
+    Each start counts from zero in its gauges; its last ones count for it, even if it was killed after them.
     """
 
     def __init__(self) -> None:

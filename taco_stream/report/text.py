@@ -113,7 +113,7 @@ def notes_on_prompts(coverage: Coverage) -> list[str]:
 def _notes_on_events(unknown: Mapping[str, int]) -> list[str]:
     """Which events a newer version wrote, so that this one could not take them into account."""
     kinds = ", ".join(f"{kind} ({count:,})" for kind, count in unknown.items())
-    return [f"events of kinds that only a newer version knows were left out: {kinds}"] if kinds else []
+    return [f"events of kinds unknown to this version were left out: {kinds}"] if kinds else []
 
 
 def speed_of(throughput: Throughput) -> list[str]:

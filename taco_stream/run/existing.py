@@ -2,7 +2,7 @@
 
 A run that is given these generates nothing. They take the way of generated completions from where those are put on
 disk, so that they are judged, resumed and reported alike. What exists is a function from a problem to its samples, so
-the stages know no file format.
+the stages see no file format.
 """
 
 import tempfile

@@ -19,7 +19,6 @@ class Progress:
         self._observed_at = self.started_at
 
     def start(self) -> None:
-        """Starts the clock."""
         self.started_at = self._observed_at = time.monotonic()
 
     def observe(self, *, generating: bool, judging: bool) -> None:

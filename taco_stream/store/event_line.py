@@ -2,7 +2,7 @@
 
 A line is the JSON of an event: its `kind`, then its fields. The first version had no fields but `at`, `problem_id` and
 `message`; whatever numbers belonged to an event stood under `figures`, those of a run in one flat list. An event of a
-kind that is not known here was written by a newer version. It is read as an `UnknownEvent`, for whoever reads to count:
+kind that is not known here was written by a newer version. It is read as an `UnknownEvent`, for readers to count:
 no event changes what a sample is worth.
 """
 

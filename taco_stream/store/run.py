@@ -97,7 +97,6 @@ class RunFiles:
         return map(record_of, read_values(self.path / RESULTS, RecordLine))
 
     def events(self) -> Iterator[Event | UnknownEvent]:
-        """Every event on disk."""
         for line in decoded_lines(self.path / EVENTS, event_of):
             yield line.value
 
@@ -197,11 +196,9 @@ class RunDirectory(RunFiles):
             await self._events.append(events)
 
     def write_summary(self, summary: msgspec.Struct) -> None:
-        """Replaces summary.json."""
         write_atomically(self.path / SUMMARY, _pretty(summary))
 
     async def open(self) -> None:
-        """Opens the files for appending."""
         for journal in self._journals:
             await journal.open()
         sync_folder(self.path)

@@ -140,5 +140,5 @@ def test_chat_answers_taken_for_programs_are_told_of() -> None:
 
 def test_events_of_a_newer_version_are_told_of() -> None:
     text = printed([record()], [UnknownEvent("moved", 1.0), UnknownEvent("moved", 2.0)])
-    assert "events of kinds that only a newer version knows were left out: moved (2)" in text
+    assert "events of kinds unknown to this version were left out: moved (2)" in text
     assert "newer version" not in printed([record()])

@@ -3,7 +3,7 @@
 `enter_zygote` runs before the zygote serves. The order matters: the control group comes first, while its folder can be
 reached and so that all else is counted in it; the new root needs the rights that the user change takes away; a change
 of user clears the tie to the parent and makes the process dumpable again, so both come after it; Landlock opens the
-paths it allows, so the root stands by then; and the long seccomp filter, which forbids all of these, is last. What is
+paths it allows, so the root exists by then; and the long seccomp filter, which forbids all of these, is last. What is
 left for each test is cheap by then: the short filter and, without namespaces, the tie to the parent.
 
 The zygote's working folder is the scratch folder. `wipe_scratch` empties it after a test, which costs one listing if
@@ -47,14 +47,14 @@ def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
             os.chown(scratch, user, user)
         os.chdir(scratch)
     if plan.has_own_user:
-        privileges.become(user)
+        privileges.switch_user(user)
     else:
         rlimits.max_processes_of_user()  # asked once, for every test
     os.umask(0o077)
     if Layer.SECCOMP in plan.layers:
         privileges.drop_capabilities()
-    privileges.end_with_parent(parent)
-    privileges.renounce()
+    privileges.die_with_parent(parent)
+    privileges.forbid_new_privileges()
     if Layer.LANDLOCK in plan.layers:
         landlock.restrict(readable, [scratch], namespaces.DEVICES)
     if Layer.SECCOMP in plan.layers:
@@ -63,7 +63,7 @@ def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
 
 def enter_program(parent: int) -> None:
     """Confines this fork of the zygote, which becomes a program process; `parent` is the zygote."""
-    privileges.end_with_parent(parent)
+    privileges.die_with_parent(parent)
 
 
 def limit_program(plan: SandboxPlan, limits: ProgramLimits) -> None:
@@ -82,7 +82,7 @@ def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
     if can_make_processes(plan):
         steps.append(os.setsid)
     if not plan.has_namespaces:
-        steps.append(partial(privileges.end_with_parent, os.getpid()))
+        steps.append(partial(privileges.die_with_parent, os.getpid()))
         if not plan.has_own_user:
             steps.append(rlimits.limit_threads)
         if Layer.LANDLOCK in plan.layers:

@@ -7,8 +7,8 @@ be executed. Restrictions are inherited by forks and only ever tighten.
 Without namespaces a test may not even create a file in its scratch folder, which is on a real disk there
 (`forbid_new_files`): nothing else bounds how much it would write.
 
-Not covered: looking. `stat`, `chdir` and `access` work on every path, so a program can tell that a file exists, and how
-large it is. Memory files and pipes are never restricted. UDP and other sockets are the matter of `seccomp`.
+Not covered: looking. `stat`, `chdir` and `access` work on every path, so a program can find out that a file exists, and
+how large it is. Memory files and pipes are never restricted. UDP and other sockets are left to `seccomp`.
 """
 
 import ctypes

@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterable
 
 from taco_stream.evaluator.sandbox import kernel
-from taco_stream.evaluator.sandbox.privileges import end_with_parent
+from taco_stream.evaluator.sandbox.privileges import die_with_parent
 
 NEW_MOUNT, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NETWORK = (
     0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
@@ -56,7 +56,7 @@ def enter(user: int, *, with_user_namespace: bool, worker: int) -> None:
     child = os.fork()
     if child == 0:
         return
-    end_with_parent(worker)
+    die_with_parent(worker)
     os.closerange(3, 1 << 16)
     _, status = os.waitpid(child, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)

@@ -5,7 +5,7 @@ process with its parent, so that nothing outlives a killed worker. The zygote is
 comes to it. A process that is not dumpable cannot be traced and its `/proc` entries belong to root. Root gives up every
 capability, and its user for one that nothing else runs as, if that user can read Python's library.
 
-Not covered: what the user of the zygote may do as itself. Files are the matter of `landlock` and `namespaces`, signals
+Not covered: what the user of the zygote may do as itself. Files are left to `landlock` and `namespaces`, signals
 of `seccomp`.
 """
 
@@ -20,16 +20,16 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 CAPABILITY_VERSION = 0x20080522
 
 FIRST_USER = 1_879_048_192
-"""Users from here on are nobody's on any system we know of; a zygote takes the one its process number points at."""
+"""Users from here on are unused on any system we know of; a zygote takes the one its process number points at."""
 
 
 def dedicated_user() -> int:
-    """A user of this zygote's own."""
+    """The user id that only this zygote has."""
     return FIRST_USER + os.getpid()
 
 
-def become(user: int) -> None:
-    """Takes on `user` and the group of that number for good. Raises `OSError` if that is not allowed."""
+def switch_user(user: int) -> None:
+    """Switches to `user`, and the group of that number, for good. Raises `OSError` if that is not allowed."""
     try:
         os.setgroups([])
     except PermissionError:
@@ -51,14 +51,14 @@ def drop_capabilities() -> None:
     checked(LIBC.capset(header, bytes(24)), "capset")
 
 
-def renounce() -> None:
-    """Makes this process and what it forks unable to gain rights or be traced."""
+def forbid_new_privileges() -> None:
+    """Keeps this process and its forks from gaining rights and from being traced; they become its to reap."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)
 
 
-def end_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Has the kernel kill this process when its parent, whose number is given, ends; at once if it has."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

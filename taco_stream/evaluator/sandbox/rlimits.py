@@ -11,7 +11,7 @@ may have. Elsewhere it is set in the test alone, at what the user runs already a
 threads from the user's own processes, and the address space bounds only threads that have a stack.
 
 Not covered: memory outside the address space (memory files are bounded by the file size and the number of
-descriptors) and the sum over processes, which are the matter of `cgroups`; threads of root if it has no other user
+descriptors) and the sum over processes, which are left to `cgroups`; threads of root if it has no other user
 to run tests as, for the kernel exempts it.
 """
 

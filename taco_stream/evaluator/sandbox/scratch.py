@@ -1,7 +1,7 @@
 """Scratch folders: where tests make their files if there is no file tree of their own to do that in.
 
 Each is a folder in the machine's temporary one, made and removed by the worker. A worker that was killed cannot remove
-its own, so each holds a lock on its folder, which the kernel lets go with the process, and whoever makes a folder
+its own, so each holds a lock on its folder, which the kernel lets go with the process, and a zygote that makes a folder
 first removes those that nobody holds. A lock and not a process number in the name: containers that share a temporary
 folder do not see each other's processes, and numbers are given out again.
 
@@ -74,7 +74,7 @@ def locked(path: str) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.stat(path)  # whoever held it until now may have removed it
+        os.stat(path)  # its last holder may have removed it
     except OSError:
         os.close(descriptor)
         raise

@@ -31,7 +31,7 @@ PR_SET_SECCOMP, MODE_FILTER = 22, 2
 PR_SET_NAME, PR_GET_NAME = 15, 16
 X32 = 0x40000000
 ANY_PROCESS = 0x7FFFFFFF
-"""Stands in a filter for the number of the process that will install it; no process has that number."""
+"""Placeholder in a filter for the number of the process that will install it; no process has that number."""
 
 CLONE_THREAD, CLONE_FILES = 0x10000, 0x400
 CLONE_ANY_NAMESPACE = 0x7E020080
