@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 
 from taco_stream.store.manifest import Manifest
-from taco_stream.store.run import open_run
+from taco_stream.store.run_directory import open_run
 from taco_stream.types import ComparisonMode, Completion, ExtractionMethod, FinishReason, Record, Status, Verdict
 
 BATCH = 64

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from taco_stream.datasets.statistics import dataset_statistics, statistics_text
+from taco_stream.datasets.dataset_statistics import dataset_statistics, statistics_text
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.run.settings import RunSettings
 from taco_stream.terminal import stderr_console, write_out

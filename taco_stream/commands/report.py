@@ -10,7 +10,7 @@ from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary, summarise
 from taco_stream.report.text import print_report
 from taco_stream.run.settings import SETTINGS, RunSettings
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.terminal import stdout_console
 from taco_stream.types import ComparisonMode
 

@@ -44,7 +44,7 @@ from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
 from taco_stream.store.manifest import Manifest, git_commit, versions
-from taco_stream.store.run import COMPLETIONS, REPORT, RunDirectory, open_run
+from taco_stream.store.run_directory import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Completion, Problem, Status
 

@@ -6,11 +6,20 @@ from itertools import chain
 from pathlib import Path
 
 from taco_stream.errors import StoreError, UsageError
-from taco_stream.formats import evalplus, inspect_log, livecodebench, lm_eval, named_fields, own, parquet, taco
+from taco_stream.formats import (
+    evalplus,
+    inspect_log,
+    livecodebench,
+    lm_eval,
+    named_fields,
+    own,
+    parquet_table,
+    taco_files,
+)
 from taco_stream.formats.json_files import read_entries
 from taco_stream.formats.named_fields import FieldNames
 from taco_stream.formats.samples import ProblemRecords, Prompts, group_records, number_samples
-from taco_stream.store.run import RecordIndex, RunFiles
+from taco_stream.store.run_directory import RecordIndex, RunFiles
 from taco_stream.types import ComparisonMode, Completion
 
 
@@ -35,8 +44,8 @@ def read_completions(
         return own.read(entries)
     elif lm_eval.recognise(first.value):
         samples = lm_eval.read(entries)
-    elif taco.recognise(first.value):
-        samples = taco.read_generations(entries)
+    elif taco_files.recognise(first.value):
+        samples = taco_files.read_generations(entries)
     elif livecodebench.recognise(first.value):
         samples = livecodebench.read(entries)
     elif evalplus.recognise(first.value):
@@ -82,15 +91,15 @@ def export(
     match kind:
         case ExportFormat.TACO:
             return (
-                taco.write_generations(problems(), folder / "generations.json"),
-                taco.write_results(problems(), mode, folder / "taco_results.json"),
-                taco.write_metrics(problems(), mode, ks, folder / "taco_metrics.json"),
+                taco_files.write_generations(problems(), folder / "generations.json"),
+                taco_files.write_results(problems(), mode, folder / "taco_results.json"),
+                taco_files.write_metrics(problems(), mode, ks, folder / "taco_metrics.json"),
             )
         case ExportFormat.EVALPLUS:
             return (evalplus.write(problems(), folder / "samples.jsonl"),)
         case ExportFormat.LIVECODEBENCH:
             return (livecodebench.write(problems(), folder / "livecodebench.json"),)
         case ExportFormat.PARQUET:
-            return (parquet.write(problems(), folder / "results.parquet"),)
+            return (parquet_table.write(problems(), folder / "results.parquet"),)
         case ExportFormat.INSPECT:
             return (inspect_log.write(run, problems(), folder / "inspect.eval", mode=mode, ks=ks),)

@@ -13,7 +13,7 @@ from typing import Any
 from taco_stream.errors import UsageError
 from taco_stream.formats.samples import ProblemRecords
 from taco_stream.metrics import Tally
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode, FinishReason, Record, Status
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from taco_stream.errors import StoreError, UsageError
-from taco_stream.store.run import RecordIndex
+from taco_stream.store.run_directory import RecordIndex
 from taco_stream.types import Completion, FinishReason, Record, SampleKey
 
 NAMES_SHOWN = 10

@@ -16,7 +16,7 @@ from taco_stream.report.text import notes_on, problems_in, speed_of
 from taco_stream.report.timeline import lanes_of, moments_of
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.manifest import Manifest
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from foreign_files import RECORDS, Write, run_of
 
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sample_values import manifest, record
 from taco_stream.errors import UsageError
 from taco_stream.formats import ExportFormat, export, read_completions
 from taco_stream.formats.samples import ProblemRecords
-from taco_stream.store.run import RunFiles, open_run
+from taco_stream.store.run_directory import RunFiles, open_run
 from taco_stream.types import ComparisonMode, ExtractionMethod, FinishReason, Record, Status, Verdict
 
 Write = Callable[..., Path]

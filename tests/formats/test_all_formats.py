@@ -10,7 +10,7 @@ from sample_values import record
 
 from taco_stream.errors import StoreError, UsageError
 from taco_stream.formats import ExportFormat, export, match_ids
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import SampleKey
 
 pytestmark = pytest.mark.anyio

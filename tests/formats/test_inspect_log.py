@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from taco_stream.errors import UsageError
 from taco_stream.formats import ExportFormat, export
 from taco_stream.formats.samples import ProblemRecords
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import FinishReason, Status
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from sample_values import completion, manifest
 
 from taco_stream.formats import read_completions
 from taco_stream.sample_set import MAX_SAMPLES
-from taco_stream.store.run import COMPLETIONS, open_run
+from taco_stream.store.run_directory import COMPLETIONS, open_run
 from taco_stream.types import Completion, FinishReason
 
 completions = st.builds(

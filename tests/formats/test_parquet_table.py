@@ -7,9 +7,9 @@ from foreign_files import PROMPTS, RECORDS, STRICT, few_examples, problem_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taco_stream.formats import ExportFormat, export, parquet
+from taco_stream.formats import ExportFormat, export, parquet_table
 from taco_stream.formats.samples import ProblemRecords
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode
 
 pytestmark = pytest.mark.anyio
@@ -23,8 +23,8 @@ def test_tables_hold_every_sample_in_order_with_all_that_was_measured(
     """All but what has no column: prompts, and problems without samples."""
     pyarrow_parquet = pytest.importorskip("pyarrow.parquet")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(parquet, "ROWS_PER_GROUP", rows_per_group)
-        path = parquet.write(problems, folder / "results.parquet")
+        patched.setattr(parquet_table, "ROWS_PER_GROUP", rows_per_group)
+        path = parquet_table.write(problems, folder / "results.parquet")
     rows = pyarrow_parquet.read_table(path).to_pylist()
     records = [record for problem in problems for record in problem.records]
     assert len(rows) == len(records)

@@ -28,9 +28,9 @@ from sample_values import record
 
 from taco_stream.formats import ExportFormat, export
 from taco_stream.formats.samples import ProblemRecords
-from taco_stream.formats.taco import encode_verdict, to_task_id, write_generations
+from taco_stream.formats.taco_files import encode_verdict, to_task_id, write_generations
 from taco_stream.metrics import DECIMALS, Tally
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import Record, Status, Verdict
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from test_summary import summary_of, tally_of
 from taco_stream.events import Event, RunStarted
 from taco_stream.report.html import render, write_html
 from taco_stream.statistics import EngineStatistics
-from taco_stream.store.run import RunFiles, open_run
+from taco_stream.store.run_directory import RunFiles, open_run
 from taco_stream.types import Record, Status
 
 RECORDS = [

@@ -23,7 +23,7 @@ from taco_stream.metrics import Tally
 from taco_stream.report.summary import LongPrompt, Throughput, summarise
 from taco_stream.report.timeline import Moment, moments_of
 from taco_stream.store.event_line import KINDS, event_of
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode
 
 HERE = Path(__file__).parent

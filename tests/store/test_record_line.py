@@ -16,7 +16,7 @@ from sample_values import record
 from taco_stream.commands.report import tally_of
 from taco_stream.errors import StoreError
 from taco_stream.store.record_line import RecordLine, line_of, record_of
-from taco_stream.store.run import RunFiles
+from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode, Observations, Status, Verdict
 
 STRICT, OFFICIAL, SPJ = ComparisonMode.STRICT, ComparisonMode.OFFICIAL, ComparisonMode.SPJ

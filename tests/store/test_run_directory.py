@@ -15,7 +15,7 @@ from taco_stream.errors import RunInUseError, RunMismatchError, StoreError
 from taco_stream.events import Event, RunStarted
 from taco_stream.store.journal import Journal
 from taco_stream.store.manifest import Manifest
-from taco_stream.store.run import RecordIndex, RunDirectory, RunFiles, open_run
+from taco_stream.store.run_directory import RecordIndex, RunDirectory, RunFiles, open_run
 from taco_stream.types import ComparisonMode, Completion, Record, SampleKey, Status, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -158,7 +158,7 @@ HOLDER = """
 import sys, anyio, pathlib
 sys.path.insert(0, {tests!r})
 from sample_values import manifest
-from taco_stream.store.run import open_run
+from taco_stream.store.run_directory import open_run
 
 async def main():
     async with open_run(pathlib.Path({path!r}), manifest()):
@@ -278,7 +278,7 @@ async def test_a_run_is_synced_at_most_every_second_and_at_the_end(
 
     monkeypatch.setattr(RunDirectory, "_sync", noted)
     now = [100.0]
-    monkeypatch.setattr("taco_stream.store.run.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("taco_stream.store.run_directory.time.monotonic", lambda: now[0])
     counts = []
     async with open_run(tmp_path / "run", manifest()) as run:
         for index in range(6):

@@ -5,7 +5,7 @@ import json
 import pytest
 from taco_rows import taco_row
 
-from taco_stream.datasets.statistics import DatasetStatistics, Spread, dataset_statistics, statistics_text
+from taco_stream.datasets.dataset_statistics import DatasetStatistics, Spread, dataset_statistics, statistics_text
 from taco_stream.datasets.taco import ADAPTER
 
 CALL = json.dumps({"fn_name": "f", "inputs": [[1], [2], [3], [4], [5]], "outputs": [1, 2, 3, 4, 5]})
