@@ -85,7 +85,7 @@ def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool
     answer = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
     if answer is None:
         return _NOTHING
-    blocks = list(_Blocks(answer))
+    blocks = list(_FencedBlocks(answer))
     closed = _programs([block for block in blocks if block.is_closed])
     if closed and join_blocks:
         return _found(answer, ExtractionMethod.FENCED_BLOCK, closed)
@@ -179,7 +179,7 @@ class _Close(NamedTuple):
     resume: int
 
 
-class _Blocks:
+class _FencedBlocks:
     """Reads the fenced blocks of a text."""
 
     def __init__(self, text: str) -> None:

@@ -81,7 +81,7 @@ def _shard_of(text: str) -> Shard:
     raise UsageError(f"--shard cannot be {text!r}: it is i/n with i from 0 to n-1, such as 0/4")
 
 
-class _Line(msgspec.Struct):
+class _NamedProblem(msgspec.Struct):
     """A line of JSON that names a problem, such as `taco-stream audit --out` writes; other fields are skipped."""
 
     problem_id: str
@@ -111,9 +111,9 @@ def _ids_in(path: Path) -> tuple[str, ...]:
     return tuple(name for name, excluded in is_excluded.items() if excluded)
 
 
-def _named_in(line: str, place: str, *, may_be_torn: bool) -> _Line | None:
+def _named_in(line: str, place: str, *, may_be_torn: bool) -> _NamedProblem | None:
     try:
-        return msgspec.json.decode(line, type=_Line)
+        return msgspec.json.decode(line, type=_NamedProblem)
     except msgspec.MsgspecError as error:
         if may_be_torn:
             return None

@@ -11,7 +11,7 @@ from taco_stream.errors import DatasetError
 from taco_stream.types import SpecialJudge
 
 
-class _Line(msgspec.Struct):
+class _SpecialJudgeLine(msgspec.Struct):
     idx: int
     special_judge: bool
     case: int
@@ -28,7 +28,7 @@ def read_special_judges(path: Path) -> Mapping[int, SpecialJudge]:
         if not content.strip():
             continue
         try:
-            line = msgspec.json.decode(content, type=_Line)
+            line = msgspec.json.decode(content, type=_SpecialJudgeLine)
             classes[line.idx] = special_judge_of(line.case, is_special=line.special_judge)
         except (msgspec.MsgspecError, RowError) as error:
             raise DatasetError(

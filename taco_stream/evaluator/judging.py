@@ -73,7 +73,7 @@ def judge_program(
 ) -> Mapping[ComparisonMode, Verdict]:
     """The verdict under every mode. Unless the sweep is full, testing stops when every mode has met a failing test."""
     judgement = Judgement(program, tests, runner, Outcomes(tests, compare, checker), sweep)
-    modes = {mode: Tally(mode, tests, has_checker=checker is not None) for mode in ComparisonMode}
+    modes = {mode: ModeTally(mode, tests, has_checker=checker is not None) for mode in ComparisonMode}
     errors = runner.compile_errors
     own_form = len(errors) > OFFICIAL and errors[OFFICIAL] is None
     if errors[PLAIN] is None:
@@ -99,7 +99,7 @@ class Judgement(NamedTuple):
     outcomes: Outcomes
     sweep: Sweep
 
-    def run_tests(self, tallies: Sequence["Tally"], form: int, *, file_io: bool = False) -> None:
+    def run_tests(self, tallies: Sequence["ModeTally"], form: int, *, file_io: bool = False) -> None:
         """Runs tests until each of the tallies has met one that fails, all of them in a full sweep."""
         modes = [tally.mode for tally in tallies]
         for index, execution in self._executions(form, file_io=file_io):
@@ -110,7 +110,7 @@ class Judgement(NamedTuple):
                 self.tests.order.failed(index)
                 return
 
-    def run_tests_or_on_files(self, tallies: Sequence["Tally"], form: int) -> None:
+    def run_tests_or_on_files(self, tallies: Sequence["ModeTally"], form: int) -> None:
         """Runs tests, and runs them again for the tallies that saw a program that names `input.txt` exit with an error.
 
         Then the input is in that file, and the output is what the program writes to `output.txt`.
@@ -122,7 +122,7 @@ class Judgement(NamedTuple):
                 tally.start_again()
             self.run_tests(again, form, file_io=True)
 
-    def run_wrapped(self, tally: "Tally", *, form: int) -> None:
+    def run_wrapped(self, tally: "ModeTally", *, form: int) -> None:
         """What the original tries last with a program that, executed in `form`, exits with an error: in a function."""
         if self.runner.compile_errors[WRAPPED] is not None or tally.status is Status.PASSED:
             return
@@ -155,7 +155,7 @@ class Judgement(NamedTuple):
         given = self.tests.tests[index].given
         return self.runner.run(given, limits, form=form, fn_name=self.tests.fn_name, file_io=file_io)
 
-    def _only_exits_with_one(self, tally: "Tally", form: int) -> bool:
+    def _only_exits_with_one(self, tally: "ModeTally", form: int) -> bool:
         """Whether every test exits with 1, as far as that matters: those not run yet are run until one does not.
 
         Many programs raise NameError in every test, wrapped or not. If the wrapped one fails the same test,
@@ -166,7 +166,7 @@ class Judgement(NamedTuple):
         executions = (self._run(index, self.tests.limits, form) for index in tally.not_run())
         return all(os.waitstatus_to_exitcode(execution.status) == 1 for execution in executions)
 
-    def _passes_wrapped(self, tally: "Tally") -> bool:
+    def _passes_wrapped(self, tally: "ModeTally") -> bool:
         """Whether the program, wrapped, passes the test that it failed."""
         assert tally.failed_test is not None
         execution = self._run(tally.failed_test, self.tests.limits, WRAPPED)
@@ -174,7 +174,7 @@ class Judgement(NamedTuple):
         return outcomes[tally.mode].status is Status.PASSED
 
 
-class Tally:
+class ModeTally:
     """One comparison mode's view of the tests so far."""
 
     def __init__(self, mode: ComparisonMode, tests: ProblemTests, *, has_checker: bool) -> None:

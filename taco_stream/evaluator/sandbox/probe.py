@@ -1,8 +1,8 @@
 """Finding out which plan this machine gives us, by trying layers and plans in a throw-away process.
 
 A kernel's version says little: containers filter calls, distributions switch user namespaces off, a security module
-forbids mounts. So `trial` starts an interpreter of its own (this file as a script, isolated as the zygote is), which
-forks once per layer and sees in the fork whether the layer can be put into effect.
+forbids mounts. So `probe_results` starts an interpreter of its own (this file as a script, isolated as the zygote is),
+which forks once per layer and sees in the fork whether the layer can be put into effect.
 
 Layers that work one by one need not work together, nor an interpreter under them: a user of the zygote's own may not
 get into the home folder that Python lies in, and neither may root without its capabilities if the home is somebody
@@ -46,22 +46,22 @@ def probe() -> SandboxPlan:
 
 def available_plans() -> list[SandboxPlan]:
     """The plans that work here as a whole, the strongest first; the last is resource limits alone."""
-    return [SandboxPlan.from_tier(tier) for tier in trial().tiers]
+    return [SandboxPlan.from_tier(tier) for tier in probe_results().tiers]
 
 
 def layers_that_work() -> frozenset[Layer]:
     """The layers that can be put into effect here, by one trial each."""
-    return trial().layers
+    return probe_results().layers
 
 
 def refusals() -> dict[Layer, str]:
     """The errors of layers that were tried and do not work here."""
-    return {Layer(name): reason for name, reason in trial().refusals.items() if name in list(Layer)}
+    return {Layer(name): reason for name, reason in probe_results().refusals.items() if name in list(Layer)}
 
 
 def refused_plans() -> dict[str, str]:
     """The errors, by tier, of plans stronger than all that work, which do not work as a whole."""
-    return {name: reason for name, reason in trial().refusals.items() if name in trial().stronger}
+    return {name: reason for name, reason in probe_results().refusals.items() if name in probe_results().stronger}
 
 
 def candidates(working: frozenset[Layer]) -> list[list[SandboxPlan]]:
@@ -77,7 +77,7 @@ def candidates(working: frozenset[Layer]) -> list[list[SandboxPlan]]:
     return [[*inside, *without_landlock, *outside, RLIMITS_ONLY], without_landlock, outside, [RLIMITS_ONLY]]
 
 
-class Trial(NamedTuple):
+class ProbeResults(NamedTuple):
     """The results: layers that work alone, tiers that work, stronger tiers that do not, and the errors."""
 
     layers: frozenset[Layer]
@@ -87,7 +87,7 @@ class Trial(NamedTuple):
 
 
 @functools.cache
-def trial() -> Trial:
+def probe_results() -> ProbeResults:
     """The separate interpreter's results; it runs once per process."""
     name = cgroups.FOLDER_VARIABLE
     package = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
@@ -108,7 +108,7 @@ def trial() -> Trial:
         kind, _, value = line.partition(" ")
         found.setdefault(kind, []).append(value)
     lines = (line.partition(": ") for line in done.stderr.decode(errors="replace").splitlines())
-    return Trial(
+    return ProbeResults(
         frozenset(map(Layer, found.get("layer", []))),
         found.get("tier", [RLIMITS_ONLY.tier]),
         found.get("stronger", []),
