@@ -45,4 +45,4 @@ DRAWS: Mapping[str, Callable[[Random, int, int], str]] = {
     "word_and_count": lambda random, _low, _high: f"{random.choice(WORDS)!r}, {random.randint(1, 4)}",
     "text": lambda random, _low, _high: repr(_line(random)),
 }
-"""How an input of a kind is drawn; the numbers in it, where it has any, lie between the two given."""
+"""How an input of a kind is drawn; the numbers in it, if it has any, lie between the two given."""

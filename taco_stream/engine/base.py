@@ -10,7 +10,7 @@ The contract, held by one test suite that runs against every engine (`tests/engi
   model and whatever else changes the samples;
 * a full `completions` stream stops admission and is waited for: nothing is dropped;
 * `run` returns when `requests` is closed and every sample has been sent, and closes what it sends into;
-* where the engine itself fails, everything already generated is sent first, then `EngineError` is raised.
+* if the engine itself fails, everything already generated is sent first, then `EngineError` is raised.
 """
 
 from types import TracebackType
@@ -26,7 +26,7 @@ class Engine(Protocol):
     """Turns requests into completions."""
 
     async def __aenter__(self) -> Self:
-        """Starts the engine. Raises `ModelError` or `UsageError` where it cannot."""
+        """Starts the engine. Raises `ModelError` or `UsageError` if it cannot."""
         ...
 
     async def __aexit__(

@@ -66,7 +66,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
-    """The worker cannot start; `is_usage` where the user asked for what does not exist."""
+    """The worker cannot start; `is_usage` if the user asked for what does not exist."""
 
     message: str
     is_usage: bool

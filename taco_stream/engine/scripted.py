@@ -69,7 +69,7 @@ class ScriptedEngine:
         """Nothing needs to be stopped."""
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
-        """Plays the script for every sample. Raises `EngineError` where the script says so."""
+        """Plays the script for every sample. Raises `EngineError` if the script says so."""
         # No buffer: a sample leaves the request only when a row takes it.
         feed, waiting = anyio.create_memory_object_stream[tuple[Request, int]](0)
         async with requests, completions, anyio.create_task_group() as rows:

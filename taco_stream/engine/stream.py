@@ -29,7 +29,7 @@ class CompletionStream:
         return self
 
     async def __anext__(self) -> Completion:
-        """The next completion. Raises `EngineError` in the place of the end where the engine failed."""
+        """The next completion. Raises `EngineError` in the place of the end if the engine failed."""
         if self._has_ended:
             raise StopAsyncIteration
         try:

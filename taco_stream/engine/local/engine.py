@@ -157,7 +157,7 @@ class LocalEngine:
         """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
 
         Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed.
-        An asynchronous generator of requests is closed in the end. Raises `EngineError` where an iteration is open.
+        An asynchronous generator of requests is closed in the end. Raises `EngineError` if an iteration is open.
         """
         if self._background is None:
             raise EngineError("the engine is not open: use it inside `async with`")

@@ -20,7 +20,7 @@ Note = Callable[[EngineEvent], None]
 class AdmittedPrompt(NamedTuple):
     """A prompt's tokens, and how many may follow: what was asked for, or the room that the context leaves.
 
-    `refusal` is a sentence where nothing can be generated.
+    `refusal` is a sentence if nothing can be generated.
     """
 
     tokens: tuple[int, ...]

@@ -67,7 +67,7 @@ class Group:
         return 0 if window is None else max(0, self.shortest - window)
 
     def mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the scores [rows, 1, 1, keys]; None where every row looks at every key."""
+        """What is added to the scores [rows, 1, 1, keys]; None if every row looks at every key."""
         if window not in self.masks:
             self.masks[window] = self._make_mask(window, dtype)
         return self.masks[window]

@@ -234,7 +234,7 @@ class EngineCore:
             self._finished.append(Finished(ticket, completion))
 
     def _make_room(self, positions: int) -> None:
-        """Reallocates where a request is longer than the slots; what decodes goes on from its tokens."""
+        """Reallocates if a request is longer than the slots; what decodes goes on from its tokens."""
         if positions <= self.runner.length:
             return
         # By half at least: every growth computes all that decodes again.
@@ -270,7 +270,7 @@ class EngineCore:
         self.runner.release()
 
     def _allocate(self, slots: int, length: int) -> None:
-        """Makes new slots, fewer where even they do not fit."""
+        """Makes new slots, fewer if even they do not fit."""
         while True:
             self._scheduler.preempt_all(slots)
             try:

@@ -170,7 +170,7 @@ class GenerateCore:
         return self._statistics
 
     def _fits(self, batch: list[_Waiting]) -> bool:
-        """Generates a batch; False where memory does not suffice."""
+        """Generates a batch; False if memory does not suffice."""
         try:
             self._generate(batch)
         except (RuntimeError, MemoryError) as error:

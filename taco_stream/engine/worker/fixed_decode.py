@@ -6,7 +6,7 @@ its neighbours are, which is what the reproducible mode is.
 
 Row i of the batch is slot i. A slot that does not decode takes part with a dummy token: it reads one position and
 writes its key and value to the row's last position, which no sample uses (`SlotCache.scratch`), so that a prompt that
-is kept or computed in it is not touched. The window sampler runs inside the step; where it reports that a row's token
+is kept or computed in it is not touched. The window sampler runs inside the step; if it reports that a row's token
 cannot be known from the window, the caller repeats the row with `exact`, which waits for the device and sorts.
 """
 

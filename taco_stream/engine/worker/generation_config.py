@@ -70,7 +70,7 @@ RECOMMENDED = {"temperature": float, "top_p": float, "top_k": int, "min_p": floa
 def settle(config: Any, place: str, ignored: tuple[str, ...]) -> None:
     """Takes the `ignored` fields out of a generation configuration of transformers, read from `place`.
 
-    Raises `ModelError` where it asks for something else that is not done here, `UsageError` where an ignored field is
+    Raises `ModelError` if it asks for something else that is not done here, `UsageError` if an ignored field is
     not one that would be refused.
     """
     if unknown := sorted(set(ignored) - set(REFUSED)):
@@ -87,7 +87,7 @@ def settle(config: Any, place: str, ignored: tuple[str, ...]) -> None:
 
 
 def recommendation(config: Any, place: str) -> SamplingRecommended | None:
-    """Says how the model's authors would sample, None where they do not say. A run samples as its settings say."""
+    """Says how the model's authors would sample, None if they do not say. A run samples as its settings say."""
     values = {
         name: kind(value) for name, kind in RECOMMENDED.items() if (value := getattr(config, name, None)) is not None
     }

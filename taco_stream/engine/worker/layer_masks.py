@@ -75,7 +75,7 @@ def short_windows(name: str, window: int, context_length: int) -> Iterator[None]
     def make_short(*, mask_function: MaskFunction, device: torch.device, **given: Any) -> Any:
         try:
             wide = window_of(mask_function, context_length, device)
-        except UnservedModelError:  # of no consequence where no layer uses it
+        except UnservedModelError:  # of no consequence if no layer uses it
             wide = None
         if wide is not None:
             mask_function = sliding_window_causal_mask_function(min(wide, window))

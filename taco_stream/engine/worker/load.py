@@ -26,12 +26,12 @@ LARGEST_CHUNK = {"cpu": 512, "cuda": 4096}
 """Prompt tokens computed in one step: enough to saturate the device, little enough to be small in memory."""
 
 REPRODUCIBLE_CHUNK = 128
-"""Prompts are cut every so many tokens, and nowhere else, where shapes must not depend on the batch."""
+"""Prompts are cut every so many tokens, and nowhere else, if shapes must not depend on the batch."""
 
 REPRODUCIBLE_SLOTS = 32
 """Not what memory holds: the number is part of the shape, and so of the samples."""
 
-MOST_SLOTS = {"cpu": 64, "cuda": 256}
+MAX_SLOTS = {"cpu": 64, "cuda": 256}
 """Beyond these more rows no longer raise the throughput measurably, and every sample takes longer."""
 
 
@@ -104,7 +104,7 @@ def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> EngineCore:
     )
     check_served(checkpoint, runner, attention)
     if checkpoint.device.type == "cpu":
-        pack_linears(checkpoint.model, load.batch_size or MOST_SLOTS["cpu"], free_bytes(checkpoint.device))
+        pack_linears(checkpoint.model, load.batch_size or MAX_SLOTS["cpu"], free_bytes(checkpoint.device))
     context_length = _context_length(load, checkpoint)
     length = min(context_length, load.context_length or load.usual_length)
 
@@ -127,7 +127,7 @@ def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> EngineCore:
 
 
 def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAttention) -> None:
-    """Sets the model to the slots' attention. Raises `UnservedModelError` where it then computes something else.
+    """Sets the model to the slots' attention. Raises `UnservedModelError` if it then computes something else.
 
     A few tokens go through the model as it is and through the slots (in chunks, then one by one). That finds, without a
     list of architectures, models with layers that have no keys and values, with masks of their own, or with positions
@@ -226,7 +226,7 @@ def slots_in_memory(checkpoint: Checkpoint, shapes: Sequence[LayerShape], length
     free = free_bytes(checkpoint.device)
     text = checkpoint.model.config.get_text_config(decoder=True)
     workspace = LARGEST_CHUNK[kind] * 24 * text.hidden_size * checkpoint.model.dtype.itemsize
-    logits = MOST_SLOTS[kind] * text.vocab_size * 12  # as computed, in float32, and the sampler's copy
+    logits = MAX_SLOTS[kind] * text.vocab_size * 12  # as computed, in float32, and the sampler's copy
     share = 0.9 if kind == "cuda" else 0.5  # a CPU's memory also feeds the evaluator
     per_slot = length * bytes_per_position(shapes, checkpoint.model.dtype)
-    return int(max(1, min(MOST_SLOTS[kind], (share * free - workspace - logits) // per_slot)))
+    return int(max(1, min(MAX_SLOTS[kind], (share * free - workspace - logits) // per_slot)))

@@ -27,7 +27,7 @@ class Launched(NamedTuple):
     arrival: torch.cuda.Event | None
 
     def read(self) -> list[int | None]:
-        """Waits for the tokens, one per row of the step; None where a row must be drawn again with `exact`."""
+        """Waits for the tokens, one per row of the step; None if a row must be drawn again with `exact`."""
         if self.arrival is not None:
             self.arrival.synchronize()
         pairs = zip(self.tokens.tolist(), self.is_short.tolist(), strict=True)
@@ -37,7 +37,7 @@ class Launched(NamedTuple):
 class ModelRunner:
     """A model on one device and its slots.
 
-    Where shapes are not fixed, a step is one forward over exactly the rows and prompt tokens of the step. Where they
+    If shapes are not fixed, a step is one forward over exactly the rows and prompt tokens of the step. If they
     are (`fixed_shapes`), decoding rows go through `FixedDecode` and prompt chunks through a forward of their own. A
     `reproducible` runner computes nothing in a shape that depends on who else is in the batch: decoding always has all
     rows, and each chunk, which the scheduler cuts at the same places of a prompt every time, a forward of its own.
@@ -264,7 +264,7 @@ class _Packed:
         self.spans: list[ChunkSpan] = []
 
     def add(self, chunk: Chunk) -> None:
-        """Appends a chunk; its last token's logits are wanted where it ends a prompt."""
+        """Appends a chunk; its last token's logits are wanted if it ends a prompt."""
         first, end = len(self.slots), chunk.start + len(chunk.tokens)
         self.spans.append(ChunkSpan(slice(first, first + len(chunk.tokens)), chunk.slot, chunk.start, end))
         self.slots += [chunk.slot] * len(chunk.tokens)

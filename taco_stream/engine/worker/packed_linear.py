@@ -18,7 +18,7 @@ MEMORY_SHARE = 0.25
 def pack_linears(model: nn.Module, rows: int, free_bytes: int) -> bool:
     """Makes the bfloat16 linear layers of `model` multiply with packed weights, laid out for `rows` rows.
 
-    False, and nothing changed, where this build of torch or the memory does not allow it. The modules and their
+    False, and nothing changed, if this build of torch or the memory does not allow it. The modules and their
     parameters stay what they were; only how they compute changes.
     """
     linears = [module for module in model.modules() if type(module) is nn.Linear and _is_packable(module.weight)]

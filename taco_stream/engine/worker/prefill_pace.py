@@ -33,7 +33,7 @@ class PrefillPace:
         self._steps_beside = 0
 
     def tokens(self, decoding: int, slots: int) -> int:
-        """The budget of the next step, in which `decoding` of `slots` rows decode; all of it where none does."""
+        """The budget of the next step, in which `decoding` of `slots` rows decode; all of it if none does."""
         if not decoding or not self._decode_seconds or self._smallest == self.largest:
             return self.largest
         if self._steps_beside >= self.STEPS_BESIDE:
@@ -59,7 +59,7 @@ class PrefillPace:
             self._token_seconds = min(own, 2 * known or own) if own > known else known + self.SMOOTHING * (own - known)
 
     def halve(self) -> bool:
-        """Halves the largest chunk; False where it is the smallest already."""
+        """Halves the largest chunk; False if it is the smallest already."""
         if self.largest <= self._smallest:
             return False
         self.largest = max(self._smallest, self.largest // 2)

@@ -17,7 +17,7 @@ class RenderedPrompt(NamedTuple):
 
 
 def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
-    """The prompt of a model folder or hub id. Raises `ModelError` where its tokenizer cannot be loaded or used."""
+    """The prompt of a model folder or hub id. Raises `ModelError` if its tokenizer cannot be loaded or used."""
     from transformers import AutoTokenizer
 
     place = model_place(model)
@@ -32,7 +32,7 @@ def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
 def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
     """A text as it stands, a conversation through the tokenizer's chat template.
 
-    Raises `ModelError` where there is no template, or where it refuses the conversation (some know no system message).
+    Raises `ModelError` if there is no template, or if it refuses the conversation (some know no system message).
     """
     if not isinstance(prompt, ChatPrompt):
         return prompt.text

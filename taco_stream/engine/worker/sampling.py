@@ -26,14 +26,14 @@ MIDDLE_WINDOW = 512
 WIDEST_WINDOW = 2048
 """For 32 rows of 152k logits on one core a full sort takes 300 ms, this window 36 ms and the first 3 ms."""
 MIDDLE_SHARE = 0.9
-"""Where more of the rows miss the first window, most miss the middle one as well, whose cost is then lost."""
+"""If more of the rows miss the first window, most miss the middle one as well, whose cost is then lost."""
 BLOCK = 128
 LOGITS_AT_ONCE = 300_000
 """Logits whose copy in float32 is made at a time on a CPU, of as many rows as have so many: it stays in the caches."""
 
 
 UNSOUND = -1
-"""Drawn in the place of a token where there is none: a logit of the row is NaN or infinite, or all are -inf."""
+"""Drawn in the place of a token if there is none: a logit of the row is NaN or infinite, or all are -inf."""
 
 ROUNDING = 1e-5
 """How far off, relatively, a sum of weights in float32 may be, with room to spare."""
@@ -42,7 +42,7 @@ ROUNDING = 1e-5
 class RowSampling(NamedTuple):
     """Settings of each row, tensors [rows] on the logits' device; 0, 1 and 0 switch top-k, top-p and min-p off.
 
-    `temperature` 0 takes the largest logit, the first where several are equal. Floating point, `top_k` int64.
+    `temperature` 0 takes the largest logit, the first if several are equal. Floating point, `top_k` int64.
     """
 
     temperature: Tensor
@@ -54,7 +54,7 @@ class RowSampling(NamedTuple):
 def sample_tokens(logits: Tensor, parameters: RowSampling, uniforms: Tensor) -> Tensor:
     """Tokens [rows], int64, of floating-point `logits` [rows, vocabulary] and `uniforms` [rows] in [0, 1).
 
-    `UNSOUND` where a row's logits are not finite. Waits for the device, to learn whether rows need a wider window;
+    `UNSOUND` if a row's logits are not finite. Waits for the device, to learn whether rows need a wider window;
     `sample_in_window` never waits.
     """
     tokens, is_short = sample_in_window(logits, parameters, uniforms)
@@ -216,8 +216,8 @@ def _largest(logits: Tensor, window: int) -> _Largest:
 def _mass(logits: Tensor, best: _Largest, settings: RowSampling, is_greedy: Tensor) -> Tensor:
     """A mass for each row [rows], relative to the largest weight, that draws as the sum of all its weights does.
 
-    Adding up the candidates and bounding the rest by the maxima of its blocks mostly tells where top-p cuts; only rows
-    where it does not are added up whole. Telling rows apart would make a GPU wait.
+    Adding up the candidates and bounding the rest by the maxima of its blocks mostly shows where top-p cuts; only rows
+    for which it does not are added up whole. Separating the rows would make a GPU wait.
     """
     largest, temperature = best.logits[:, :1], settings.temperature[:, None]
     if logits.device.type != "cpu":

@@ -2,7 +2,7 @@
 
 The promise is about the decoded text: a stop string is found with the token that completes it, wherever tokens and
 characters are cut, and `text()` is `tokenizer.decode(tokens, skip_special_tokens=True)` up to the earliest match of all
-stop strings, which is how TACO's `generation.py` trims. It trims a whole text, so where one stop string is complete
+stop strings, which is how TACO's `generation.py` trims. It trims a whole text, so if one stop string is complete
 while another that began before it may still become so, the sample goes on until that is decided. Decoding the whole
 text after every token would cost more than the model, so a cheap watch runs ahead of it and decoding only confirms:
 
@@ -12,7 +12,7 @@ text after every token would cost more than the model, so a cheap watch runs ahe
 * `_TextWatch`: for any other tokenizer it decodes the last few tokens each time.
 
 Which one serves is found out once per tokenizer: `_TokenBytes` claims what tokens are written as, by the two schemes in
-use (the bytes of GPT-2's alphabet, and SentencePiece's ▁ and <0xNN>), and is believed only where decoding agrees on
+use (the bytes of GPT-2's alphabet, and SentencePiece's ▁ and <0xNN>), and is believed only if decoding agrees on
 tokens from all over the vocabulary, every special one included.
 """
 
@@ -183,7 +183,7 @@ def _watch(tokenizer: Any, stop_strings: tuple[str, ...]) -> _Watch:
 
 
 def _token_bytes(tokenizer: Any) -> _TokenBytes | None:
-    """The scheme by which a tokenizer writes its tokens; None where neither of those known agrees with decoding."""
+    """The scheme by which a tokenizer writes its tokens; None if neither of those known agrees with decoding."""
     if getattr(tokenizer, "clean_up_tokenization_spaces", False):  # rewrites the text after joining the tokens
         return None
     for encode in (_encode_byte_level, _encode_sentencepiece):
