@@ -42,7 +42,7 @@ from official_parity import original
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.solutions import read_solutions
-from taco_stream.evaluator.checkers.official import HEADER
+from taco_stream.evaluator.comparators.official import HEADER
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans
 from taco_stream.evaluator.zygote import HEADER as WARM_HEADER

@@ -9,7 +9,7 @@ space; the process is dead then, and the next comparison starts another. Small o
 their size bounds what they can cost.
 
 The expected output is in this process's memory, and nothing of the program's is executed here: what it wrote is only
-decoded and compared (`checkers.comparison`).
+decoded and compared (`comparators.comparison`).
 """
 
 import json
@@ -23,8 +23,8 @@ from typing import Any
 
 import msgspec
 
-from taco_stream.evaluator.checkers.comparison import Modes, accepting_modes_of_output, accepting_modes_of_value
-from taco_stream.evaluator.checkers.eval_plus import Rule
+from taco_stream.evaluator.comparators.comparison import Modes, accepting_modes_of_output, accepting_modes_of_value
+from taco_stream.evaluator.comparators.eval_plus_rule import Rule
 from taco_stream.evaluator.problem_tests import Test
 from taco_stream.evaluator.tagged_values import tagged, untagged
 from taco_stream.types import ComparisonMode, SpecialJudge

@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-from taco_stream.evaluator.checkers.official import NAMES_NUMPY
+from taco_stream.evaluator.comparators.official import NAMES_NUMPY
 from taco_stream.evaluator.idle_clock import IdleClock
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.cgroups import LeafGroup

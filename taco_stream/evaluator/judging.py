@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from taco_stream.evaluator.checkers import official
-from taco_stream.evaluator.checkers.several_answers import Checker
+from taco_stream.evaluator.checker import Checker
+from taco_stream.evaluator.comparators import official
 from taco_stream.evaluator.difference import Difference, text_difference, value_difference
 from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.failure_order import MAX_DEFERRED, SLICE_SECONDS

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from taco_stream.evaluator.checkers.comparison import Modes
-from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError
+from taco_stream.evaluator.checker import Checker, CheckerError
+from taco_stream.evaluator.comparators.comparison import Modes
 from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.problem_tests import ProblemTests, Test
 from taco_stream.evaluator.protocol import Limits

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from taco_stream.evaluator.assertions import Assertions
-from taco_stream.evaluator.checkers.eval_plus import Rule
+from taco_stream.evaluator.comparators.eval_plus_rule import Rule
 from taco_stream.evaluator.failure_order import FailureOrder
 from taco_stream.evaluator.protocol import Limits, Tests
 from taco_stream.evaluator.reference import Reference

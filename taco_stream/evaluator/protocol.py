@@ -49,7 +49,7 @@ class Tests(msgspec.Struct, frozen=True, kw_only=True, tag="tests"):
     checker: str | None = None
 
 
-class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
+class JudgeProgram(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
     """Asks for the verdict on one program."""
 
     ticket: int
@@ -83,5 +83,5 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
     failure: str = ""
 
 
-ToWorker = Tests | Judge | Forget
+ToWorker = Tests | JudgeProgram | Forget
 FromWorker = Ready | Judging | Judged

@@ -2,7 +2,7 @@
 
 The solution is run once for each problem that a worker has, on all inputs, in a zygote that never executes a judged
 program, and what it returns stays in the worker. After that these are ordinary tests that call a function, compared by
-EvalPlus' rule (`checkers.eval_plus`). It takes the limits of as many tests as there are inputs.
+EvalPlus' rule (`comparators.eval_plus_rule`). It takes the limits of as many tests as there are inputs.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from taco_stream.evaluator.checkers.eval_plus import Rule
+from taco_stream.evaluator.comparators.eval_plus_rule import Rule
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.tagged_values import untagged
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from taco_stream.errors import EvaluatorError
-from taco_stream.evaluator.checkers.several_answers import checker_text
+from taco_stream.evaluator.checker import checker_text
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
@@ -27,7 +27,7 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     problem states if that is more.
 
     `failures_first` refuses failing programs sooner, at a price that `failure_order` states. `checkers_folder` is the
-    registry that `checkers.several_answers` describes.
+    registry that `checker` describes.
     """
 
     mode: Annotated[ComparisonMode, setting("Comparison mode to score by; all are recorded.")] = ComparisonMode.STRICT

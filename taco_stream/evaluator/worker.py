@@ -20,13 +20,13 @@ from typing import BinaryIO
 import msgspec
 
 from taco_stream.evaluator.asserted_program import AssertedProgram
-from taco_stream.evaluator.checkers.several_answers import Checker, CheckerError, sandboxed
+from taco_stream.evaluator.checker import Checker, CheckerError, sandboxed
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
 from taco_stream.evaluator.judging import Runner, forms_of, judge_program, last_line, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed, with_answers
-from taco_stream.evaluator.protocol import Forget, Judge, Judged, Judging, Limits, Ready, Sweep, Tests, ToWorker
+from taco_stream.evaluator.protocol import Forget, Judged, JudgeProgram, Judging, Limits, Ready, Sweep, Tests, ToWorker
 from taco_stream.evaluator.reference import ANSWERS, all_inputs, answers_in, limits_for
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
@@ -58,7 +58,7 @@ def main() -> None:
                 problems[message.key] = parsed_or_error(message, zygotes.plan)
             case Forget():
                 problems.pop(message.key, None)
-            case Judge():
+            case JudgeProgram():
                 write_frame(outbound, judge(message, problems, zygotes, comparer, sweep))
     zygotes.close()
     comparer.close()
@@ -78,7 +78,7 @@ class Pulse:
 
 
 def judge(
-    asked: Judge,
+    asked: JudgeProgram,
     problems: dict[int, ProblemTests | TestsError],
     zygotes: Zygotes,
     comparer: Comparer,
@@ -102,7 +102,7 @@ def judge(
         return _failed(asked, f"the worker failed: {error!r}", zygotes)
 
 
-def run(asked: Judge, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer, sweep: Sweep) -> Judged:
+def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer, sweep: Sweep) -> Judged:
     """Runs the program's tests. Raises `ZygoteError` if the zygote fails."""
     tier = zygotes.plan.tier
     try:
@@ -198,11 +198,11 @@ def parsed_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsEr
         return error
 
 
-def _in_every_mode(asked: Judge, verdict: Verdict) -> Judged:
+def _in_every_mode(asked: JudgeProgram, verdict: Verdict) -> Judged:
     return Judged(ticket=asked.ticket, verdicts=dict.fromkeys(ComparisonMode, verdict), tests_run=0)
 
 
-def _failed(asked: Judge, reason: str, zygotes: Zygotes) -> Judged:
+def _failed(asked: JudgeProgram, reason: str, zygotes: Zygotes) -> Judged:
     return msgspec.structs.replace(_in_every_mode(asked, _broken(reason, zygotes)), failure=reason)
 
 

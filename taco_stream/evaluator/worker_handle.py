@@ -20,7 +20,7 @@ import msgspec
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.execution import memory_file
 from taco_stream.evaluator.judge_spec import JudgeSpec
-from taco_stream.evaluator.protocol import Forget, FromWorker, Judge, Judged, Judging, Ready, Tests
+from taco_stream.evaluator.protocol import Forget, FromWorker, Judged, JudgeProgram, Judging, Ready, Tests
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.workers.process import WorkerGoneError, WorkerProcess
 
@@ -88,7 +88,7 @@ class WorkerHandle:
         process = self._process or await self.start()
         async with self._tests(process, problem) as key:
             self._next += 1
-            await process.send(Judge(ticket=self._next, key=key, program=program))
+            await process.send(JudgeProgram(ticket=self._next, key=key, program=program))
             while isinstance(answer := await process.receive(problem.limits.wall_seconds + SILENCE_SECONDS), Judging):
                 pass
         if not isinstance(answer, Judged) or answer.ticket != self._next:

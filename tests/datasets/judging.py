@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from taco_stream.evaluator.assertions import Assertions
-from taco_stream.evaluator.checkers import eval_plus
+from taco_stream.evaluator.comparators import eval_plus_rule
 from taco_stream.evaluator.reference import Reference
 from taco_stream.types import Problem
 
@@ -33,7 +33,7 @@ def result_of(tests: dict[str, Any], arguments: list[Any], program: str) -> bool
     expected = arguments[0] if reference.rule.is_zero else called(reference.text, reference.entry_point, arguments)
     found = called(program, tests["fn_name"], arguments)
     try:
-        return eval_plus.same_value(found, expected, reference.rule)
+        return eval_plus_rule.same_value(found, expected, reference.rule)
     except (TypeError, ArithmeticError):
         return False
 

@@ -4,7 +4,7 @@ import numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taco_stream.evaluator.checkers import official, spj, strict
+from taco_stream.evaluator.comparators import official, spj, strict
 from taco_stream.types import SpecialJudge
 
 TOKENS = st.lists(st.text("ab01.-", min_size=1, max_size=4), max_size=6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taco_stream.evaluator.checkers.official import same_output, same_value
+from taco_stream.evaluator.comparators.official import same_output, same_value
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ read = FrameDecoder.read
 
 def read_or_die(self, stream):
     frame = read(self, stream)
-    if type(frame).__name__ == "Judge":
+    if type(frame).__name__ == "JudgeProgram":
         raise SystemError("the disk is gone")
     return frame
 

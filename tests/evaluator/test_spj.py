@@ -2,7 +2,7 @@
 
 import pytest
 
-from taco_stream.evaluator.checkers.spj import same_output, same_value
+from taco_stream.evaluator.comparators.spj import same_output, same_value
 from taco_stream.types import SpecialJudge
 
 

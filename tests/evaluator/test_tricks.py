@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taco_stream.evaluator import problem_tests
-from taco_stream.evaluator.checkers.comparison import accepting_modes_of_output, accepting_modes_of_value
+from taco_stream.evaluator.comparators.comparison import accepting_modes_of_output, accepting_modes_of_value
 from taco_stream.evaluator.comparer import SMALL_BYTES, Comparer
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.tagged_values import tagged

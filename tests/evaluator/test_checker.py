@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taco_stream.evaluator.checkers.several_answers import checker_text
+from taco_stream.evaluator.checker import checker_text
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status, Verdict
 

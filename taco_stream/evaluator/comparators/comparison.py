@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from taco_stream.evaluator.checkers import eval_plus, official, spj, strict
+from taco_stream.evaluator.comparators import eval_plus_rule, official, spj, strict
 from taco_stream.evaluator.tagged_values import untagged
 from taco_stream.types import ComparisonMode, SpecialJudge
 
@@ -35,7 +35,7 @@ def accepting_modes_of_value(
     modes: Modes,
     *,
     is_wrapped: bool,
-    rule: eval_plus.Rule | None = None,
+    rule: eval_plus_rule.Rule | None = None,
 ) -> list[ComparisonMode]:
     """The modes under which a returned value, as `tagged_values` writes it, is right.
 
@@ -47,7 +47,7 @@ def accepting_modes_of_value(
     except Exception:  # whatever the program wrote in place of a value
         return []
     if rule is not None:
-        return list(modes) if _accepts(partial(eval_plus.same_value, rule=rule), value, expected) else []
+        return list(modes) if _accepts(partial(eval_plus_rule.same_value, rule=rule), value, expected) else []
     answer = expected[0] if is_wrapped else expected
     return [
         mode

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from taco_stream.evaluator.checkers import strict
+from taco_stream.evaluator.comparators import strict
 from taco_stream.types import SpecialJudge
 
 TOLERANCE = 1e-6
