@@ -40,7 +40,7 @@ from taco_stream.audit.ledger import Audited, Ledger, Rules, open_ledger
 from taco_stream.audit.tables import print_audit
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.rows import BadRow
-from taco_stream.datasets.selection import selection_of
+from taco_stream.datasets.selection import read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.solutions import read_solutions
 from taco_stream.errors import DatasetError
@@ -102,7 +102,7 @@ def _problems(settings: DatasetSettings, bad_rows: list[BadRow]) -> Iterator[Pro
     """The selected problems; rows that cannot be read are put on the list."""
     return open_dataset(
         settings.dataset,
-        selection=selection_of(settings),
+        selection=read_selection(settings),
         special_judges=Path(settings.special_judges) if settings.special_judges else None,
         on_bad_row=bad_rows.append,
     )

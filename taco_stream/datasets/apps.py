@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 from taco_stream.datasets import taco
-from taco_stream.datasets.rows import Adapter, Value, text_of
+from taco_stream.datasets.rows import Adapter, Value, read_text
 from taco_stream.types import Problem
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
-    problem = taco.ADAPTER.problem_of(values, position)
-    return msgspec.structs.replace(problem, source=_site_of(text_of(values, "url")))
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
+    problem = taco.ADAPTER.parse_problem(values, position)
+    return msgspec.structs.replace(problem, source=_site_name(read_text(values, "url")))
 
 
-def _site_of(url: str) -> str:
+def _site_name(url: str) -> str:
     """`codeforces` of `https://codeforces.com/problemset/…`, empty without a url."""
     labels = (urlsplit(url).hostname or "").removeprefix("www.").split(".")
     return labels[-2] if len(labels) > 1 else labels[0]
@@ -31,5 +31,5 @@ ADAPTER = Adapter(
     recognised_by=frozenset({"question", "input_output", "solutions", "difficulty", "url"}),
     excluded_by=frozenset({"skill_types", "source"}),
     reads=taco.ADAPTER.reads | {"url"},
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

@@ -11,7 +11,15 @@ from typing import TypeVar
 
 import msgspec
 
-from taco_stream.datasets.rows import Adapter, RowError, Value, names_of, problem_id_of, required_text_of, text_of
+from taco_stream.datasets.rows import (
+    Adapter,
+    RowError,
+    Value,
+    read_names,
+    read_problem_id,
+    read_required_text,
+    read_text,
+)
 from taco_stream.datasets.tests_text import TestsJson, tests_text
 from taco_stream.types import Problem
 
@@ -39,24 +47,24 @@ class _Duration(msgspec.Struct):
     nanos: int | None = None
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
-    if file := text_of(values, "input_file"):
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
+    if file := read_text(values, "input_file"):
         raise RowError(f"it reads the file {file}, not standard input")
     return Problem(
-        problem_id=problem_id_of(values, position, ("name",)),
+        problem_id=read_problem_id(values, position, ("name",)),
         position=position,
-        question=required_text_of(values, "description"),
-        tests=_tests_of(values),
+        question=read_required_text(values, "description"),
+        tests=_read_tests(values),
         difficulty=_named(_DIFFICULTIES, values, "difficulty"),
-        tags=tuple(tag for tag in names_of(values, "cf_tags") if tag),
+        tags=tuple(tag for tag in read_names(values, "cf_tags") if tag),
         source=_named(_SOURCES, values, "source"),
-        time_limit_seconds=_seconds_of(values),
-        memory_limit_bytes=_memory_of(values),
+        time_limit_seconds=_read_seconds(values),
+        memory_limit_bytes=_read_memory_bytes(values),
         solutions=_solutions(values),
     )
 
 
-def _tests_of(values: Mapping[str, Value]) -> str:
+def _read_tests(values: Mapping[str, Value]) -> str:
     inputs: list[msgspec.Raw] = []
     outputs: list[msgspec.Raw] = []
     for column in _TEST_COLUMNS:
@@ -73,13 +81,13 @@ def _solutions(values: Mapping[str, Value]) -> str:
     return msgspec.json.encode([program for language, program in programs if language == _PYTHON_3]).decode("utf-8")
 
 
-def _seconds_of(values: Mapping[str, Value]) -> float | None:
+def _read_seconds(values: Mapping[str, Value]) -> float | None:
     limit = _decoded(values, "time_limit", _Duration)
     seconds = (limit.seconds or 0) + (limit.nanos or 0) / 1e9 if limit else 0.0
     return seconds or None
 
 
-def _memory_of(values: Mapping[str, Value]) -> int | None:
+def _read_memory_bytes(values: Mapping[str, Value]) -> int | None:
     size = values.get("memory_limit_bytes")
     return size if isinstance(size, int) and size > 0 else None
 
@@ -94,7 +102,7 @@ def _named(names: tuple[str, ...], values: Mapping[str, Value], column: str) -> 
 
 
 def _decoded(values: Mapping[str, Value], column: str, kind: type[T]) -> T | None:
-    text = text_of(values, column)
+    text = read_text(values, column)
     try:
         return msgspec.json.decode(text, type=kind) if text else None
     except msgspec.MsgspecError as error:
@@ -108,5 +116,5 @@ ADAPTER = Adapter(
         {"name", "description", "difficulty", "cf_tags", "source", "time_limit", "memory_limit_bytes", "solutions"}
         | {"input_file", *_TEST_COLUMNS}
     ),
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from taco_stream.datasets.taco import outline_of
+from taco_stream.datasets.taco import parse_outline
 from taco_stream.types import Problem, SpecialJudge
 
 
@@ -52,9 +52,9 @@ def dataset_statistics(problems: Iterable[Problem]) -> DatasetStatistics:
     for problem in problems:
         sample = sample or problem
         call_based += problem.fn_name is not None
-        tests.append(len(outline_of(problem.tests).inputs))
+        tests.append(len(parse_outline(problem.tests).inputs))
         test_bytes.append(len(problem.tests.encode("utf-8", "surrogatepass")))
-        for name, values in _names_of(problem).items():
+        for name, values in _countable_names(problem).items():
             counters[name].update(values)
     if sample is None:
         raise ValueError("there are no problems to count")
@@ -92,7 +92,7 @@ def statistics_text(found: DatasetStatistics, longest_list: int = 12) -> str:
     return "\n\n".join(["\n".join(lines), f"for instance {found.sample.problem_id}:", *filter(None, shown)])
 
 
-def _names_of(problem: Problem) -> dict[str, Sequence[str]]:
+def _countable_names(problem: Problem) -> dict[str, Sequence[str]]:
     fields = {
         "question": problem.question.strip(),
         "difficulty": problem.difficulty != "UNKNOWN",

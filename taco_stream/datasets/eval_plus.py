@@ -11,32 +11,32 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.human_eval import canonical_solution, entry_point_of
-from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of, text_of
+from taco_stream.datasets.human_eval import canonical_solution, read_entry_point
+from taco_stream.datasets.rows import Adapter, RowError, Value, read_problem_id, read_required_text, read_text
 from taco_stream.datasets.tests_text import ReferenceJson, RuleJson, TestsJson, tests_text
 from taco_stream.types import Problem
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
-    problem_id = problem_id_of(values, position, ("task_id",))
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
+    problem_id = read_problem_id(values, position, ("task_id",))
     if problem_id.startswith("Mbpp/"):
         raise RowError("MBPP+ is read from its copy on the hub, evalplus/mbppplus, which holds its tests as code")
-    prompt = required_text_of(values, "prompt")
+    prompt = read_required_text(values, "prompt")
     return Problem(
         problem_id=problem_id,
         position=position,
         question=prompt,
-        tests=tests_text(_tests_of(values, prompt)),
-        fn_name=entry_point_of(values),
+        tests=tests_text(_read_tests(values, prompt)),
+        fn_name=read_entry_point(values),
         source="humaneval",
         solutions=canonical_solution(prompt, values),
     )
 
 
-def _tests_of(values: Mapping[str, Value], prompt: str) -> TestsJson:
-    entry_point = entry_point_of(values)
-    reference = prompt + required_text_of(values, "canonical_solution")
-    arguments = [*_arguments_in(values, "base_input"), *_arguments_in(values, "plus_input")]
+def _read_tests(values: Mapping[str, Value], prompt: str) -> TestsJson:
+    entry_point = read_entry_point(values)
+    reference = prompt + read_required_text(values, "canonical_solution")
+    arguments = [*_read_arguments(values, "base_input"), *_read_arguments(values, "plus_input")]
     tolerance = values.get("atol") or 0
     if not isinstance(tolerance, int | float):
         raise RowError(f"atol is {tolerance!r}, not a number")
@@ -49,17 +49,17 @@ def _tests_of(values: Mapping[str, Value], prompt: str) -> TestsJson:
     )
 
 
-def _arguments_in(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]:
-    text = text_of(values, column)
+def _read_arguments(values: Mapping[str, Value], column: str) -> list[msgspec.Raw]:
+    text = read_text(values, column)
     try:
         return msgspec.json.decode(text, type=list[msgspec.Raw]) if text else []
     except msgspec.ValidationError as error:
         raise RowError(f"{column} is not a list of argument lists: {error}") from error
     except msgspec.DecodeError as error:
-        return _lenient_arguments_in(text, column, error)
+        return _parse_arguments_leniently(text, column, error)
 
 
-def _lenient_arguments_in(text: str, column: str, error: msgspec.DecodeError) -> list[msgspec.Raw]:
+def _parse_arguments_leniently(text: str, column: str, error: msgspec.DecodeError) -> list[msgspec.Raw]:
     """The same for arguments that are NaN or Infinity, which Python's json writes and the evaluator reads."""
     try:
         return [msgspec.Raw(json.dumps(each).encode()) for each in json.loads(text)]
@@ -71,5 +71,5 @@ ADAPTER = Adapter(
     name="EvalPlus",
     recognised_by=frozenset({"task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input"}),
     reads=frozenset({"task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input", "atol"}),
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

@@ -11,22 +11,22 @@ from collections.abc import Mapping
 import msgspec
 
 from taco_stream.datasets.assertion_tests import statement_tests
-from taco_stream.datasets.rows import Adapter, RowError, Value, problem_id_of, required_text_of
+from taco_stream.datasets.rows import Adapter, RowError, Value, read_problem_id, read_required_text
 from taco_stream.datasets.tests_text import tests_text
 from taco_stream.types import Problem
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
-    entry_point = entry_point_of(values)
-    prompt = required_text_of(values, "prompt")
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
+    entry_point = read_entry_point(values)
+    prompt = read_required_text(values, "prompt")
     tests = statement_tests(
         entry_point,
         [f"check({entry_point})"],
-        setup=required_text_of(values, "test"),
+        setup=read_required_text(values, "test"),
         prompt=prompt.rstrip() + "\n    pass\n",
     )
     return Problem(
-        problem_id=problem_id_of(values, position, ("task_id",)),
+        problem_id=read_problem_id(values, position, ("task_id",)),
         position=position,
         question=prompt,
         tests=tests_text(tests),
@@ -36,9 +36,9 @@ def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
     )
 
 
-def entry_point_of(values: Mapping[str, Value]) -> str:
+def read_entry_point(values: Mapping[str, Value]) -> str:
     """The function asked for, a Python name: it becomes part of the code that checks it."""
-    entry_point = required_text_of(values, "entry_point")
+    entry_point = read_required_text(values, "entry_point")
     if not entry_point.isidentifier():
         raise RowError(f"entry_point is {entry_point!r}, not a name")
     return entry_point
@@ -46,7 +46,7 @@ def entry_point_of(values: Mapping[str, Value]) -> str:
 
 def canonical_solution(prompt: str, values: Mapping[str, Value]) -> str:
     """The reference program: the prompt and its canonical continuation."""
-    return msgspec.json.encode([prompt + required_text_of(values, "canonical_solution")]).decode("utf-8")
+    return msgspec.json.encode([prompt + read_required_text(values, "canonical_solution")]).decode("utf-8")
 
 
 ADAPTER = Adapter(
@@ -54,5 +54,5 @@ ADAPTER = Adapter(
     recognised_by=frozenset({"task_id", "prompt", "entry_point", "canonical_solution", "test"}),
     excluded_by=frozenset({"base_input"}),
     reads=frozenset({"task_id", "prompt", "entry_point", "canonical_solution", "test"}),
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

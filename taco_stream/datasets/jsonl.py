@@ -38,7 +38,7 @@ class JsonLines:
         for number, line in itertools.islice(self._lines, _MAX_LINES_SAMPLED):
             looked_at.append((number, line))
             try:
-                found = frozenset(_values_in(line))
+                found = frozenset(_decode_line(line))
             except (msgspec.MsgspecError, UnicodeError):
                 continue
             self._lines = itertools.chain(looked_at, self._lines)
@@ -52,7 +52,7 @@ class JsonLines:
         for number, line in self._lines:
             location = f"{self._name}:{number}"
             try:
-                yield Row(location, _values_in(line, wanted))
+                yield Row(location, _decode_line(line, wanted))
             except (msgspec.MsgspecError, UnicodeError) as error:
                 yield BadRow(location, f"not a JSON object: {error}")
 
@@ -75,16 +75,16 @@ def _decompressed(stream: BufferedReader) -> Iterable[bytes]:
     return gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == b"\x1f\x8b" else stream
 
 
-def _values_in(line: bytes, wanted: frozenset[str] | None = None) -> dict[str, Value]:
+def _decode_line(line: bytes, wanted: frozenset[str] | None = None) -> dict[str, Value]:
     """The wanted fields of a line's object. Raises msgspec's error if there is a fault in it."""
     try:
         fields = _OBJECT.decode(line)
     except msgspec.DecodeError as error:
-        return _lenient_values_in(line, error)
-    return {name: _value_of(raw) for name, raw in fields.items() if wanted is None or name in wanted}
+        return _decode_line_leniently(line, error)
+    return {name: _decode_value(raw) for name, raw in fields.items() if wanted is None or name in wanted}
 
 
-def _lenient_values_in(line: bytes, error: msgspec.DecodeError) -> dict[str, Value]:
+def _decode_line_leniently(line: bytes, error: msgspec.DecodeError) -> dict[str, Value]:
     """The same for values that Python's json writes and JSON forbids: NaN, read as None in a field, and Infinity."""
     try:
         found = json.loads(line)
@@ -100,7 +100,7 @@ def _lenient_values_in(line: bytes, error: msgspec.DecodeError) -> dict[str, Val
     return values
 
 
-def _value_of(raw: msgspec.Raw) -> Value:
+def _decode_value(raw: msgspec.Raw) -> Value:
     """A scalar as itself, a list or an object as its JSON text, digit for digit."""
     content = bytes(raw)
     if content[:1] in (b"{", b"["):

@@ -16,12 +16,12 @@ _BYTES |= dict.fromkeys(("", "m", "mb", "mib", "megabyte", "megabytes"), 1 << 20
 _BYTES |= dict.fromkeys(("g", "gb", "gib", "gigabyte", "gigabytes"), 1 << 30)
 
 
-def seconds_in(value: Value) -> float | None:
+def parse_seconds(value: Value) -> float | None:
     """Seconds of `2`, `"2.0 s"`, `"500 ms"`, `"1 - 2 seconds"` (the larger); None if no limit can be read."""
     return _largest(value, _SECONDS)
 
 
-def bytes_in(value: Value) -> int | None:
+def parse_bytes(value: Value) -> int | None:
     """Bytes of `256` (megabytes, of 2**20 as judges count), `"256 megabytes"`, `"65536 KB"`; None without a limit."""
     limit = _largest(value, {name: float(size) for name, size in _BYTES.items()})
     return None if limit is None else int(limit)

@@ -19,10 +19,10 @@ from taco_stream.datasets.rows import (
     Adapter,
     RowError,
     Value,
-    difficulty_of,
-    problem_id_of,
-    required_text_of,
-    text_of,
+    read_difficulty,
+    read_problem_id,
+    read_required_text,
+    read_text,
 )
 from taco_stream.datasets.tests_text import TestsJson, json_value, tests_text
 from taco_stream.types import Problem
@@ -41,26 +41,26 @@ class _Metadata(msgspec.Struct):
     func_name: str | None = None
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
     cases = [
-        *_cases_in(text_of(values, "public_test_cases"), "public_test_cases"),
-        *_private_cases_in(text_of(values, "private_test_cases")),
+        *_parse_cases(read_text(values, "public_test_cases"), "public_test_cases"),
+        *_parse_private_cases(read_text(values, "private_test_cases")),
     ]
-    fn_name = _function_name_of(values)
+    fn_name = _read_function_name(values)
     return Problem(
-        problem_id=problem_id_of(values, position, ("question_id",)),
+        problem_id=read_problem_id(values, position, ("question_id",)),
         position=position,
-        question=required_text_of(values, "question_content"),
+        question=read_required_text(values, "question_content"),
         tests=tests_text(_functional_tests(cases, fn_name) if fn_name else _standard_tests(cases)),
-        starter_code=text_of(values, "starter_code"),
+        starter_code=read_text(values, "starter_code"),
         fn_name=fn_name,
-        difficulty=difficulty_of(values),
-        source=text_of(values, "platform"),
+        difficulty=read_difficulty(values),
+        source=read_text(values, "platform"),
     )
 
 
-def _function_name_of(values: Mapping[str, Value]) -> str | None:
-    text = text_of(values, "metadata")
+def _read_function_name(values: Mapping[str, Value]) -> str | None:
+    text = read_text(values, "metadata")
     try:
         return (msgspec.json.decode(text, type=_Metadata).func_name or None) if text else None
     except msgspec.MsgspecError as error:
@@ -80,9 +80,9 @@ def _functional_tests(cases: Sequence[_TestCase], fn_name: str) -> TestsJson:
     )
 
 
-def _private_cases_in(text: str) -> Sequence[_TestCase]:
+def _parse_private_cases(text: str) -> Sequence[_TestCase]:
     if not text or text.lstrip().startswith("["):
-        return _cases_in(text, "private_test_cases")
+        return _parse_cases(text, "private_test_cases")
     try:
         unfolder = zlib.decompressobj()
         pickled = unfolder.decompress(base64.b64decode(text, validate=True), _MAX_UNFOLDED_BYTES)
@@ -90,10 +90,10 @@ def _private_cases_in(text: str) -> Sequence[_TestCase]:
         raise RowError(f"private_test_cases is neither JSON nor base64 of zlib: {error}") from error
     if not unfolder.eof:
         raise RowError("private_test_cases is cut short or unfolds to more than 1 GiB")
-    return _cases_in(pickled_text(pickled), "private_test_cases")
+    return _parse_cases(pickled_text(pickled), "private_test_cases")
 
 
-def _cases_in(text: str, column: str) -> Sequence[_TestCase]:
+def _parse_cases(text: str, column: str) -> Sequence[_TestCase]:
     try:
         return msgspec.json.decode(text, type=list[_TestCase]) if text else []
     except msgspec.MsgspecError as error:
@@ -142,5 +142,5 @@ ADAPTER = Adapter(
         {"question_content", "question_id", "platform", "starter_code", "difficulty", "metadata"}
         | {"public_test_cases", "private_test_cases"}
     ),
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

@@ -15,36 +15,36 @@ from taco_stream.datasets.rows import (
     Adapter,
     RowError,
     Value,
-    names_of,
-    problem_id_of,
-    required_text_of,
-    text_of,
+    read_names,
+    read_problem_id,
+    read_required_text,
+    read_text,
 )
 from taco_stream.datasets.tests_text import TestsJson, tests_text
 from taco_stream.types import Problem
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
-    assertions = names_of(values, "test_list")
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
+    assertions = read_names(values, "test_list")
     if not assertions:
         raise RowError("test_list is empty")
-    description = text_of(values, "text") or required_text_of(values, "prompt")
-    code = required_text_of(values, "code")
+    description = read_text(values, "text") or read_required_text(values, "prompt")
+    code = read_required_text(values, "code")
     entry_point = _function_tested(code, assertions[0])
     return Problem(
-        problem_id=problem_id_of(values, position, ("task_id",)),
+        problem_id=read_problem_id(values, position, ("task_id",)),
         position=position,
         question="\n".join([description, "Your code should pass these tests:", "", *assertions]),
-        tests=tests_text(_tests_of(values, entry_point or "", assertions)),
+        tests=tests_text(_read_tests(values, entry_point or "", assertions)),
         fn_name=entry_point,
         source="mbpp",
         solutions=msgspec.json.encode([code.replace("\r\n", "\n")]).decode("utf-8"),
     )
 
 
-def _tests_of(values: Mapping[str, Value], entry_point: str, assertions: Sequence[str]) -> TestsJson:
-    setup = "\n".join([text_of(values, "test_setup_code"), *names_of(values, "test_imports")])
-    everything = text_of(values, "test")
+def _read_tests(values: Mapping[str, Value], entry_point: str, assertions: Sequence[str]) -> TestsJson:
+    setup = "\n".join([read_text(values, "test_setup_code"), *read_names(values, "test_imports")])
+    everything = read_text(values, "test")
     return statement_tests(entry_point, [everything] if everything else assertions, setup=setup)
 
 
@@ -62,5 +62,5 @@ ADAPTER = Adapter(
     name="MBPP",
     recognised_by=frozenset({"task_id", "code", "test_list"}),
     reads=frozenset({"task_id", "text", "prompt", "code", "test_list", "test_setup_code", "test_imports", "test"}),
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

@@ -16,7 +16,7 @@ from taco_stream.datasets import apps, code_contests, eval_plus, human_eval, liv
 from taco_stream.datasets.hub import hub_fingerprint, hub_reference
 from taco_stream.datasets.rows import Adapter, BadRow, Row, RowError, Table
 from taco_stream.datasets.selection import Selection
-from taco_stream.datasets.sources import STANDARD_INPUT, files_of, standard_input, tables_of
+from taco_stream.datasets.sources import STANDARD_INPUT, find_files, open_tables, standard_input
 from taco_stream.datasets.special_judges import read_special_judges
 from taco_stream.datasets.spool import read_back, spooled
 from taco_stream.errors import DatasetError
@@ -44,8 +44,8 @@ def open_dataset(
     Without `on_bad_row` the first bad row raises `DatasetError`. So does a selection that leaves nothing, and an id
     asked for that does not exist, before the first problem.
     """
-    files = () if spec == STANDARD_INPUT else files_of(spec, selection.split)
-    tables: Sequence[Table] = tables_of(files) if files else [standard_input()]
+    files = () if spec == STANDARD_INPUT else find_files(spec, selection.split)
+    tables: Sequence[Table] = open_tables(files) if files else [standard_input()]
     adapter = _adapter_for(tables[0])
     _check_alike(files, adapter)
     classes = read_special_judges(special_judges) if special_judges else {}
@@ -65,7 +65,7 @@ def dataset_fingerprint(spec: str, *, split: str = "test") -> str:
     if not Path(spec).expanduser().exists() and (reference := hub_reference(spec)):
         return hub_fingerprint(reference, split)
     digest = hashlib.sha256()
-    for path in files_of(spec, split):
+    for path in find_files(spec, split):
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -91,7 +91,7 @@ def _adapter_for(table: Table) -> Adapter:
 
 def _check_alike(files: Sequence[Path], adapter: Adapter) -> None:
     """Raises `DatasetError` if one of the files is not of the first one's kind: found now, not hours into a run."""
-    for table in tables_of(files[1:]):
+    for table in open_tables(files[1:]):
         if missing := adapter.recognised_by - table.columns():
             raise DatasetError(
                 f"{table.name} has no {', '.join(sorted(missing))}, unlike {files[0]} beside it: "
@@ -116,7 +116,7 @@ def _problems(tables: Iterable[Table], adapter: Adapter, on_bad_row: Callable[[B
 
 def _converted(row: Row, position: int, adapter: Adapter) -> Problem | BadRow:
     try:
-        return adapter.problem_of(row.values, position)
+        return adapter.parse_problem(row.values, position)
     except RowError as error:
         return BadRow(row.location, str(error))
 

@@ -58,18 +58,18 @@ class Adapter(NamedTuple):
     """How one benchmark's rows become problems.
 
     A table is the benchmark's if it has every column of `recognised_by` and none of `excluded_by`. `reads` is all
-    columns that `problem_of` looks at; it is given a row's values and position and raises `RowError` if they make no
+    columns that `parse_problem` looks at; it is given a row's values and position and raises `RowError` if they make no
     problem.
     """
 
     name: str
     recognised_by: frozenset[str]
     reads: frozenset[str]
-    problem_of: Callable[[Mapping[str, Value], int], Problem]
+    parse_problem: Callable[[Mapping[str, Value], int], Problem]
     excluded_by: frozenset[str] = frozenset()
 
 
-def text_of(values: Mapping[str, Value], column: str) -> str:
+def read_text(values: Mapping[str, Value], column: str) -> str:
     """A column's text, empty if the row has none."""
     value = values.get(column)
     if value is None:
@@ -79,15 +79,15 @@ def text_of(values: Mapping[str, Value], column: str) -> str:
     return value
 
 
-def required_text_of(values: Mapping[str, Value], column: str) -> str:
+def read_required_text(values: Mapping[str, Value], column: str) -> str:
     """A column's text, which must not be blank."""
-    text = text_of(values, column)
+    text = read_text(values, column)
     if not text.strip():
         raise RowError(f"{column} is missing or empty")
     return text
 
 
-def problem_id_of(values: Mapping[str, Value], position: int, columns: tuple[str, ...]) -> str:
+def read_problem_id(values: Mapping[str, Value], position: int, columns: tuple[str, ...]) -> str:
     """The first id among `columns`, integers as their digits; the row's position if it has none."""
     for column in columns:
         value = values.get(column)
@@ -99,26 +99,26 @@ def problem_id_of(values: Mapping[str, Value], position: int, columns: tuple[str
     return str(position)
 
 
-def names_of(values: Mapping[str, Value], column: str) -> tuple[str, ...]:
+def read_names(values: Mapping[str, Value], column: str) -> tuple[str, ...]:
     """A list of names written as JSON, as a Python literal, or as one bare name; none if it is missing or empty."""
-    text = text_of(values, column).strip()
+    text = read_text(values, column).strip()
     if text in ("", "None", "null", "nan"):
         return ()
     if text[0] not in "[({":
         return (text,)
-    listed = _list_in(text)
+    listed = _parse_list(text)
     if listed is None:
         raise RowError(f"{column} is not a list of names: {text[:60]}")
     return tuple(str(name) for name in listed if name is not None)
 
 
-def difficulty_of(values: Mapping[str, Value], column: str = "difficulty") -> str:
+def read_difficulty(values: Mapping[str, Value], column: str = "difficulty") -> str:
     """The difficulty under TACO's spelling: `medium hard` and `Medium-Hard` are `MEDIUM_HARD`, none is `UNKNOWN`."""
-    name = "_".join(text_of(values, column).upper().replace("-", " ").replace("_", " ").split())
+    name = "_".join(read_text(values, column).upper().replace("-", " ").replace("_", " ").split())
     return "UNKNOWN" if name in ("", "UNKNOWN_DIFFICULTY", "NONE", "NAN") else name
 
 
-def _list_in(text: str) -> list[object] | None:
+def _parse_list(text: str) -> list[object] | None:
     try:
         found = msgspec.json.decode(text)
     except msgspec.DecodeError:

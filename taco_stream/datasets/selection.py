@@ -50,7 +50,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def selection_of(settings: DatasetSettings) -> Selection:
+def read_selection(settings: DatasetSettings) -> Selection:
     """The selection that the settings describe. Raises `UsageError` if one of them cannot be understood."""
     return Selection(
         split=settings.split,
@@ -59,10 +59,10 @@ def selection_of(settings: DatasetSettings) -> Selection:
         tags=settings.tag,
         sources=settings.source,
         ids=settings.ids,
-        excluded=_ids_in(Path(settings.exclude)) if settings.exclude else (),
+        excluded=_read_ids(Path(settings.exclude)) if settings.exclude else (),
         limit=settings.limit,
         shuffle_seed=settings.shuffle,
-        shard=_shard_of(settings.shard) if settings.shard else None,
+        shard=_parse_shard(settings.shard) if settings.shard else None,
     )
 
 
@@ -74,7 +74,7 @@ def _folded(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _shard_of(text: str) -> Shard:
+def _parse_shard(text: str) -> Shard:
     match = _SHARD.fullmatch(text.strip())
     if match and int(match[1]) < int(match[2]):
         return Shard(int(match[1]), int(match[2]))
@@ -88,7 +88,7 @@ class _NamedProblem(msgspec.Struct):
     exclude: bool = True
 
 
-def _ids_in(path: Path) -> tuple[str, ...]:
+def _read_ids(path: Path) -> tuple[str, ...]:
     """The ids of a file, one a line; blank lines and lines that begin with # do not count.
 
     A line that begins with { is JSON with a `problem_id`, which is an id unless its `exclude` is false; of several
@@ -104,14 +104,14 @@ def _ids_in(path: Path) -> tuple[str, ...]:
     for number, text in enumerate(lines, start=1):
         line = text.strip()
         if line.startswith("{"):
-            if named := _named_in(line, f"{path}:{number}", may_be_torn=number == len(lines)):
+            if named := _parse_named_problem(line, f"{path}:{number}", may_be_torn=number == len(lines)):
                 is_excluded[named.problem_id] = named.exclude
         elif line and not line.startswith("#"):
             is_excluded[line] = True
     return tuple(name for name, excluded in is_excluded.items() if excluded)
 
 
-def _named_in(line: str, place: str, *, may_be_torn: bool) -> _NamedProblem | None:
+def _parse_named_problem(line: str, place: str, *, may_be_torn: bool) -> _NamedProblem | None:
     try:
         return msgspec.json.decode(line, type=_NamedProblem)
     except msgspec.MsgspecError as error:

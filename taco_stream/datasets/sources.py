@@ -43,14 +43,14 @@ _FOREIGN = {
 """First bytes of files that people pass by mistake, and the description that the error gives."""
 
 
-def files_of(spec: str, split: str) -> Sequence[Path]:
+def find_files(spec: str, split: str) -> Sequence[Path]:
     """The files of a spec in reading order, fetched if it names a hub dataset and not a local path.
 
     Raises `DatasetError` if there are none.
     """
     path = demo_file() if spec == DEMO else Path(spec).expanduser()
     if path.is_dir():
-        return _files_in(path, split)
+        return _find_files(path, split)
     if path.exists():
         return (path,)
     if reference := hub_reference(spec):
@@ -63,9 +63,9 @@ def demo_file() -> Path:
     return Path(str(resources.files("taco_stream.demo") / "problems.jsonl"))
 
 
-def tables_of(files: Sequence[Path]) -> Sequence[Table]:
+def open_tables(files: Sequence[Path]) -> Sequence[Table]:
     """A table for every file. Raises `DatasetError` if one has an unknown format."""
-    return [_TABLES[format_of(path)](path) for path in files]
+    return [_TABLES[detect_format(path)](path) for path in files]
 
 
 def standard_input() -> Table:
@@ -73,7 +73,7 @@ def standard_input() -> Table:
     return JsonLines("standard input", _standard_input)
 
 
-def format_of(path: Path) -> Format:
+def detect_format(path: Path) -> Format:
     """Tells a file's format by its first bytes."""
     try:
         with path.open("rb") as file:
@@ -83,10 +83,10 @@ def format_of(path: Path) -> Format:
                 head = unzipped.read(16)
     except (OSError, EOFError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
-    return _format_of_head(head, path)
+    return _detect_format(head, path)
 
 
-def _format_of_head(head: bytes, path: Path) -> Format:
+def _detect_format(head: bytes, path: Path) -> Format:
     content = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if content.startswith(b"{"):
         return Format.JSON_LINES
@@ -128,13 +128,13 @@ class _SaveToDiskState(msgspec.Struct):
     files: list[_SaveToDiskFile] = msgspec.field(name="_data_files")
 
 
-def _files_in(folder: Path, split: str) -> Sequence[Path]:
+def _find_files(folder: Path, split: str) -> Sequence[Path]:
     """The split's files: those of its own folder, those named after it, or all if nothing is named after a split."""
     if (folder / split).is_dir():
         folder = folder / split
     state = folder / "state.json"
     if state.is_file():
-        return _files_of_state(state)
+        return _saved_files(state)
     files = sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIXES))
     if not files:
         splits = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -147,7 +147,7 @@ def _files_in(folder: Path, split: str) -> Sequence[Path]:
     return of_split or files
 
 
-def _files_of_state(state: Path) -> Sequence[Path]:
+def _saved_files(state: Path) -> Sequence[Path]:
     """The files that a `save_to_disk` folder consists of; it may hold others, caches of the library that wrote it."""
     try:
         listed = msgspec.json.decode(state.read_bytes(), type=_SaveToDiskState).files

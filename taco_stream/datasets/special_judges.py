@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from taco_stream.datasets.rows import RowError
-from taco_stream.datasets.taco import special_judge_of
+from taco_stream.datasets.taco import parse_special_judge
 from taco_stream.errors import DatasetError
 from taco_stream.types import SpecialJudge
 
@@ -29,7 +29,7 @@ def read_special_judges(path: Path) -> Mapping[int, SpecialJudge]:
             continue
         try:
             line = msgspec.json.decode(content, type=_SpecialJudgeLine)
-            classes[line.idx] = special_judge_of(line.case, is_special=line.special_judge)
+            classes[line.idx] = parse_special_judge(line.case, is_special=line.special_judge)
         except (msgspec.MsgspecError, RowError) as error:
             raise DatasetError(
                 f"{path}:{number} is not a line of the published list (idx, special_judge, case): {error}"

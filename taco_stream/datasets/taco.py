@@ -13,16 +13,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taco_stream.datasets.limits import bytes_in, seconds_in
+from taco_stream.datasets.limits import parse_bytes, parse_seconds
 from taco_stream.datasets.rows import (
     Adapter,
     RowError,
     Value,
-    difficulty_of,
-    names_of,
-    problem_id_of,
-    required_text_of,
-    text_of,
+    read_difficulty,
+    read_names,
+    read_problem_id,
+    read_required_text,
+    read_text,
 )
 from taco_stream.datasets.tests_text import TestsJson, tests_text
 from taco_stream.types import Problem, SpecialJudge
@@ -47,7 +47,7 @@ class TestsOutline(msgspec.Struct):
     wrapped: bool | None = None
 
 
-def outline_of(tests: str) -> TestsOutline:
+def parse_outline(tests: str) -> TestsOutline:
     """Reads the outline of `input_output`'s JSON text without decoding a single test.
 
     Raises `RowError` if it is not a JSON object with at least one input and an output for each.
@@ -57,7 +57,7 @@ def outline_of(tests: str) -> TestsOutline:
     except msgspec.ValidationError as error:
         raise RowError(f"input_output does not hold inputs and outputs: {error}") from error
     except msgspec.DecodeError:
-        outline = _lenient_outline_of(tests)
+        outline = _parse_outline_leniently(tests)
     if not outline.inputs:
         raise RowError("input_output holds no tests")
     if len(outline.outputs) < len(outline.inputs):
@@ -65,7 +65,7 @@ def outline_of(tests: str) -> TestsOutline:
     return outline
 
 
-def _lenient_outline_of(tests: str) -> TestsOutline:
+def _parse_outline_leniently(tests: str) -> TestsOutline:
     """The same for values that Python's json writes and JSON forbids: NaN, Infinity and lone surrogates."""
     try:
         found = json.loads(tests)
@@ -82,25 +82,25 @@ def _lenient_outline_of(tests: str) -> TestsOutline:
     return TestsOutline([blank] * len(inputs), [blank] * len(outputs), fn_name)
 
 
-def _problem_of(values: Mapping[str, Value], position: int) -> Problem:
-    tests = required_text_of(values, "input_output")
-    outline = outline_of(tests)
-    starter_code = text_of(values, "starter_code")
+def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
+    tests = read_required_text(values, "input_output")
+    outline = parse_outline(tests)
+    starter_code = read_text(values, "starter_code")
     return Problem(
-        problem_id=problem_id_of(values, position, ID_COLUMNS),
+        problem_id=read_problem_id(values, position, ID_COLUMNS),
         position=position,
-        question=text_of(values, "question"),
+        question=read_text(values, "question"),
         tests=_settled_tests(tests, outline, starter_code),
         starter_code=starter_code,
         fn_name=outline.fn_name or None,
-        difficulty=difficulty_of(values),
-        skills=names_of(values, "skill_types"),
-        tags=names_of(values, "tags") or names_of(values, "raw_tags"),
-        source=text_of(values, "source"),
-        time_limit_seconds=seconds_in(values.get("time_limit")),
-        memory_limit_bytes=bytes_in(values.get("memory_limit")),
-        special_judge=_special_judge_in(values),
-        solutions=text_of(values, "solutions") or "[]",
+        difficulty=read_difficulty(values),
+        skills=read_names(values, "skill_types"),
+        tags=read_names(values, "tags") or read_names(values, "raw_tags"),
+        source=read_text(values, "source"),
+        time_limit_seconds=parse_seconds(values.get("time_limit")),
+        memory_limit_bytes=parse_bytes(values.get("memory_limit")),
+        special_judge=_read_special_judge(values),
+        solutions=read_text(values, "solutions") or "[]",
     )
 
 
@@ -140,7 +140,7 @@ def _depth(value: object) -> int:
     return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
-def special_judge_of(case: object, *, is_special: bool) -> SpecialJudge:
+def parse_special_judge(case: object, *, is_special: bool) -> SpecialJudge:
     """The class of a published case number. A problem said to be special without a case has several answers.
 
     The published list has two of these, an interactive problem and one with many constructions. Raises `RowError` if
@@ -152,9 +152,9 @@ def special_judge_of(case: object, *, is_special: bool) -> SpecialJudge:
     return SpecialJudge.SEVERAL_ANSWERS if is_special and special_judge is SpecialJudge.NONE else special_judge
 
 
-def _special_judge_in(values: Mapping[str, Value]) -> SpecialJudge:
+def _read_special_judge(values: Mapping[str, Value]) -> SpecialJudge:
     case = values.get("spj", values.get("case"))
-    return special_judge_of(0 if case is None else case, is_special=values.get("special_judge") is True)
+    return parse_special_judge(0 if case is None else case, is_special=values.get("special_judge") is True)
 
 
 ADAPTER = Adapter(
@@ -164,5 +164,5 @@ ADAPTER = Adapter(
         {"question", "input_output", "starter_code", "difficulty", "skill_types", "tags", "raw_tags", "source"}
         | {"time_limit", "memory_limit", "solutions", "spj", "case", "special_judge", *ID_COLUMNS}
     ),
-    problem_of=_problem_of,
+    parse_problem=_parse_problem,
 )

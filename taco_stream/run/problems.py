@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from taco_stream.datasets.open import open_dataset
-from taco_stream.datasets.selection import selection_of
+from taco_stream.datasets.selection import read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.sources import STANDARD_INPUT
 from taco_stream.types import Problem
@@ -33,7 +33,7 @@ def problem_source(settings: DatasetSettings, console: Console) -> Callable[[], 
 
     Rows that are skipped are named on the console, each once.
     """
-    selection = selection_of(settings)
+    selection = read_selection(settings)
     named: set[str] = set()
 
     def name_row(bad_row: object) -> None:

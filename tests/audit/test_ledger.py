@@ -7,7 +7,7 @@ import pytest
 
 from taco_stream.audit.findings import Finding
 from taco_stream.audit.ledger import Audited, Rules, open_ledger
-from taco_stream.datasets.selection import selection_of
+from taco_stream.datasets.selection import read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.errors import UsageError
 from taco_stream.types import ComparisonMode
@@ -100,5 +100,5 @@ async def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None
 async def test_a_run_leaves_out_what_the_audit_says(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     await written(path, *(audited(finding, finding) for finding in Finding))
-    excluded = set(selection_of(DatasetSettings(exclude=str(path))).excluded)
+    excluded = set(read_selection(DatasetSettings(exclude=str(path))).excluded)
     assert excluded == {finding for finding in Finding if finding.is_excluded}

@@ -19,7 +19,7 @@ ROWS = [
 
 @pytest.fixture
 def found() -> DatasetStatistics:
-    return dataset_statistics(ADAPTER.problem_of(row, number) for number, row in enumerate(ROWS))
+    return dataset_statistics(ADAPTER.parse_problem(row, number) for number, row in enumerate(ROWS))
 
 
 def test_problems_are_counted_by_kind(found: DatasetStatistics) -> None:
@@ -53,5 +53,5 @@ def test_long_lists_are_cut(found: DatasetStatistics) -> None:
 
 
 def test_text_shows_the_starter_code_of_the_sample() -> None:
-    text = statistics_text(dataset_statistics([ADAPTER.problem_of(taco_row(0, starter_code="def f(x):\n"), 0)]))
+    text = statistics_text(dataset_statistics([ADAPTER.parse_problem(taco_row(0, starter_code="def f(x):\n"), 0)]))
     assert text.endswith("for instance 0:\n\nQuestion 0?\n\ndef f(x):")

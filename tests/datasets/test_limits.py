@@ -2,7 +2,7 @@
 
 import pytest
 
-from taco_stream.datasets.limits import bytes_in, seconds_in
+from taco_stream.datasets.limits import parse_bytes, parse_seconds
 from taco_stream.datasets.rows import Value
 
 
@@ -29,7 +29,7 @@ from taco_stream.datasets.rows import Value
     ],
 )
 def test_time_limit(value: Value, seconds: float | None) -> None:
-    assert seconds_in(value) == seconds
+    assert parse_seconds(value) == seconds
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_time_limit(value: Value, seconds: float | None) -> None:
     ],
 )
 def test_memory_limit(value: Value, size: int | None) -> None:
-    assert bytes_in(value) == size
+    assert parse_bytes(value) == size

@@ -9,7 +9,7 @@ import pytest
 from taco_rows import WriteLines, taco_row
 
 from taco_stream.datasets.open import open_dataset
-from taco_stream.datasets.selection import Selection, Shard, selection_of
+from taco_stream.datasets.selection import Selection, Shard, read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.errors import DatasetError, UsageError
 
@@ -93,7 +93,7 @@ def test_settings_become_a_selection(tmp_path: Path) -> None:
         split="train", difficulty=("EASY",), skill=("Sorting",), tag=("t",), source=("s",), ids=("1",),
         exclude=str(exclude), limit=5, shuffle=9, shard="1/4",
     )  # fmt: skip
-    assert selection_of(settings) == Selection(
+    assert read_selection(settings) == Selection(
         split="train", difficulties=("EASY",), skills=("Sorting",), tags=("t",), sources=("s",), ids=("1",),
         excluded=("3", "taco/4"), limit=5, shuffle_seed=9, shard=Shard(1, 4),
     )  # fmt: skip
@@ -102,18 +102,18 @@ def test_settings_become_a_selection(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shard", ["4/4", "0/0", "1", "-1/2", "a/b"])
 def test_a_shard_that_is_none_is_refused(shard: str) -> None:
     with pytest.raises(UsageError, match="--shard cannot be"):
-        selection_of(DatasetSettings(shard=shard))
+        read_selection(DatasetSettings(shard=shard))
 
 
 def test_a_missing_exclude_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the file of ids"):
-        selection_of(DatasetSettings(exclude=str(tmp_path / "nowhere")))
+        read_selection(DatasetSettings(exclude=str(tmp_path / "nowhere")))
 
 
 def excluded_by(tmp_path: Path, text: str) -> tuple[str, ...]:
     path = tmp_path / "exclude.jsonl"
     path.write_text(text, encoding="utf-8")
-    return selection_of(DatasetSettings(exclude=str(path))).excluded
+    return read_selection(DatasetSettings(exclude=str(path))).excluded
 
 
 def test_lines_of_json_name_problems_to_leave_out(tmp_path: Path) -> None:

@@ -7,16 +7,16 @@ import pytest
 from taco_rows import taco_row
 
 from taco_stream.datasets.rows import RowError
-from taco_stream.datasets.taco import ADAPTER, outline_of
+from taco_stream.datasets.taco import ADAPTER, parse_outline
 from taco_stream.types import Problem, SpecialJudge
 
 
-def problem_of(position: int = 7, **changes: Any) -> Problem:
-    return ADAPTER.problem_of(taco_row(0, **changes), position)
+def parse_problem(position: int = 7, **changes: Any) -> Problem:
+    return ADAPTER.parse_problem(taco_row(0, **changes), position)
 
 
 def test_published_row_is_understood_whole() -> None:
-    assert problem_of() == Problem(
+    assert parse_problem() == Problem(
         problem_id="7",
         position=7,
         question="Question 0?",
@@ -32,18 +32,18 @@ def test_published_row_is_understood_whole() -> None:
 
 
 def test_function_name_is_peeled_off_the_tests() -> None:
-    assert problem_of(input_output='{"inputs": [[1]], "outputs": [1], "fn_name": "add"}').fn_name == "add"
+    assert parse_problem(input_output='{"inputs": [[1]], "outputs": [1], "fn_name": "add"}').fn_name == "add"
 
 
 @pytest.mark.parametrize("name", ["null", '""'])
 def test_blank_function_name_is_none(name: str) -> None:
-    assert problem_of(input_output=f'{{"inputs": ["1"], "outputs": ["1"], "fn_name": {name}}}').fn_name is None
+    assert parse_problem(input_output=f'{{"inputs": ["1"], "outputs": ["1"], "fn_name": {name}}}').fn_name is None
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", '"\\ud800"', "9" * 4000])
 def test_values_that_json_forbids_but_python_writes_are_let_through(value: str) -> None:
     tests = f'{{"fn_name": "f", "inputs": [[{value}]], "outputs": [[1]]}}'
-    assert problem_of(input_output=tests).fn_name == "f"
+    assert parse_problem(input_output=tests).fn_name == "f"
 
 
 @pytest.mark.parametrize(
@@ -61,23 +61,23 @@ def test_values_that_json_forbids_but_python_writes_are_let_through(value: str) 
 )
 def test_tests_that_cannot_be_run_are_refused(tests: str, reason: str) -> None:
     with pytest.raises(RowError, match=reason):
-        problem_of(input_output=tests)
+        parse_problem(input_output=tests)
 
 
 def test_outputs_beyond_the_last_input_are_dropped() -> None:
     tests = '{"inputs": [[1.10], [2]], "outputs": [1.10, 2, 3], "fn_name": "f"}'
-    assert problem_of(input_output=tests).tests == '{"inputs":[[1.10],[2]],"outputs":[1.10,2],"fn_name":"f"}'
+    assert parse_problem(input_output=tests).tests == '{"inputs":[[1.10],[2]],"outputs":[1.10,2],"fn_name":"f"}'
 
 
 @pytest.mark.parametrize("column", ["task_id", "problem_id", "id"])
 @pytest.mark.parametrize(("value", "problem_id"), [("taco/3", "taco/3"), (3, "3"), (0, "0"), ("", "7")])
 def test_id_is_the_rows_own_or_else_its_position(column: str, value: object, problem_id: str) -> None:
-    assert problem_of(**{column: value}).problem_id == problem_id
+    assert parse_problem(**{column: value}).problem_id == problem_id
 
 
 def test_an_id_that_is_no_name_is_refused() -> None:
     with pytest.raises(RowError, match="task_id is float"):
-        problem_of(task_id=1.5)
+        parse_problem(task_id=1.5)
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_an_id_that_is_no_name_is_refused() -> None:
     ],
 )
 def test_names_are_read_however_the_list_is_written(text: str | None, names: tuple[str, ...]) -> None:
-    assert problem_of(skill_types=text).skills == names
+    assert parse_problem(skill_types=text).skills == names
 
 
 def test_a_list_that_is_code_is_refused_and_not_run() -> None:
     with pytest.raises(RowError, match="skill_types is not a list of names"):
-        problem_of(skill_types="[__import__('os').getcwd()]")
+        parse_problem(skill_types="[__import__('os').getcwd()]")
 
 
 def test_raw_tags_stand_in_where_there_are_no_tags() -> None:
-    assert problem_of(tags="[]").tags == ("math", "brute force")
+    assert parse_problem(tags="[]").tags == ("math", "brute force")
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_raw_tags_stand_in_where_there_are_no_tags() -> None:
     [("medium hard", "MEDIUM_HARD"), ("Very-Hard", "VERY_HARD"), ("UNKNOWN_DIFFICULTY", "UNKNOWN"), (None, "UNKNOWN")],
 )
 def test_difficulty_takes_tacos_spelling(text: str | None, difficulty: str) -> None:
-    assert problem_of(difficulty=text).difficulty == difficulty
+    assert parse_problem(difficulty=text).difficulty == difficulty
 
 
 def test_missing_columns_take_their_defaults() -> None:
-    problem = ADAPTER.problem_of({"question": "?", "input_output": taco_row(0)["input_output"]}, 0)
+    problem = ADAPTER.parse_problem({"question": "?", "input_output": taco_row(0)["input_output"]}, 0)
     assert (problem.solutions, problem.time_limit_seconds, problem.memory_limit_bytes) == ("[]", None, None)
 
 
@@ -129,16 +129,16 @@ def test_missing_columns_take_their_defaults() -> None:
     ],
 )
 def test_a_row_may_carry_its_special_judge(case: int | None, judge: SpecialJudge) -> None:
-    assert problem_of(spj=case).special_judge is judge
+    assert parse_problem(spj=case).special_judge is judge
 
 
 def test_an_unknown_special_judge_is_refused() -> None:
     with pytest.raises(RowError, match="special-judge class is 4"):
-        problem_of(spj=4)
+        parse_problem(spj=4)
 
 
 def test_outline_counts_tests_without_decoding_them() -> None:
-    outline = outline_of(json.dumps({"inputs": [[1], [2]], "outputs": [1, 2]}))
+    outline = parse_outline(json.dumps({"inputs": [[1], [2]], "outputs": [1, 2]}))
     assert (len(outline.inputs), len(outline.outputs), outline.fn_name) == (2, 2, None)
 
 
@@ -164,11 +164,11 @@ def test_lists_of_one_element_that_the_starter_code_returns_are_said_to_be_bare(
     returned: str, outputs: list[object], wrapped: bool | None
 ) -> None:
     tests = {"fn_name": "f", "inputs": [[1]] * len(outputs), "outputs": outputs}
-    problem = problem_of(input_output=json.dumps(tests), starter_code=CLASS.format(returned=returned))
+    problem = parse_problem(input_output=json.dumps(tests), starter_code=CLASS.format(returned=returned))
     assert json.loads(problem.tests).get("wrapped") is wrapped
 
 
 def test_what_a_row_says_of_its_values_stays() -> None:
     tests = {"fn_name": "f", "inputs": [[1]], "outputs": [[3], [4]], "wrapped": True}
-    problem = problem_of(input_output=json.dumps(tests), starter_code=CLASS.format(returned="List[int]"))
+    problem = parse_problem(input_output=json.dumps(tests), starter_code=CLASS.format(returned="List[int]"))
     assert json.loads(problem.tests) == tests | {"outputs": [[3]]}

@@ -109,8 +109,8 @@ def problems_of(world: World) -> dict[On, Problem]:
     asserted = {"task_id": "asserted", "test": f"def check(candidate):\n    assert candidate(1) == {secret!r}\n"}
     compared = {"task_id": "compared", "base_input": "[[1]]", "plus_input": "[[2]]"}
     coded = {
-        On.ASSERTED: human_eval.ADAPTER.problem_of(rows | asserted, 0),
-        On.COMPARED: eval_plus.ADAPTER.problem_of(rows | compared, 0),
+        On.ASSERTED: human_eval.ADAPTER.parse_problem(rows | asserted, 0),
+        On.COMPARED: eval_plus.ADAPTER.parse_problem(rows | compared, 0),
     }
     return coded | {
         kind: Problem(
