@@ -47,7 +47,7 @@ from taco_stream.errors import DatasetError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.problem_tests import TestsError, parsed
 from taco_stream.evaluator.protocol import Limits, Tests
-from taco_stream.evaluator.settings import limits_of
+from taco_stream.evaluator.settings import limits_per_test
 from taco_stream.run.problems import with_readable_dataset
 from taco_stream.run.settings import RunSettings
 from taco_stream.run.view import show
@@ -211,7 +211,7 @@ class Audit:
         if not any(trial.is_judged for trial in trials) and (reason := await self._broken(problem)):
             return self._audited(problem, Conclusion(Finding.BROKEN, reason), solutions=len(solutions))
         trials = [await self._followed_up(trial, trials, problem, solutions[trial.number]) for trial in trials]
-        conclusion = classify(trials, self._rules.mode, limits_of(problem, self._asked).cpu_seconds)
+        conclusion = classify(trials, self._rules.mode, limits_per_test(problem, self._asked).cpu_seconds)
         return self._audited(problem, conclusion, trials, solutions=len(solutions))
 
     async def _without_solutions(self, problem: Problem, detail: str) -> Audited:
@@ -236,7 +236,7 @@ class Audit:
             rates=rates_of(trials),
             infrastructure_errors=sum(not trial.is_judged for trial in trials),
             peak_cpu_seconds=max(slowest, default=0.0),
-            time_limit_seconds=limits_of(problem, self._asked).cpu_seconds,
+            time_limit_seconds=limits_per_test(problem, self._asked).cpu_seconds,
         )
 
     async def _followed_up(self, trial: Trial, trials: list[Trial], problem: Problem, program: str) -> Trial:
@@ -252,7 +252,7 @@ class Audit:
 
     async def _broken(self, problem: Problem) -> str:
         """Why the tests cannot be run; empty if they can."""
-        return await to_thread.run_sync(broken_tests, problem, limits_of(problem, self._asked))
+        return await to_thread.run_sync(broken_tests, problem, limits_per_test(problem, self._asked))
 
     def so_far(self) -> str:
         """How far the audit is, as a line."""

@@ -58,17 +58,17 @@ def busy_seconds(handle: int) -> float:
     try:
         lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
         process = next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
-        return max(map(_busy_seconds_of_thread, Path(f"/proc/{process}/task").iterdir()), default=0.0)
+        return max(map(_thread_busy_seconds, Path(f"/proc/{process}/task").iterdir()), default=0.0)
     except (OSError, StopIteration, ValueError):
         return 0.0
 
 
 def is_counted() -> bool:
     """Whether this kernel counts how long a thread runs and waits to run."""
-    return _busy_seconds_of_thread(Path(f"/proc/self/task/{os.getpid()}")) > 0
+    return _thread_busy_seconds(Path(f"/proc/self/task/{os.getpid()}")) > 0
 
 
-def _busy_seconds_of_thread(folder: Path) -> float:
+def _thread_busy_seconds(folder: Path) -> float:
     try:
         running, waiting, _ = (folder / "schedstat").read_text().split()
     except (OSError, ValueError):

@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 
 from taco_stream.evaluator.protocol import Limits
-from taco_stream.evaluator.settings import EvaluatorSettings, checker_of, limits_of
+from taco_stream.evaluator.settings import EvaluatorSettings, limits_per_test, read_checker
 from taco_stream.types import Problem, SpecialJudge
 
 
@@ -29,7 +29,7 @@ def judge_spec(problem: Problem, settings: EvaluatorSettings) -> JudgeSpec:
     Reads a file and hashes tests of any length, so it is for a thread. Raises `EvaluatorError` if the checker cannot be
     read.
     """
-    checker, limits = checker_of(problem, settings), limits_of(problem, settings)
+    checker, limits = read_checker(problem, settings), limits_per_test(problem, settings)
     parts = (problem.tests.encode("utf-8", "surrogatepass"), problem.special_judge, checker, limits)
     return JudgeSpec(
         problem_id=problem.problem_id,

@@ -19,7 +19,7 @@ from taco_stream.evaluator.comparators import official
 from taco_stream.evaluator.difference import Difference, text_difference, value_difference
 from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.failure_order import MAX_DEFERRED, SLICE_SECONDS
-from taco_stream.evaluator.outcomes import Compare, Outcome, Outcomes, status_of
+from taco_stream.evaluator.outcomes import Compare, Outcome, Outcomes, execution_status
 from taco_stream.evaluator.problem_tests import ProblemTests
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
@@ -27,7 +27,7 @@ from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
 STDERR_TAIL_BYTES = 2000
 DETAIL_LENGTH = 300
 PLAIN, WRAPPED, OFFICIAL = range(3)
-"""The forms of a program, by their place in `forms_of`; the last is there only if it matters."""
+"""The forms of a program, by their place in `program_forms`; the last is there only if it matters."""
 
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -49,7 +49,7 @@ class Runner(Protocol):
         ...
 
 
-def forms_of(program: str, tests: ProblemTests) -> list[str]:
+def program_forms(program: str, tests: ProblemTests) -> list[str]:
     """The texts of a program that some mode may execute."""
     program = program.removeprefix(BYTE_ORDER_MARK)
     text = f"{program}\n\n{tests.epilogue}" if tests.epilogue else program
@@ -144,7 +144,11 @@ class Judgement(NamedTuple):
         for index in self.tests.order.indices():
             may_wait = len(deferred) < MAX_DEFERRED
             execution = self._run(index, slice_limits if may_wait else limits, form, file_io=file_io)
-            if may_wait and not execution.out_of_wall and status_of(execution, slice_limits) is Status.TIME_LIMIT:
+            if (
+                may_wait
+                and not execution.out_of_wall
+                and execution_status(execution, slice_limits) is Status.TIME_LIMIT
+            ):
                 deferred.append(index)
             else:
                 yield index, execution

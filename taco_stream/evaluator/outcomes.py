@@ -1,7 +1,7 @@
 """The outcome of one execution under each comparison mode.
 
-The kernel's word comes first (`status_of`), then the size of what was written, then the comparison, and last, under
-`spj`, the problem's own checker. None of these is the program's to break: a comparison that takes too much is the
+The kernel's word comes first (`execution_status`), then the size of what was written, then the comparison, and last,
+under `spj`, the problem's own checker. None of these is the program's to break: a comparison that takes too much is the
 status `output_limit`, and a checker that fails on what the program wrote but copes with the expected answer has been
 given something that is not an answer.
 """
@@ -49,7 +49,7 @@ class Outcomes:
 
     def of(self, execution: Execution, test: Test, modes: Modes) -> Mapping[ComparisonMode, Outcome]:
         """The outcome under each of the modes."""
-        status = status_of(execution, self._tests.limits)
+        status = execution_status(execution, self._tests.limits)
         if status is Status.INFRASTRUCTURE_ERROR:
             return dict.fromkeys(modes, Outcome(status, "the machine is too busy: a test was kept from running"))
         if status is not Status.PASSED:
@@ -97,7 +97,7 @@ def broken(error: CheckerError) -> Outcome:
     return Outcome(Status.INFRASTRUCTURE_ERROR, str(error))
 
 
-def status_of(execution: Execution, limits: Limits) -> Status:
+def execution_status(execution: Execution, limits: Limits) -> Status:
     """The status of one execution before its output is looked at."""
     number = os.WTERMSIG(execution.status) if os.WIFSIGNALED(execution.status) else 0
     if execution.out_of_wall and execution.is_starved:

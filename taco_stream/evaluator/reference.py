@@ -48,7 +48,7 @@ def all_inputs(givens: Sequence[bytes]) -> bytes:
     return b'{"list": [' + b", ".join(givens) + b"]}"
 
 
-def answers_in(result: bytes, count: int) -> list[Any]:
+def decode_answers(result: bytes, count: int) -> list[Any]:
     """The answers that came back. Raises `ValueError` if they are not as many plain values."""
     answers = untagged(json.loads(result))
     if not isinstance(answers, list) or len(answers) != count:

@@ -71,7 +71,7 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
         return Sweep.FAILURES_FIRST if self.failures_first else Sweep.FIRST_FAILURE
 
 
-def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:
+def limits_per_test(problem: Problem, settings: EvaluatorSettings) -> Limits:
     """The limits of one test of the problem."""
     cpu_seconds = (problem.time_limit_seconds or settings.time_limit_seconds) * settings.time_limit_factor
     return Limits(
@@ -82,7 +82,7 @@ def limits_of(problem: Problem, settings: EvaluatorSettings) -> Limits:
     )
 
 
-def checker_of(problem: Problem, settings: EvaluatorSettings) -> str | None:
+def read_checker(problem: Problem, settings: EvaluatorSettings) -> str | None:
     """The text of the problem's checker, if the registry has one. Raises `EvaluatorError` if it is unreadable."""
     if settings.checkers_folder is None or problem.special_judge is not SpecialJudge.SEVERAL_ANSWERS:
         return None

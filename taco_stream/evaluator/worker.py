@@ -24,10 +24,10 @@ from taco_stream.evaluator.checker import Checker, CheckerError, sandboxed
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
-from taco_stream.evaluator.judging import Runner, forms_of, judge_program, last_line, uncompiled
+from taco_stream.evaluator.judging import Runner, judge_program, last_line, program_forms, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed, with_answers
 from taco_stream.evaluator.protocol import Forget, Judged, JudgeProgram, Judging, Limits, Ready, Sweep, Tests, ToWorker
-from taco_stream.evaluator.reference import ANSWERS, all_inputs, answers_in, limits_for
+from taco_stream.evaluator.reference import ANSWERS, all_inputs, decode_answers, limits_for
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
@@ -107,7 +107,7 @@ def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Co
     tier = zygotes.plan.tier
     try:
         with ExitStack() as opened:
-            running = opened.enter_context(zygotes.program(forms_of(asked.program, tests), tests.limits))
+            running = opened.enter_context(zygotes.program(program_forms(asked.program, tests), tests.limits))
             counted = Counted(asserted(asked.program, running, tests, zygotes, opened))
             checker = opened_checker(tests, zygotes, opened)
             compare = comparer.accepting_modes
@@ -128,7 +128,7 @@ def answered(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
     program = zygotes.apart.kept_program(tests.reference.asked_text, tests.limits)
     execution = program.run(all_inputs(inputs), limits_for(len(inputs), tests.limits), fn_name=ANSWERS)
     try:
-        return with_answers(tests, answers_in(execution.result, len(inputs)))
+        return with_answers(tests, decode_answers(execution.result, len(inputs)))
     except (ValueError, TypeError, RecursionError) as error:
         reason = last_line(execution.errors.decode("utf-8", "replace")) or str(error)
         raise TestsError(f"the reference solution does not answer: {reason}") from error

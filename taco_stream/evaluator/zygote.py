@@ -412,7 +412,7 @@ def execute(code: types.CodeType, namespace: dict[str, Any], wanted: TestRequest
             namespace[ASK] = calls.asker(result=RESULT, answers=5, requests=6)
         arguments = read_arguments()  # a program that looked for them would find them read
         exec(code, namespace)
-        value = function_in(namespace, wanted.fn_name, prefer_solution=prefer_solution)(*arguments)
+        value = find_function(namespace, wanted.fn_name, prefer_solution=prefer_solution)(*arguments)
         with io.FileIO(RESULT, "w") as result:
             result.write(json.dumps(tagged(value)).encode())
     except SystemExit as end:
@@ -429,7 +429,7 @@ def read_arguments() -> list[Any]:
     return arguments
 
 
-def function_in(namespace: dict[str, Any], name: str, *, prefer_solution: bool) -> Any:
+def find_function(namespace: dict[str, Any], name: str, *, prefer_solution: bool) -> Any:
     """The wanted function of the program's, or method of its `Solution`.
 
     The original takes the method wherever `class Solution` stands in the text, and so it is here; where `Solution` has

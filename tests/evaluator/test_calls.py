@@ -9,7 +9,7 @@ import pytest
 from taco_stream.evaluator import problem_tests, protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Zygotes
-from taco_stream.evaluator.judging import forms_of, judge_program
+from taco_stream.evaluator.judging import judge_program, program_forms
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import RLIMITS_ONLY
 from taco_stream.types import ComparisonMode, SpecialJudge, Status
@@ -51,7 +51,7 @@ def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
         tests = problem_tests.parsed(
             protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=spj)
         )
-        with zygotes.program(forms_of(program, tests), LIMITS) as running:
+        with zygotes.program(program_forms(program, tests), LIMITS) as running:
             verdicts = judge_program(
                 program, tests, running, comparer.accepting_modes, sweep=Sweep.FIRST_FAILURE, tier=""
             )

@@ -76,7 +76,7 @@ def test_a_process_that_is_gone_has_no_time() -> None:
 
 
 def test_without_the_kernels_figures_all_time_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(idle_clock, "_busy_seconds_of_thread", lambda _: 0.0)
+    monkeypatch.setattr(idle_clock, "_thread_busy_seconds", lambda _: 0.0)
     with suppress(ProcessLookupError), running(SPIN) as handle:
         clock = IdleClock(0.1)
         time.sleep(0.2)

@@ -10,7 +10,7 @@ from taco_stream.evaluator import protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_program, uncompiled
-from taco_stream.evaluator.outcomes import status_of
+from taco_stream.evaluator.outcomes import execution_status
 from taco_stream.evaluator.problem_tests import ProblemTests, parsed
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
@@ -42,7 +42,7 @@ def execution(status: int = 0, cpu_seconds: float = 0.1, **others: object) -> Ex
     ],
 )
 def test_the_status_is_what_the_kernel_said(found: Execution, status: Status) -> None:
-    assert status_of(found, LIMITS) is status
+    assert execution_status(found, LIMITS) is status
 
 
 class Scripted:

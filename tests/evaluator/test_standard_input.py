@@ -8,7 +8,7 @@ import pytest
 from taco_stream.evaluator import protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Zygotes
-from taco_stream.evaluator.judging import forms_of, judge_program
+from taco_stream.evaluator.judging import judge_program, program_forms
 from taco_stream.evaluator.problem_tests import parsed
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
@@ -45,7 +45,7 @@ def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
         problem = parsed(
             protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=SpecialJudge.NONE)
         )
-        with zygotes.program(forms_of(program, problem), LIMITS) as running:
+        with zygotes.program(program_forms(program, problem), LIMITS) as running:
             verdicts = judge_program(
                 program, problem, running, comparer.accepting_modes, sweep=Sweep.FIRST_FAILURE, tier=""
             )
