@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check
+.PHONY: run test test-fast check
 
 run: $(VENV)/.installed
 	$(BIN)/taco-stream run
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
+
+test-fast: $(VENV)/.installed
+	$(BIN)/pytest -m "not slow"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,6 +1,36 @@
 """Fixtures every test may use."""
 
+from pathlib import Path
+
 import pytest
+
+TESTS = Path(__file__).parent
+
+SLOW = (
+    "commands/test_audit.py",
+    "commands/test_doctor.py",
+    "demo",
+    "engine/local",
+    "engine/test_contract.py",
+    "engine/worker/test_core.py",
+    "engine/worker/test_fallback.py",
+    "engine/worker/test_fixed_decode.py",
+    "engine/worker/test_layer_masks.py",
+    "engine/worker/test_weights.py",
+    "evaluator/hostile",
+    "evaluator/sandbox",
+    "evaluator/test_asserted_program.py",
+    "evaluator/test_differential.py",
+    "evaluator/test_failure_order.py",
+    "evaluator/test_load.py",
+    "evaluator/test_pool.py",
+    "evaluator/test_same_verdict.py",
+    "evaluator/test_tricks.py",
+    "test_chaos.py",
+    "test_cli.py",
+    "test_documents.py",
+)
+"""Files and folders that start models, sandboxes or whole runs; `make test-fast` leaves them out."""
 
 LOOPS = {
     "asyncio": ("asyncio", {"use_uvloop": False}),
@@ -18,3 +48,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs the tests marked `both_loops` on the standard library's loop as well."""
     if metafunc.definition.get_closest_marker("both_loops") is not None:
         metafunc.parametrize("anyio_backend", LOOPS.values(), ids=LOOPS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that `make test-fast` leaves out."""
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        if any(path.is_relative_to(slow) for slow in SLOW):
+            item.add_marker("slow")
