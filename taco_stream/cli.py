@@ -23,7 +23,7 @@ from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
 from taco_stream.run.settings import SETTINGS, RunSettings, SampleSettings
-from taco_stream.settings import Group, Setting, settings_of
+from taco_stream.settings import Group, Setting, collect_settings
 from taco_stream.terminal import printable
 from taco_stream.types import ComparisonMode, SamplingParameters
 
@@ -85,7 +85,7 @@ def with_settings(
         name: each
         for group in PANELS
         if group in groups
-        for name, each in settings_of([group]).items()
+        for name, each in collect_settings([group]).items()
         if name in only and name not in but
     }
 

@@ -35,7 +35,7 @@ def generating_cores(*, is_judged: bool) -> int:
 
 def read_memory() -> tuple[int, int]:
     """The machine's memory in bytes: all of it, and what is free."""
-    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text_of(Path("/proc/meminfo")), re.MULTILINE))
+    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", read_kernel_file(Path("/proc/meminfo")), re.MULTILINE))
     return int(kilobytes["MemTotal"]) << 10, int(kilobytes["MemAvailable"]) << 10
 
 
@@ -44,7 +44,7 @@ def available_bytes() -> int:
     if not Path("/proc/meminfo").exists():
         return os.sysconf("SC_AVPHYS_PAGES") * PAGE_BYTES
     _, available = read_memory()
-    group = read_control_group(text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
+    group = read_control_group(read_kernel_file(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
     return available if group.memory_bytes is None else min(available, group.memory_bytes)
 
 
@@ -78,7 +78,7 @@ def read_control_group(membership: str, root: Path) -> ControlGroup:
     def upwards(tree: Path, controller: str, name: str) -> Iterator[list[str]]:
         folder = tree / paths.get(controller, "/").lstrip("/")
         for each in (folder, *folder.parents):
-            if each.is_relative_to(tree) and (text := text_of(each / name)):
+            if each.is_relative_to(tree) and (text := read_kernel_file(each / name)):
                 yield text.split()
 
     if is_second := (root / "cgroup.controllers").exists():
@@ -107,7 +107,7 @@ def hardware() -> dict[str, str]:
     }
 
 
-def text_of(path: Path) -> str:
+def read_kernel_file(path: Path) -> str:
     """The content of one of the kernel's files, empty if there is none to read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
@@ -125,7 +125,7 @@ def _accelerators() -> list[str]:
 
 
 def _processor() -> str:
-    lines = text_of(Path("/proc/cpuinfo")).splitlines()
+    lines = read_kernel_file(Path("/proc/cpuinfo")).splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return next(iter(names), "") or platform.processor() or platform.machine()
 

@@ -80,7 +80,7 @@ def build_prompting(settings: PromptSettings) -> Prompting:
     prompt that is not a conversation.
     """
     system, thinking = settings.system, None if settings.thinking is None else settings.thinking is Switch.ON
-    examples = _examples_in(Path(settings.few_shot)) if settings.few_shot else ()
+    examples = _read_examples(Path(settings.few_shot)) if settings.few_shot else ()
     if settings.prompt == "base":
         prompting = Prompting(lambda problem: base_prompt(problem, examples), BASE_STOP_STRINGS, is_chat=False)
     elif settings.prompt == "chat":
@@ -145,7 +145,7 @@ def _others(examples: Sequence[Example], problem: Problem) -> list[Example]:
     return [example for example in examples if example.question.strip() != problem.question.strip()]
 
 
-def _examples_in(path: Path) -> tuple[Example, ...]:
+def _read_examples(path: Path) -> tuple[Example, ...]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -168,7 +168,7 @@ _ANY_PROBLEM = Problem(problem_id="0", position=0, question="Question?", tests="
 def _template_prompting(
     path: Path, system: str | None, thinking: bool | None, examples: Sequence[Example]
 ) -> Prompting:
-    template, constants = _template_in(path)
+    template, constants = _read_template(path)
     is_chat = constants.get("format") == "chat"
 
     def build(problem: Problem) -> Prompt:
@@ -182,7 +182,7 @@ def _template_prompting(
     return Prompting(build, tuple(str(text) for text in stop), is_chat)
 
 
-def _template_in(path: Path) -> "tuple[Template, dict[str, object]]":
+def _read_template(path: Path) -> "tuple[Template, dict[str, object]]":
     """The template of a file, and the constants that it sets at its top level."""
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -190,7 +190,7 @@ def _template_in(path: Path) -> "tuple[Template, dict[str, object]]":
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     try:
         source = path.read_text(encoding="utf-8")
-        return environment.from_string(source), _constants_of(environment, source)
+        return environment.from_string(source), _read_constants(environment, source)
     except FileNotFoundError as error:
         raise UsageError(
             f"--prompt cannot be {str(path)!r}: it is base, chat, or a template file that exists"
@@ -201,7 +201,7 @@ def _template_in(path: Path) -> "tuple[Template, dict[str, object]]":
         raise UsageError(f"{path}:{error.lineno} is not jinja2: {error.message}") from error
 
 
-def _constants_of(environment: "Environment", source: str) -> dict[str, object]:
+def _read_constants(environment: "Environment", source: str) -> dict[str, object]:
     from jinja2 import nodes
 
     constants: dict[str, object] = {}

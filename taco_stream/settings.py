@@ -69,7 +69,7 @@ def setting(description: str, *, changes_results: bool = False, **limits: Any) -
     return Meta(description=description, extra={"changes_results": True} if changes_results else None, **limits)
 
 
-def settings_of(groups: Sequence[Group]) -> dict[str, Setting]:
+def collect_settings(groups: Sequence[Group]) -> dict[str, Setting]:
     """The settings of the groups, by name, in the order of their definition."""
     found: dict[str, Setting] = {}
     for group in groups:

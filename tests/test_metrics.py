@@ -19,7 +19,7 @@ from taco_stream.types import ComparisonMode, Status, Verdict
 STRICT = ComparisonMode.STRICT
 
 
-def tally_of(*records: object) -> Tally:
+def count_records(*records: object) -> Tally:
     tally = Tally()
     for each in records:
         tally.add(each)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def test_an_impossible_k_is_refused_by_its_flag(k: int, samples: int) -> None:
 
 
 def test_samples_that_say_nothing_about_the_program_are_not_scored() -> None:
-    tally = tally_of(
+    tally = count_records(
         record("p", 0, Status.PASSED), record("p", 1, Status.INFRASTRUCTURE_ERROR), record("p", 2, Status.NO_CHECKER)
     )
     count = tally.problems[STRICT]["p"]
@@ -68,13 +68,13 @@ def test_samples_that_say_nothing_about_the_program_are_not_scored() -> None:
 
 
 def test_a_sample_that_comes_twice_counts_once_the_first() -> None:
-    tally = tally_of(record("p", 0, Status.PASSED), record("p", 0, Status.WRONG_ANSWER))
+    tally = count_records(record("p", 0, Status.PASSED), record("p", 0, Status.WRONG_ANSWER))
     assert (tally.samples, tally.duplicates) == (1, 1)
     assert tally.statuses[STRICT] == {"passed": 1}
 
 
 def test_pass_at_1_is_the_mean_over_problems_not_over_samples() -> None:
-    tally = tally_of(record("a", 0), *(record("b", index, Status.WRONG_ANSWER) for index in range(9)))
+    tally = count_records(record("a", 0), *(record("b", index, Status.WRONG_ANSWER) for index in range(9)))
     assert tally.pass_at_1(STRICT) == pytest.approx(0.5)
     assert Tally().pass_at_1(STRICT) is None
 
@@ -82,12 +82,12 @@ def test_pass_at_1_is_the_mean_over_problems_not_over_samples() -> None:
 def test_each_mode_has_its_own_score() -> None:
     verdicts = dict.fromkeys(ComparisonMode, Verdict(status=Status.PASSED))
     verdicts[STRICT] = Verdict(status=Status.WRONG_ANSWER)
-    tally = tally_of(record(verdicts=verdicts))
+    tally = count_records(record(verdicts=verdicts))
     assert [tally.scores(mode, [1]).overall[1].value for mode in (STRICT, ComparisonMode.OFFICIAL)] == [0, 1]
 
 
 def test_scores_split_by_difficulty_in_tacos_order_and_by_every_skill() -> None:
-    tally = tally_of(
+    tally = count_records(
         record("a", difficulty="HARD", skills=("Sorting", "Greedy algorithms")),
         record("b", 0, Status.WRONG_ANSWER, difficulty="EASY", skills=("Sorting",)),
         record("c", difficulty="MEDIUM"),
@@ -100,19 +100,19 @@ def test_scores_split_by_difficulty_in_tacos_order_and_by_every_skill() -> None:
 
 
 def test_a_problem_with_too_few_samples_stays_out_of_that_k_alone() -> None:
-    tally = tally_of(record("a", 0), record("a", 1), record("b", 0, Status.WRONG_ANSWER))
+    tally = count_records(record("a", 0), record("a", 1), record("b", 0, Status.WRONG_ANSWER))
     scores = tally.scores(STRICT, [1, 2])
     assert (scores.overall[1].problems, scores.overall[2].problems) == (2, 1)
 
 
 def test_a_k_that_no_problem_reaches_has_no_score() -> None:
-    assert set(tally_of(record()).scores(STRICT, [1, 2]).overall) == {1}
+    assert set(count_records(record()).scores(STRICT, [1, 2]).overall) == {1}
 
 
 def test_the_order_of_records_does_not_matter() -> None:
     records = [record(f"p{number % 7}", number // 7, list(Status)[number % 5]) for number in range(70)]
     shuffled = random.Random(3).sample(records, len(records))
-    assert tally_of(*records).scores(STRICT, [1, 5]) == tally_of(*shuffled).scores(STRICT, [1, 5])
+    assert count_records(*records).scores(STRICT, [1, 5]) == count_records(*shuffled).scores(STRICT, [1, 5])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))

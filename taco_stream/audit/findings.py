@@ -168,7 +168,7 @@ class Rate(msgspec.Struct, frozen=True):
 Rates = Mapping[ComparisonMode, Rate]
 
 
-def rates_of(trials: Iterable[Trial]) -> Rates:
+def count_refusals(trials: Iterable[Trial]) -> Rates:
     """The solutions that each mode refused when they were first judged."""
     totals = dict.fromkeys(ComparisonMode, Rate())
     for trial in trials:

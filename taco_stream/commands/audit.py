@@ -32,9 +32,9 @@ from taco_stream.audit.findings import (
     FollowUp,
     Trial,
     classify,
+    count_refusals,
     evenly_picked,
     follow_up,
-    rates_of,
 )
 from taco_stream.audit.ledger import Audited, Ledger, Rules, open_ledger
 from taco_stream.audit.tables import print_audit
@@ -65,7 +65,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
     async with AsyncExitStack() as opened:
         readable = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))
         asked = settings.evaluator
-        rules = rules_of(settings, solutions)
+        rules = audit_rules(settings, solutions)
         bad_rows: list[BadRow] = []
         problems = _problems(readable, bad_rows)
         ledger = await opened.enter_async_context(open_ledger(out, rules))
@@ -83,7 +83,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
     return 3 if any(each.infrastructure_errors for each in ledger.audited.values()) else 0
 
 
-def rules_of(settings: RunSettings, solutions: int) -> Rules:
+def audit_rules(settings: RunSettings, solutions: int) -> Rules:
     """The settings that the findings of this start depend on."""
     return Rules(
         dataset=settings.dataset.dataset,
@@ -233,7 +233,7 @@ class Audit:
             source=problem.source,
             solutions=solutions,
             judged=len(trials),
-            rates=rates_of(trials),
+            rates=count_refusals(trials),
             infrastructure_errors=sum(not trial.is_judged for trial in trials),
             peak_cpu_seconds=max(slowest, default=0.0),
             time_limit_seconds=limits_per_test(problem, self._asked).cpu_seconds,

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from taco_stream.doctor import diagnosis, readings
 from taco_stream.doctor.diagnosis import Diagnosis, Level
-from taco_stream.machine import available_cores, hardware, read_control_group, read_memory, text_of
+from taco_stream.machine import available_cores, hardware, read_control_group, read_kernel_file, read_memory
 from taco_stream.terminal import stdout_console
 
 LIMITS = ("AS", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
@@ -48,7 +48,7 @@ def diagnose(directory: Path) -> list[Diagnosis]:
 
     cores = available_cores()
     limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in LIMITS}
-    group = read_control_group(text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
+    group = read_control_group(read_kernel_file(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup"))
     sandbox = readings.read_sandbox()
     return [
         *diagnosis.diagnose_sandbox(sandbox),

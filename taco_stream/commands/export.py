@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from taco_stream.commands.report import read_run, tally_of
+from taco_stream.commands.report import count_records, read_run
 from taco_stream.formats import ExportFormat, export
 from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
 from taco_stream.prompting import build_prompting
@@ -23,7 +23,7 @@ def export_run(
     """
     files, settings = read_run(path, mode, ks)
     if ks:
-        settled_ks(ks, _fewest_samples(tally_of(files), settings.evaluator.mode))
+        settled_ks(ks, _fewest_samples(count_records(files), settings.evaluator.mode))
     prompting = build_prompting(settings.prompt)
     with ExitStack() as opened:
         problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())

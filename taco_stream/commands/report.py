@@ -23,7 +23,7 @@ def print_summary(
     If `html` names a file, the report is written there as well.
     """
     files, settings = read_run(path, mode, ks)
-    tally = tally_of(files)
+    tally = count_records(files)
     summary = sum_up(tally, files, settings)
     if html is not None:
         write_html(files, summary, tally, html)
@@ -33,7 +33,7 @@ def print_summary(
         print_report(summary, stdout_console())
 
 
-def tally_of(files: RunFiles) -> Tally:
+def count_records(files: RunFiles) -> Tally:
     """Counts everything that has been judged."""
     tally = Tally()
     for record in files.records():

@@ -21,7 +21,7 @@ import msgspec
 from anyio.abc import ObjectSendStream
 from rich.console import Console
 
-from taco_stream.commands.report import sum_up, tally_of
+from taco_stream.commands.report import count_records, sum_up
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
@@ -36,7 +36,7 @@ from taco_stream.metrics import Tally, settled_ks
 from taco_stream.prompting import Prompting, build_prompting
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary
-from taco_stream.report.text import generation_speed_of, notes_on_prompts, print_report
+from taco_stream.report.text import describe_generation_speed, notes_on_prompts, print_report
 from taco_stream.run.existing import CompletionSpool, Existing, reference_solutions
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.problems import problem_source, with_readable_dataset
@@ -92,10 +92,10 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
         evaluator = None
         if is_judged:
             evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=entries))
-        manifest = manifest_of(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
+        manifest = build_manifest(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
         directory = await opened.enter_async_context(open_run(path, manifest))
         announce(directory, evaluator, console)
-        tally = tally_of(directory)
+        tally = count_records(directory)
         pipeline = Pipeline(
             task,
             engine=engine,
@@ -245,12 +245,12 @@ async def carry_out(
 
 def print_speed(directory: RunDirectory, summary: Summary, console: Console) -> None:
     """Prints where the unjudged completions are, and how fast they were generated."""
-    for line in (*notes_on_prompts(summary.coverage), *generation_speed_of(summary.throughput)):
+    for line in (*notes_on_prompts(summary.coverage), *describe_generation_speed(summary.throughput)):
         console.print(line, soft_wrap=True)
     print(directory.path / COMPLETIONS)
 
 
-def manifest_of(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manifest:
+def build_manifest(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manifest:
     """The manifest of this start. Reads every byte of the dataset, or asks for its revision, for its fingerprint."""
     fingerprint = dataset_fingerprint(dataset, split=settings.dataset.split)
     return Manifest(

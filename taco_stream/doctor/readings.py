@@ -26,7 +26,7 @@ from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.sandbox import landlock
 from taco_stream.evaluator.sandbox.plan import Layer
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals, refused_plans
-from taco_stream.machine import text_of
+from taco_stream.machine import read_kernel_file
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.lock import exclusive
 from taco_stream.types import Problem, Status, Verdict
@@ -105,7 +105,7 @@ class Package(msgspec.Struct, frozen=True):
 
 def read_sandbox() -> Sandbox:
     """Tries every layer, and reads the settings that may keep one from working."""
-    switches = {name: text_of(Path("/proc/sys", *name.split("."))) for name in SWITCHES}
+    switches = {name: read_kernel_file(Path("/proc/sys", *name.split("."))) for name in SWITCHES}
     return Sandbox(
         tiers=tuple(plan.tier for plan in available_plans()),
         working=layers_that_work(),
@@ -113,9 +113,9 @@ def read_sandbox() -> Sandbox:
         refusals=refusals(),
         refused=refused_plans(),
         switches={name: int(value) for name, value in switches.items() if value},
-        security_modules=text_of(Path("/sys/kernel/security/lsm")),
+        security_modules=read_kernel_file(Path("/sys/kernel/security/lsm")),
         landlock_version=read_landlock_version(),
-        is_filtered=bool(re.search(r"^Seccomp:\s+[12]$", text_of(Path("/proc/self/status")), re.MULTILINE)),
+        is_filtered=bool(re.search(r"^Seccomp:\s+[12]$", read_kernel_file(Path("/proc/self/status")), re.MULTILINE)),
     )
 
 
@@ -168,7 +168,7 @@ def read_folder(name: str, path: Path) -> Folder:
     """Tries the nearest folder that exists at or above `path`."""
     there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
     number = there.stat().st_dev
-    mounts = [line.split() for line in text_of(Path("/proc/self/mountinfo")).splitlines()]
+    mounts = [line.split() for line in read_kernel_file(Path("/proc/self/mountinfo")).splitlines()]
     kinds = [each[each.index("-") + 1] for each in mounts if each[2] == f"{os.major(number)}:{os.minor(number)}"]
     return Folder(
         name=name,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from taco_stream.metrics import Estimate, ProblemCount, Tally, pass_at_k
 from taco_stream.report.summary import Summary
-from taco_stream.report.text import notes_on, problems_in, speed_of
-from taco_stream.report.timeline import lanes_of, moments_of
+from taco_stream.report.text import count_problems, describe_speed, notes_on
+from taco_stream.report.timeline import draw_lanes, sample_moments
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run_directory import RunFiles
@@ -57,12 +57,12 @@ def render(run: RunFiles, summary: Summary, tally: Tally) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    moments = moments_of(run.events())
+    moments = sample_moments(run.events())
     ks = list(summary.pass_at_k)
     modes = {f"{summary.mode} (scored)": summary.pass_at_k}
     modes.update({str(mode): estimates for mode, estimates in summary.other_modes.items()})
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title_of(run.manifest),
+        title=run_title(run.manifest),
         run=run,
         created=datetime.fromtimestamp(run.manifest.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=summary,
@@ -78,15 +78,15 @@ def render(run: RunFiles, summary: Summary, tally: Tally) -> str:
             "Finish reason": _shares(summary.finish_reasons),
         },
         notes=notes_on(summary),
-        speed=speed_of(summary.throughput),
+        speed=describe_speed(summary.throughput),
         stages=_stages(summary),
-        lanes=lanes_of(moments),
+        lanes=draw_lanes(moments),
         duration=str(timedelta(seconds=round(moments[-1].seconds))) if moments else "",
         problems=_problem_rows(tally.problems[summary.mode], ks),
     )
 
 
-def title_of(manifest: Manifest) -> str:
+def run_title(manifest: Manifest) -> str:
     """The model and the dataset."""
     settings = {name: str(value) for name, value in manifest.settings.items()}
     engine = settings.get("engine", "local")
@@ -95,7 +95,9 @@ def title_of(manifest: Manifest) -> str:
 
 
 def _score_rows(split: Mapping[str, Mapping[int, Estimate]], ks: Sequence[int]) -> list[ScoreRow]:
-    return [ScoreRow(name, [estimates.get(k) for k in ks], problems_in(estimates)) for name, estimates in split.items()]
+    return [
+        ScoreRow(name, [estimates.get(k) for k in ks], count_problems(estimates)) for name, estimates in split.items()
+    ]
 
 
 def _shares(counts: Mapping[str, int]) -> list[Share]:

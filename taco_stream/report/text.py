@@ -21,7 +21,7 @@ def print_report(summary: Summary, console: Console) -> None:
         *_in_words("extraction", summary.extractions),
         *_in_words("finish reason", summary.finish_reasons),
         *notes_on(summary),
-        *speed_of(summary.throughput),
+        *describe_speed(summary.throughput),
     ):
         console.print(line, soft_wrap=True, markup=False)
 
@@ -68,7 +68,7 @@ def _notes_on_samples(coverage: Coverage) -> list[str]:
 
 def _notes_on_ks(summary: Summary) -> list[str]:
     """The scores that rest on fewer problems than the table says."""
-    most = problems_in(summary.pass_at_k)
+    most = count_problems(summary.pass_at_k)
     return [
         f"pass@{k} is of the {estimate.problems} problems with at least {k} scored samples, of {most}"
         for k, estimate in summary.pass_at_k.items()
@@ -78,14 +78,14 @@ def _notes_on_ks(summary: Summary) -> list[str]:
 
 def _notes_on_few_problems(summary: Summary) -> list[str]:
     """The scores that rest on too few problems for an interval to mean much."""
-    problems = problems_in(summary.pass_at_k)
+    problems = count_problems(summary.pass_at_k)
     if 0 < problems < FEWEST_PROBLEMS:
         return [f"the score is of only {problems} problems: an interval means little below {FEWEST_PROBLEMS}"]
     few = [
-        f"{name} ({problems_in(estimates)})"
+        f"{name} ({count_problems(estimates)})"
         for split in (summary.by_difficulty, summary.by_skill)
         for name, estimates in split.items()
-        if problems_in(estimates) < FEWEST_PROBLEMS
+        if count_problems(estimates) < FEWEST_PROBLEMS
     ]
     more = f" and {len(few) - NAMES_SHOWN} others" if len(few) > NAMES_SHOWN else ""
     names = ", ".join(few[:NAMES_SHOWN])
@@ -116,7 +116,7 @@ def _notes_on_events(unknown: Mapping[str, int]) -> list[str]:
     return [f"events of kinds unknown to this version were left out: {kinds}"] if kinds else []
 
 
-def speed_of(throughput: Throughput) -> list[str]:
+def describe_speed(throughput: Throughput) -> list[str]:
     """How long the run took and what of that overlapped, as one sentence; nothing if no time is known."""
     if not throughput.wall_seconds:
         return []
@@ -128,7 +128,7 @@ def speed_of(throughput: Throughput) -> list[str]:
     return ["; ".join(parts)]
 
 
-def generation_speed_of(throughput: Throughput) -> list[str]:
+def describe_generation_speed(throughput: Throughput) -> list[str]:
     """The same of a run that only generated."""
     return ["; ".join(_generation_speed(throughput))] if throughput.wall_seconds else []
 
@@ -155,7 +155,7 @@ def interval(estimate: Estimate) -> str:
     return f"{100 * estimate.low:.1f}–{100 * estimate.high:.1f}"
 
 
-def problems_in(estimates: Mapping[int, Estimate]) -> int:
+def count_problems(estimates: Mapping[int, Estimate]) -> int:
     """The number of problems behind scores: those behind the k that most have samples for."""
     return max((estimate.problems for estimate in estimates.values()), default=0)
 
@@ -169,7 +169,7 @@ def _table(*columns: str) -> Table:
 
 def _scores(summary: Summary) -> Table:
     table = _table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
-    problems = problems_in(summary.pass_at_k)
+    problems = count_problems(summary.pass_at_k)
     with_interval = (f"{percent(each, problems)} ({interval(each)})" for each in summary.pass_at_k.values())
     table.add_row(f"{summary.mode} (scored)", *with_interval, str(problems), style="bold")
     for mode, estimates in summary.other_modes.items():
@@ -186,7 +186,7 @@ def _split(title: str, split: Mapping[str, Mapping[int, Estimate]]) -> Table:
 
 
 def _add_scores(table: Table, name: Text, estimates: Mapping[int, Estimate], ks: Sequence[int]) -> None:
-    problems = problems_in(estimates)
+    problems = count_problems(estimates)
     table.add_row(name, *(percent(estimates.get(k), problems) for k in ks), str(problems))
 
 

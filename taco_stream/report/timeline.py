@@ -33,7 +33,7 @@ class Lane(NamedTuple):
     path: str
 
 
-def moments_of(events: Iterable[Event | UnknownEvent]) -> list[Moment]:
+def sample_moments(events: Iterable[Event | UnknownEvent]) -> list[Moment]:
     """The run at evenly many gauges from the first to the last, fewer than twice `MAX_MOMENTS`."""
     kept: list[Moment] = []
     stride, last = 1, None
@@ -48,7 +48,7 @@ def moments_of(events: Iterable[Event | UnknownEvent]) -> list[Moment]:
     return kept
 
 
-def lanes_of(moments: Sequence[Moment]) -> list[Lane]:
+def draw_lanes(moments: Sequence[Moment]) -> list[Lane]:
     """The curves worth drawing: none for fewer than two gauges, and none that is zero throughout."""
     if len(moments) < 2:
         return []

@@ -12,7 +12,7 @@ from taco_stream.engine.settings import ModelSettings
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
 from taco_stream.sample_set import MAX_SAMPLES
-from taco_stream.settings import Group, resolve, setting, settings_of
+from taco_stream.settings import Group, collect_settings, resolve, setting
 from taco_stream.types import SamplingParameters
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -83,4 +83,4 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 GROUPS: dict[str, Group] = {field.name: field.type for field in msgspec.structs.fields(RunSettings)}
-SETTINGS = settings_of(list(GROUPS.values()))
+SETTINGS = collect_settings(list(GROUPS.values()))

@@ -84,7 +84,7 @@ _HEAD = msgspec.json.Decoder(_Head)
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
-def event_of(line: bytes) -> Event | UnknownEvent:
+def decode_event(line: bytes) -> Event | UnknownEvent:
     """The event that a line holds. Raises `msgspec.MsgspecError` if the line is broken."""
     head = _HEAD.decode(line)
     kind = KINDS.get(head.kind)

@@ -49,7 +49,7 @@ _SAME = [name for name in Record.__struct_fields__ if name != "verdicts"]
 _OBSERVED = Observations.__struct_fields__
 
 
-def line_of(record: Record) -> RecordLine:
+def record_to_line(record: Record) -> RecordLine:
     """The record as a line of the newest version."""
     observed = {mode: _observations(verdict) for mode, verdict in record.verdicts.items()}
     first = next(iter(observed.values()), Observations())
@@ -62,7 +62,7 @@ def line_of(record: Record) -> RecordLine:
     )
 
 
-def record_of(line: RecordLine) -> Record:
+def line_to_record(line: RecordLine) -> Record:
     """The record in a line. Raises `StoreError` if a newer version wrote it, or it contradicts itself."""
     if line.version > RECORD_VERSION:
         raise StoreError(

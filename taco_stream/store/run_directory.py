@@ -35,11 +35,11 @@ from taco_stream.errors import StoreError
 from taco_stream.events import Event, UnknownEvent
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
 from taco_stream.store.atomic import sync_folder, write_atomically
-from taco_stream.store.event_line import event_of
+from taco_stream.store.event_line import decode_event
 from taco_stream.store.journal import Journal, decoded_lines, read_at, read_lines, read_values, repair, withdraw
 from taco_stream.store.lock import exclusive
 from taco_stream.store.manifest import Manifest, check_agreement, read_manifest
-from taco_stream.store.record_line import RecordLine, line_of, record_of
+from taco_stream.store.record_line import RecordLine, line_to_record, record_to_line
 from taco_stream.types import Completion, Record, SampleKey, Status
 
 SYNC_SECONDS = 1.0
@@ -94,10 +94,10 @@ class RunFiles:
 
     def records(self) -> Iterator[Record]:
         """Every record on disk, in the order judged."""
-        return map(record_of, read_values(self.path / RESULTS, RecordLine))
+        return map(line_to_record, read_values(self.path / RESULTS, RecordLine))
 
     def events(self) -> Iterator[Event | UnknownEvent]:
-        for line in decoded_lines(self.path / EVENTS, event_of):
+        for line in decoded_lines(self.path / EVENTS, decode_event):
             yield line.value
 
 
@@ -121,7 +121,7 @@ class RecordIndex:
         if offsets is None:
             return []
         with self._path.open("rb") as file:
-            records = [record_of(read_at(file, offset, RecordLine)) for offset in offsets]
+            records = [line_to_record(read_at(file, offset, RecordLine)) for offset in offsets]
         first = {record.sample_index: record for record in reversed(records)}
         return [first[index] for index in sorted(first)]
 
@@ -189,7 +189,7 @@ class RunDirectory(RunFiles):
             for completion in completions:
                 self._generated.add(completion.key)
         if records := [entry for entry in entries if isinstance(entry, Record)]:
-            await self._results.append([line_of(record) for record in records])
+            await self._results.append([record_to_line(record) for record in records])
             for record in records:
                 self._judged.add(record.key)
         if events := [entry for entry in entries if isinstance(entry, Event)]:

@@ -11,9 +11,9 @@ from taco_stream.audit.findings import (
     Trial,
     Verdicts,
     classify,
+    count_refusals,
     evenly_picked,
     follow_up,
-    rates_of,
     summed,
 )
 from taco_stream.types import ComparisonMode, Status, Verdict
@@ -145,14 +145,14 @@ def test_solutions_are_picked_evenly(count: int, wanted: int, picked: tuple[int,
 
 
 def test_a_mode_that_refuses_a_solution_has_a_false_negative() -> None:
-    first = rates_of([Trial(0, verdicts(WRONG, {SPJ: PASSED})), Trial(1, verdicts(PASSED))])
-    total = summed([first, rates_of([Trial(0, verdicts(PASSED))])])
+    first = count_refusals([Trial(0, verdicts(WRONG, {SPJ: PASSED})), Trial(1, verdicts(PASSED))])
+    total = summed([first, count_refusals([Trial(0, verdicts(PASSED))])])
     assert (total[STRICT], total[SPJ]) == (Rate(1, 3), Rate(0, 3))
     assert total[STRICT].share == pytest.approx(1 / 3)
 
 
 def test_what_is_not_scored_is_in_no_rate() -> None:
-    unscored = rates_of(
+    unscored = count_refusals(
         [Trial(0, verdicts(Status.INFRASTRUCTURE_ERROR)), Trial(1, verdicts(PASSED, {SPJ: Status.NO_CHECKER}))]
     )
     assert (unscored[STRICT], unscored[SPJ]) == (Rate(0, 1), Rate(0, 0))

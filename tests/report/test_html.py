@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 from sample_values import finished, gauges, manifest, record
-from test_summary import summary_of, tally_of
+from test_summary import count_records, summarise_records
 
 from taco_stream.events import Event, RunStarted
 from taco_stream.report.html import render, write_html
@@ -35,7 +35,7 @@ def page_of(path: Path, records: list[Record], events: list[Event]) -> str:
 
     path.mkdir()
     anyio.run(write)
-    return render(RunFiles(path), summary_of(records, events, ks=(1, 2)), tally_of(records))
+    return render(RunFiles(path), summarise_records(records, events, ks=(1, 2)), count_records(records))
 
 
 @pytest.fixture
@@ -114,5 +114,5 @@ def test_a_run_without_a_result_has_a_report(tmp_path: Path) -> None:
 
 def test_the_report_is_written_as_one_file(tmp_path: Path, page: str) -> None:
     run = RunFiles(tmp_path / "run")
-    write_html(run, summary_of(RECORDS, EVENTS, ks=(1, 2)), tally_of(RECORDS), tmp_path / "report.html")
+    write_html(run, summarise_records(RECORDS, EVENTS, ks=(1, 2)), count_records(RECORDS), tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page

@@ -15,48 +15,48 @@ from taco_stream.types import ComparisonMode, Record, Status
 STRICT = ComparisonMode.STRICT
 
 
-def tally_of(records: Iterable[Record]) -> Tally:
+def count_records(records: Iterable[Record]) -> Tally:
     tally = Tally()
     for each in records:
         tally.add(each)
     return tally
 
 
-def summary_of(
+def summarise_records(
     records: Iterable[Record], events: Iterable[Event | UnknownEvent] = (), ks: tuple[int, ...] = (1,)
 ) -> Summary:
-    return summarise(tally_of(records), events, mode=STRICT, ks=ks)
+    return summarise(count_records(records), events, mode=STRICT, ks=ks)
 
 
 def test_a_run_without_a_result_has_a_summary() -> None:
-    summary = summary_of([])
+    summary = summarise_records([])
     assert (summary.coverage.problems, summary.coverage.samples, summary.pass_at_k) == (0, 0, {})
 
 
 def test_statuses_are_counted_most_frequent_first() -> None:
     records = [record("a", index, Status.WRONG_ANSWER) for index in range(3)] + [record("a", 3)]
-    assert list(summary_of(records).statuses.items()) == [("wrong_answer", 3), ("passed", 1)]
+    assert list(summarise_records(records).statuses.items()) == [("wrong_answer", 3), ("passed", 1)]
 
 
 def test_problems_with_fewer_samples_are_counted_and_the_first_ten_named() -> None:
     records = [record("whole", index) for index in range(2)] + [record(f"p{number}") for number in range(12)]
-    coverage = summary_of(records, ks=(1, 2)).coverage
+    coverage = summarise_records(records, ks=(1, 2)).coverage
     assert coverage.incomplete_problems == 12
     assert coverage.incomplete_names == tuple(f"p{number}" for number in range(10))
 
 
 def test_samples_that_could_not_be_judged_are_counted_apart() -> None:
-    summary = summary_of([record("a", 0), record("a", 1, Status.INFRASTRUCTURE_ERROR), record("b", 0)])
+    summary = summarise_records([record("a", 0), record("a", 1, Status.INFRASTRUCTURE_ERROR), record("b", 0)])
     assert (summary.coverage.unscored_samples, summary.coverage.unscored_names) == (1, ("a",))
     assert summary.pass_at_k[1].value == 1.0
 
 
 def test_repeated_samples_are_counted_apart() -> None:
-    assert summary_of([record("a"), record("a")]).coverage.duplicated_samples == 1
+    assert summarise_records([record("a"), record("a")]).coverage.duplicated_samples == 1
 
 
 def test_other_modes_have_their_scores_beside() -> None:
-    assert set(summary_of([record()]).other_modes) == {ComparisonMode.OFFICIAL, ComparisonMode.SPJ}
+    assert set(summarise_records([record()]).other_modes) == {ComparisonMode.OFFICIAL, ComparisonMode.SPJ}
 
 
 def test_time_is_the_sum_over_all_starts() -> None:
@@ -69,15 +69,15 @@ def test_time_is_the_sum_over_all_starts() -> None:
         gauges(elapsed_seconds=5, generating_seconds=1, engine=EngineStatistics(completion_tokens=10)),
         finished(elapsed_seconds=7, generating_seconds=2, engine=EngineStatistics(completion_tokens=50)),
     ]
-    throughput = summary_of([], events).throughput
+    throughput = summarise_records([], events).throughput
     assert (throughput.wall_seconds, throughput.generating_seconds, throughput.completion_tokens) == (17, 10, 350)
     assert throughput.tokens_per_second == pytest.approx(35)
 
 
 def test_occupancy_is_the_share_of_row_time_used() -> None:
     events = [finished(engine=EngineStatistics(row_seconds=3, row_seconds_available=4))]
-    assert summary_of([], events).throughput.occupancy == pytest.approx(0.75)
-    assert summary_of([]).throughput.occupancy is None
+    assert summarise_records([], events).throughput.occupancy == pytest.approx(0.75)
+    assert summarise_records([]).throughput.occupancy is None
 
 
 def test_how_many_samples_are_expected_is_what_the_newest_start_counted() -> None:
@@ -87,12 +87,12 @@ def test_how_many_samples_are_expected_is_what_the_newest_start_counted() -> Non
         gauges(samples_expected=20),
         gauges(samples_expected=None),
     ]
-    assert summary_of([], events).coverage.samples_expected == 20
-    assert summary_of([]).coverage.samples_expected is None
+    assert summarise_records([], events).coverage.samples_expected == 20
+    assert summarise_records([]).coverage.samples_expected is None
 
 
 def test_the_summary_reads_back_from_json() -> None:
-    summary = summary_of([record("a", skills=("Sorting",), difficulty="EASY")], [gauges(elapsed_seconds=1)])
+    summary = summarise_records([record("a", skills=("Sorting",), difficulty="EASY")], [gauges(elapsed_seconds=1)])
     assert msgspec.json.decode(msgspec.json.encode(summary), type=Summary) == summary
 
 
@@ -109,7 +109,7 @@ def test_every_problem_with_too_long_a_prompt_stands_in_the_summary_once() -> No
         )
         for name in "abab"
     ]
-    found = summary_of([], events).coverage.long_prompts
+    found = summarise_records([], events).coverage.long_prompts
     assert [(each.problem_id, each.prompt_tokens, each.new_tokens_left) for each in found] == [
         ("a", 250, 6),
         ("b", 250, 6),
@@ -118,6 +118,6 @@ def test_every_problem_with_too_long_a_prompt_stands_in_the_summary_once() -> No
 
 def test_events_of_a_newer_version_are_left_out_and_counted_by_kind() -> None:
     events = [UnknownEvent("moved", 1.0), gauges(elapsed_seconds=5), UnknownEvent("moved", 2.0)]
-    summary = summary_of([], events)
+    summary = summarise_records([], events)
     assert summary.unknown_events == {"moved": 2}
     assert summary.throughput.wall_seconds == 5

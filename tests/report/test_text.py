@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from sample_values import finished, gauges, record
-from test_summary import summary_of
+from test_summary import summarise_records
 
 from taco_stream.events import Event, PromptTooLong, UnknownEvent
 from taco_stream.report.text import print_report
@@ -16,7 +16,7 @@ from taco_stream.types import Record, Status
 def printed(records: Sequence[Record], events: Sequence[Event | UnknownEvent] = (), ks: tuple[int, ...] = (1,)) -> str:
     """What a pipe would get."""
     out = io.StringIO()
-    print_report(summary_of(records, events, ks), Console(file=out, width=120, highlight=False))
+    print_report(summarise_records(records, events, ks), Console(file=out, width=120, highlight=False))
     return out.getvalue()
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from sample_values import gauges
 
 from taco_stream.events import RunGauges, RunResumed, RunStarted
-from taco_stream.report.timeline import MAX_MOMENTS, lanes_of, moments_of
+from taco_stream.report.timeline import MAX_MOMENTS, draw_lanes, sample_moments
 from taco_stream.statistics import EngineStatistics, EvaluatorStatistics
 
 HALF_BUSY = EvaluatorStatistics(busy=1, workers=2)
@@ -17,13 +17,13 @@ def tokens(seconds: float, count: int) -> RunGauges:
 
 def test_tokens_per_second_are_the_mean_since_the_gauge_before() -> None:
     """40 tokens in the first 5 s, 80 in the next: half of the height and all of it."""
-    (lane,) = lanes_of(moments_of([tokens(5, 40), tokens(10, 120)]))
+    (lane,) = draw_lanes(sample_moments([tokens(5, 40), tokens(10, 120)]))
     assert (lane.title, lane.top) == ("tokens per second", "16")
     assert lane.path == "M500.0,100 L500.0,50.0 L1000.0,0.0 L1000.0,100 Z"
 
 
 def test_starts_are_laid_end_to_end_and_each_counts_its_tokens_from_zero() -> None:
-    moments = moments_of(
+    moments = sample_moments(
         [
             RunStarted(),
             tokens(10, 1000),
@@ -35,32 +35,32 @@ def test_starts_are_laid_end_to_end_and_each_counts_its_tokens_from_zero() -> No
 
 
 def test_busy_figures_are_shares() -> None:
-    (moment,) = moments_of(
+    (moment,) = sample_moments(
         [gauges(elapsed_seconds=1, engine=EngineStatistics(rows_busy=3, rows_total=4), evaluator=HALF_BUSY)]
     )
     assert (moment.rows_busy, moment.workers_busy) == (0.75, 0.5)
 
 
 def test_a_long_run_keeps_a_bounded_number_of_moments_over_its_whole_length() -> None:
-    moments = moments_of(gauges(elapsed_seconds=second) for second in range(1, 20 * MAX_MOMENTS))
+    moments = sample_moments(gauges(elapsed_seconds=second) for second in range(1, 20 * MAX_MOMENTS))
     assert MAX_MOMENTS <= len(moments) < 2 * MAX_MOMENTS
     gaps = {later.seconds - earlier.seconds for earlier, later in pairwise(moments[:-1])}
     assert (moments[0].seconds, moments[-1].seconds, len(gaps)) == (1, 20 * MAX_MOMENTS - 1, 1)
 
 
 def test_curves_that_are_zero_throughout_are_left_out() -> None:
-    moments = moments_of(gauges(elapsed_seconds=second, evaluator=HALF_BUSY) for second in (1, 2))
-    assert [lane.title for lane in lanes_of(moments)] == ["evaluator workers busy"]
+    moments = sample_moments(gauges(elapsed_seconds=second, evaluator=HALF_BUSY) for second in (1, 2))
+    assert [lane.title for lane in draw_lanes(moments)] == ["evaluator workers busy"]
 
 
 def test_one_gauge_draws_nothing() -> None:
-    assert lanes_of(moments_of([gauges(elapsed_seconds=1, evaluator=HALF_BUSY)])) == []
+    assert draw_lanes(sample_moments([gauges(elapsed_seconds=1, evaluator=HALF_BUSY)])) == []
 
 
 def test_a_curve_reaches_from_the_bottom_to_its_most() -> None:
-    moments = moments_of(
+    moments = sample_moments(
         [gauges(elapsed_seconds=5, completions_waiting=0), gauges(elapsed_seconds=10, completions_waiting=8)]
     )
-    (lane,) = lanes_of(moments)
+    (lane,) = draw_lanes(moments)
     assert lane.top == "8"
     assert lane.path == "M500.0,100 L500.0,100.0 L1000.0,0.0 L1000.0,100 Z"

@@ -21,8 +21,8 @@ from taco_stream.events import (
 )
 from taco_stream.metrics import Tally
 from taco_stream.report.summary import LongPrompt, Throughput, summarise
-from taco_stream.report.timeline import Moment, moments_of
-from taco_stream.store.event_line import KINDS, event_of
+from taco_stream.report.timeline import Moment, sample_moments
+from taco_stream.store.event_line import KINDS, decode_event
 from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode
 
@@ -77,7 +77,7 @@ def test_a_line_is_read_and_written_with_every_field_that_it_has(line: bytes) ->
 
     A new field needs no change of the lines; a line that has to be changed is one that a user's file may hold.
     """
-    event = event_of(line)
+    event = decode_event(line)
     assert type(event) is KINDS[json.loads(line)["kind"]]
     assert holds(json.loads(msgspec.json.encode(event)), json.loads(line))
 
@@ -85,14 +85,14 @@ def test_a_line_is_read_and_written_with_every_field_that_it_has(line: bytes) ->
 @pytest.mark.parametrize("line", lines_of(FIRST_VERSION), ids=lambda line: json.loads(line)["kind"])
 def test_a_line_of_the_first_version_is_read(line: bytes) -> None:
     written = json.loads(line)
-    event = event_of(line)
+    event = decode_event(line)
     assert type(event) is KINDS[written["kind"]]
     for name in ("at", "message", "problem_id"):
         assert getattr(event, name, "") == written.get(name, "")
 
 
 def events_of_the_first_version() -> dict[str, Event | UnknownEvent]:
-    return {json.loads(line)["kind"]: event_of(line) for line in lines_of(FIRST_VERSION)}
+    return {json.loads(line)["kind"]: decode_event(line) for line in lines_of(FIRST_VERSION)}
 
 
 def test_figures_of_the_first_version_are_fields() -> None:
@@ -111,7 +111,7 @@ def test_figures_of_the_first_version_are_fields() -> None:
 @pytest.mark.parametrize("kind", ["gauges", "run_finished"])
 def test_every_figure_of_a_run_of_the_first_version_is_kept(kind: str) -> None:
     for line in lines_of(FIRST_VERSION):
-        written, event = json.loads(line), event_of(line)
+        written, event = json.loads(line), decode_event(line)
         if written["kind"] != kind:
             continue
         assert isinstance(event, RunGauges | RunFinished)
@@ -123,15 +123,15 @@ def test_every_figure_of_a_run_of_the_first_version_is_kept(kind: str) -> None:
 
 
 def test_a_run_of_the_first_version_has_the_throughput_and_the_curves_that_version_gave_it() -> None:
-    """What the first version's own `summarise` and `moments_of` made of the same file."""
-    events = [event_of(line) for line in lines_of(FIRST_VERSION)]
+    """What the first version's own `summarise` and `sample_moments` made of the same file."""
+    events = [decode_event(line) for line in lines_of(FIRST_VERSION)]
     summary = summarise(Tally(), events, mode=ComparisonMode.STRICT, ks=(1,))
     assert summary.throughput == THROUGHPUT
     assert summary.coverage.samples_expected == 336
     assert summary.coverage.long_prompts == (
         LongPrompt(problem_id="a", prompt_tokens=250, context_length=256, new_tokens_left=6),
     )
-    assert moments_of(events) == MOMENTS
+    assert sample_moments(events) == MOMENTS
 
 
 def test_an_event_of_a_newer_version_is_read_as_unknown(tmp_path: Path) -> None:

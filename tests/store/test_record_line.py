@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_values import record
 
-from taco_stream.commands.report import tally_of
+from taco_stream.commands.report import count_records
 from taco_stream.errors import StoreError
-from taco_stream.store.record_line import RecordLine, line_of, record_of
+from taco_stream.store.record_line import RecordLine, line_to_record, record_to_line
 from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode, Observations, Status, Verdict
 
@@ -26,7 +26,7 @@ AGGREGATES = ("by_difficulty", "by_skill", "statuses", "extractions", "finish_re
 
 def encoded(**verdicts: Verdict) -> dict:
     """The line of a record with these verdicts, as JSON."""
-    line = line_of(record(verdicts={ComparisonMode(mode): verdict for mode, verdict in verdicts.items()}))
+    line = record_to_line(record(verdicts={ComparisonMode(mode): verdict for mode, verdict in verdicts.items()}))
     return json.loads(msgspec.json.encode(line))
 
 
@@ -50,8 +50,8 @@ verdicts = st.builds(lambda status, seen: Verdict(status=status, **seen), st.sam
 @given(st.dictionaries(st.sampled_from(ComparisonMode), verdicts), microseconds)
 def test_a_record_comes_back_from_its_line(found: dict[ComparisonMode, Verdict], seconds: float) -> None:
     judged = msgspec.structs.replace(record(skills=("Sorting",), judge_seconds=seconds, cut_after=3), verdicts=found)
-    line = msgspec.json.decode(msgspec.json.encode(line_of(judged)), type=RecordLine)
-    assert record_of(line) == judged
+    line = msgspec.json.decode(msgspec.json.encode(record_to_line(judged)), type=RecordLine)
+    assert line_to_record(line) == judged
 
 
 def test_what_every_mode_saw_stands_once() -> None:
@@ -93,15 +93,15 @@ def test_seconds_end_with_the_microsecond() -> None:
 
 
 def test_a_line_of_a_newer_version_is_refused() -> None:
-    line = msgspec.structs.replace(line_of(record()), version=3)
+    line = msgspec.structs.replace(record_to_line(record()), version=3)
     with pytest.raises(StoreError, match="sample 0 of p is of version 3"):
-        record_of(line)
+        line_to_record(line)
 
 
 def test_a_line_that_contradicts_itself_is_refused() -> None:
-    line = msgspec.structs.replace(line_of(record()), differing={SPJ: {"tests_run": "three"}})
+    line = msgspec.structs.replace(record_to_line(record()), differing={SPJ: {"tests_run": "three"}})
     with pytest.raises(StoreError, match=r"sample 0 of p is broken under spj.*tests_run"):
-        record_of(line)
+        line_to_record(line)
 
 
 def test_lines_of_the_first_version_are_read_whole() -> None:
@@ -137,7 +137,7 @@ def test_a_run_of_the_first_version_resumes_and_reports_the_same(tmp_path: Path)
     for name in AGGREGATES[:2]:
         for split, estimates in before[name].items():
             assert after[name][split]["1"]["value"] == pytest.approx(estimates["1"]["value"])
-    assert tally_of(RunFiles(tmp_path / "run")).samples == 12
+    assert count_records(RunFiles(tmp_path / "run")).samples == 12
 
 
 def test_every_observation_has_a_default() -> None:
