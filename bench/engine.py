@@ -157,19 +157,21 @@ def generate_with_transformers(engine: str, folder: str, workload: Sequence[Samp
 
 async def generate_with_ours(folder: str, workload: Sequence[Sample], rows: int, dtype: str, threads: int) -> Cost:
     from taco_stream.engine.local.engine import LocalEngine
+    from taco_stream.engine.settings import Dtype, ModelSettings
 
     longest = max(len(sample.prompt) + sample.length for sample in workload)
-    async with LocalEngine(
-        folder, devices="cpu", dtype=dtype, batch_size=rows, context_length=longest, threads=threads
-    ) as engine:
-        async for _ in engine.generate(requests_of([sample._replace(length=8) for sample in workload[:2]])):
-            pass
+    settings = ModelSettings(model=folder, devices="cpu", dtype=Dtype(dtype), batch_size=rows)
+    async with LocalEngine(settings, context_length=longest, threads=threads) as engine:
+        async with engine.generate(requests_of([sample._replace(length=8) for sample in workload[:2]])) as completions:
+            async for _ in completions:
+                pass
         stopwatch = Stopwatch()
         generated = 0
-        async for completion in engine.generate(requests_of(workload)):
-            generated += completion.completion_tokens
-            if completion.error:
-                raise RuntimeError(completion.error)
+        async with engine.generate(requests_of(workload)) as completions:
+            async for completion in completions:
+                generated += completion.completion_tokens
+                if completion.error:
+                    raise RuntimeError(completion.error)
         cost = stopwatch.read()
     if generated != tokens_of(workload):
         raise RuntimeError(f"generated {generated} tokens of {tokens_of(workload)}")

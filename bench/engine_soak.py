@@ -22,6 +22,7 @@ from evaluator_soak import children, resident
 from random_models import SHAPES, letters, save_model, text_of
 
 from taco_stream.engine.local.engine import LocalEngine
+from taco_stream.engine.settings import ModelSettings
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
 SAMPLES_PER_PROMPT = 20
@@ -55,9 +56,13 @@ def main() -> None:
 async def soak(folder: str, samples: int, rows: int) -> list[dict[str, int]]:
     """Generates, and reads the resident memory of this process and of the worker on the way."""
     gauges = []
-    async with LocalEngine(folder, devices="cpu", batch_size=rows, context_length=128, threads=1) as engine:
+    settings = ModelSettings(model=folder, devices="cpu", batch_size=rows)
+    async with (
+        LocalEngine(settings, context_length=128, threads=1) as engine,
+        engine.generate(requests(samples)) as completions,
+    ):
         count = 0
-        async for completion in engine.generate(requests(samples)):
+        async for completion in completions:
             if completion.error:
                 raise RuntimeError(completion.error)
             count += 1

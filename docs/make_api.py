@@ -44,8 +44,16 @@ SECTIONS = {
 EVENTS = "taco_stream.events"
 """The module whose classes have a page of their own, `docs/events.md`."""
 
-CONTEXT = {"__aenter__": "Entering", "__aexit__": "Leaving", "__anext__": "Iterating"}
+CONTEXT = {
+    "__asynccontextmanager__": "Inside",
+    "__aenter__": "Entering",
+    "__aexit__": "Leaving",
+    "__anext__": "Iterating",
+}
 """Special methods whose docstrings are promises, with the word that the page has for each."""
+
+UNTOLD = ("msgspec.Struct", "NamedTuple", "Protocol", "anyio.AsyncContextManagerMixin")
+"""Base classes that are how a class is made, not what it is."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -107,7 +115,11 @@ def _docstring(node: ast.ClassDef | Function) -> str:
 
 def _class(node: ast.ClassDef, lines: list[str]) -> str:
     bases = [_text(base) for base in node.bases]
-    shown = [base for base in bases if base not in ("msgspec.Struct", "NamedTuple", "Protocol")]
+    shown = [
+        base
+        for base in bases
+        if base not in ("msgspec.Struct", "NamedTuple", "Protocol", "anyio.AsyncContextManagerMixin")
+    ]
     head = f"class {node.name}" + (f"({', '.join(shown)})" if shown else "")
     functions = [each for each in node.body if isinstance(each, Function)]
     for each in functions:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.engine.scripted import Script as Script
     from taco_stream.engine.scripted import ScriptedEngine as ScriptedEngine
     from taco_stream.engine.settings import ModelSettings as ModelSettings
-    from taco_stream.engine.stream import CompletionStream as CompletionStream
+    from taco_stream.engine.stream import completions as completions
     from taco_stream.errors import DatasetError as DatasetError
     from taco_stream.errors import EngineError as EngineError
     from taco_stream.errors import EvaluatorError as EvaluatorError
@@ -99,7 +99,7 @@ _HOMES = {
     "Script": "taco_stream.engine.scripted",
     "ScriptedEngine": "taco_stream.engine.scripted",
     "ModelSettings": "taco_stream.engine.settings",
-    "CompletionStream": "taco_stream.engine.stream",
+    "completions": "taco_stream.engine.stream",
     "Extraction": "taco_stream.extraction",
     "extract_base": "taco_stream.extraction",
     "extract_chat": "taco_stream.extraction",

@@ -125,17 +125,9 @@ def parse_engine(text: str) -> AnsweredBy:
 
 def local_engine(settings: ModelSettings, events: ObjectSendStream[EngineEvent], threads: int) -> LocalEngine:
     """The engine for a transformers model; `threads` is the number that it may use on a CPU."""
-    return LocalEngine(
-        str(DEMO / "model") if settings.model == "demo" else settings.model,
-        devices=settings.devices,
-        dtype=settings.dtype,
-        batch_size=settings.batch_size,
-        quantize=settings.quantize,
-        reproducible=settings.reproducible,
-        threads=threads,
-        ignore_generation_config=settings.ignore_generation_config,
-        events=events,
-    )
+    if settings.model == "demo":
+        settings = msgspec.structs.replace(settings, model=str(DEMO / "model"))
+    return LocalEngine(settings, threads=threads, events=events)
 
 
 def build_task(settings: RunSettings, problems: Problems, existing: Existing | None) -> Task:

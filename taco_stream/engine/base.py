@@ -30,8 +30,8 @@ class Engine(Protocol):
         ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
         """Stops the engine and waits, for a bounded time, until nothing of it is left."""
         ...
 

@@ -24,7 +24,7 @@ class Quantization(StrEnum):
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, and how it is computed with. `LocalEngine` says what each means in detail."""
+    """A model, and how it is computed with."""
 
     model: Annotated[str, setting("Model folder, hub id, or 'demo'.", changes_results=True)] = "demo"
     devices: Annotated[str, setting("auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto"

@@ -1,61 +1,62 @@
-"""Completions as an asynchronous iterator, for a caller who has requests in a plain iterable and wants no streams."""
+"""Completions of any engine as an asynchronous iterator, for a caller who has requests in a plain iterable."""
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import Self
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
 from anyio.abc import ObjectSendStream
-from anyio.streams.memory import MemoryObjectReceiveStream
 
+from taco_stream.engine.base import Engine
+from taco_stream.errors import EngineError
 from taco_stream.types import Completion, Request
 
+BUFFERED_COMPLETIONS = 32
+"""Enough that the engine goes on while the caller looks at one; a caller who stops taking stops the engine soon."""
 
-class CompletionStream:
-    """What `LocalEngine.generate` returns: an asynchronous iterator over completions as they finish.
 
-    The engine generates inside `scope`, and sets `ended` when it has stopped and left nothing behind.
+@asynccontextmanager
+async def completions(
+    engine: Engine, requests: Iterable[Request] | AsyncIterable[Request]
+) -> AsyncGenerator[AsyncIterator[Completion]]:
+    """Has an open engine generate for an iterable: `async with completions(engine, requests) as stream`.
+
+    Inside, `stream` yields completions as they finish, and ends after the last, or where the engine fails; requests are
+    read as fast as the engine takes them. Leaving gives up what was not received, and the engine is free for the next
+    iteration. An asynchronous generator of requests is closed in the end. Raises the `EngineError` that the engine
+    failed with once everything that it handed over has been received.
     """
+    feed, incoming = anyio.create_memory_object_stream[Request](0)
+    outgoing, received = anyio.create_memory_object_stream[Completion](BUFFERED_COMPLETIONS)
+    failure: EngineError | None = None
+    body_error: Exception | None = None
 
-    def __init__(self, completions: MemoryObjectReceiveStream[Completion]) -> None:
-        self._completions = completions
-        self._has_ended = False
-        self.scope = anyio.CancelScope()
-        self.ended = anyio.Event()
-        self.failure: BaseException | None = None
+    async def run() -> None:
+        nonlocal failure
+        with outgoing:
+            try:
+                # A clone, so that the stream ends for the caller only when the failure is stored.
+                await engine.run(incoming, outgoing.clone())
+            except EngineError as error:
+                failure = error
 
-    def __aiter__(self) -> Self:
-        """Iterates over itself, once."""
-        return self
-
-    async def __anext__(self) -> Completion:
-        """The next completion. Raises `EngineError` in the place of the end if the engine failed."""
-        if self._has_ended:
-            raise StopAsyncIteration
+    async with received, anyio.create_task_group() as tasks:
+        tasks.start_soon(send_all, requests, feed)
+        tasks.start_soon(run)
         try:
-            return await self._completions.receive()
-        except anyio.EndOfStream:
-            self._has_ended = True
-            self._completions.close()
-            if self.failure is not None:
-                raise self.failure from None
-            raise StopAsyncIteration from None
-
-    def cancel(self) -> None:
-        """Stops generating; samples not received yet are given up."""
-        self.scope.cancel()
-        self._completions.close()
-
-    async def aclose(self) -> None:
-        """Stops generating, and returns when another iteration may begin."""
-        self.cancel()
-        await self.ended.wait()
+            yield received
+        except Exception as error:  # the caller's own, which the task group would wrap
+            body_error = error
+        tasks.cancel_scope.cancel()
+    if body_error is not None:
+        raise body_error
+    if failure is not None:
+        raise failure
 
 
 async def send_all(requests: Iterable[Request] | AsyncIterable[Request], feed: ObjectSendStream[Request]) -> None:
-    """Sends every request and closes `feed`; ends early where the run does, for nobody wants the rest then."""
-    with contextlib.suppress(anyio.BrokenResourceError):
-        async with feed, contextlib.AsyncExitStack() as ending:
+    """Sends every request and closes `feed`; ends early if the run does, for nobody wants the rest then."""
+    with suppress(anyio.BrokenResourceError):
+        async with feed, AsyncExitStack() as ending:
             if isinstance(requests, AsyncGenerator):
                 ending.push_async_callback(requests.aclose)
             if isinstance(requests, AsyncIterable):

@@ -11,6 +11,8 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from taco_stream.engine.base import Engine
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine
+from taco_stream.engine.settings import ModelSettings
+from taco_stream.engine.stream import completions
 from taco_stream.errors import EngineError
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
@@ -40,7 +42,7 @@ def scripted(model_folder: ModelFolder) -> Engine:
 
 
 def local(model_folder: ModelFolder) -> Engine:
-    return LocalEngine(str(model_folder("llama")), devices="cpu", batch_size=4, threads=1)
+    return LocalEngine(ModelSettings(model=str(model_folder("llama")), devices="cpu", batch_size=4), threads=1)
 
 
 CASES = {
@@ -156,3 +158,39 @@ async def test_a_failing_engine_hands_over_what_it_has_and_then_raises() -> None
             await engine.run(request_receive, completion_send)
     await request_send.aclose()
     assert len(completions) == 3
+
+
+async def test_any_engine_can_be_iterated_and_left(engine: Engine) -> None:
+    async with engine:
+        async with completions(engine, requests()) as stream:
+            async for completion in stream:
+                assert completion.problem_id == "problem/0"
+                break
+        async with completions(engine, requests()) as stream:
+            assert Counter([completion.key async for completion in stream]) == keys(requests())
+
+
+async def test_an_iteration_raises_what_the_engine_failed_with_after_what_it_finished() -> None:
+    received: list[Completion] = []
+
+    async def iterate() -> None:
+        async with (
+            ScriptedEngine(Script(rows=1, fail_after=3)) as engine,
+            completions(engine, requests(problems=1)) as stream,
+        ):
+            async for completion in stream:
+                received.append(completion)
+
+    with pytest.raises(EngineError, match="after 3 completions"):
+        await iterate()
+    assert len(received) == 3
+
+
+async def test_an_error_of_the_callers_own_leaves_an_iteration_as_it_is() -> None:
+    async def iterate() -> None:
+        async with ScriptedEngine() as engine, completions(engine, requests()) as stream:
+            async for _ in stream:
+                raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await iterate()

@@ -14,22 +14,20 @@ itself.
 Not covered: a worker that hangs without dying. Nothing in it waits for anything but the device.
 """
 
-import sys
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import anyio
 import msgspec
-from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, WorkerHandle, add
 from taco_stream.engine.protocol import Finished, FromWorker, Gauges, Load, Noted, Ready
-from taco_stream.engine.stream import CompletionStream, send_all
+from taco_stream.engine.settings import ModelSettings
+from taco_stream.engine.stream import completions
 from taco_stream.errors import EngineError, ModelError, UsageError
 from taco_stream.events import EngineEvent
 from taco_stream.machine import available_cores
@@ -38,43 +36,37 @@ from taco_stream.types import Completion, Request
 from taco_stream.workers.process import WorkerGoneError
 
 
-class LocalEngine:
+class LocalEngine(anyio.AsyncContextManagerMixin):
     """Generates with a transformers model folder or hub id.
 
-    `devices` is `auto`, `cpu`, or a comma-separated list such as `cuda:0,cuda:1`. `batch_size` is the number of slots
-    per device, by default what its memory holds; `threads` what the workers together compute with on a CPU, by default
-    one for each core. `quantize` may be `int8`. `reproducible` computes in fixed shapes, so that samples are bitwise
-    the same for any arrival order. A model whose generation_config.json asks for what is not done here (a repetition
-    penalty, say) is refused unless `ignore_generation_config` names the field. Whatever happens to the engine itself
-    (restarts, shrunk batches) is sent to `events`, and dropped once that is closed.
+    `model` is a name, or the settings with it. `threads` is what the workers together compute with on a CPU, by default
+    one for each core; `context_length` the longest prompt with its completion, by default what the model allows.
+    A model whose generation_config.json asks for what is not done here (a repetition penalty, say) is refused unless
+    `ignore_generation_config` names the field. Whatever happens to the engine itself (restarts, shrunk batches) is sent
+    to `events`, and dropped once that is closed.
     """
 
-    _intake: anyio.CancelScope  # made on entering, since a scope needs a running event loop
+    _intake: anyio.CancelScope  # of a run, since a scope needs a running event loop
 
     def __init__(
         self,
-        model: str | Path,
+        model: ModelSettings | str | Path,
         *,
-        devices: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
         context_length: int | None = None,
-        quantize: str | None = None,
-        reproducible: bool = False,
         threads: int | None = None,
-        ignore_generation_config: tuple[str, ...] = (),
         events: ObjectSendStream[EngineEvent] | None = None,
     ) -> None:
+        settings = model if isinstance(model, ModelSettings) else ModelSettings(model=str(model))
         self._load = Load(
-            model=str(model),
-            dtype=dtype,
-            batch_size=batch_size,
+            model=settings.model,
+            dtype=settings.dtype,
+            batch_size=settings.batch_size,
             context_length=context_length,
-            quantize=quantize,
-            reproducible=reproducible,
-            ignore_generation_config=ignore_generation_config,
+            quantize=settings.quantize,
+            reproducible=settings.reproducible,
+            ignore_generation_config=settings.ignore_generation_config,
         )
-        self._devices = tuple(name.strip() for name in devices.split(",") if name.strip())
+        self._devices = tuple(name.strip() for name in settings.devices.split(",") if name.strip())
         self._threads = threads or available_cores()
         self._events = events
         self._early_events: list[EngineEvent] = []
@@ -84,8 +76,7 @@ class LocalEngine:
         self._draining = False
         self._samples_finished = 0
         self._failure: EngineError | None = None
-        self._background: TaskGroup | None = None
-        self._stream: CompletionStream | None = None
+        self._is_open = self._is_running = False
 
     @asynccontextmanager
     async def prepared(self) -> AsyncIterator[None]:
@@ -101,12 +92,13 @@ class LocalEngine:
             if self._first is not None:  # the engine was not entered
                 await self._first.stop()
 
-    async def __aenter__(self) -> Self:
-        """Starts the workers and waits until the model is loaded. Raises `ModelError` or `UsageError`."""
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        """The model is loaded and its workers run. Entering raises `ModelError` or `UsageError`.
+
+        Leaving ends the workers: asks, waits up to `STOP_SECONDS`, kills.
+        """
         names = self._named_devices()
-        self._intake = anyio.CancelScope()
-        self._background = anyio.create_task_group()
-        await self._background.__aenter__()
         try:
             worker, self._first = self._first or self._new_worker(names[0]), None
             first = await self._start(worker)
@@ -114,33 +106,28 @@ class LocalEngine:
             if names == ("auto",) and first.device.startswith("cuda"):
                 others = tuple(f"cuda:{index}" for index in range(1, first.devices))
             await self._start_others(others)
-        except BaseException:
-            await self.__aexit__(*sys.exc_info())
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends the workers: asks, waits up to `STOP_SECONDS`, kills. An iteration that was left early ends as well."""
-        try:
-            if self._stream is not None:
-                self._stream.cancel()
-            if self._background is not None:
-                self._background.cancel_scope.cancel()
-                await self._background.__aexit__(None, None, None)
-        finally:  # the iteration may end in an error of the requests' own, or in the caller's cancellation
-            self._background = None
+            self._is_open = True
+            yield self
+        finally:
+            self._is_open = False
             with anyio.CancelScope(shield=True):
                 await self._stop_workers()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
-        """Generates every sample of every request. Raises `EngineError` after handing over what was generated."""
-        if self._failure is not None:
-            raise self._failure
-        self._intake = anyio.CancelScope()
-        offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
+        """Generates every sample of every request. Raises `EngineError` after handing over what was generated.
+
+        One at a time: raises `EngineError` if the engine is not open, or is generating.
+        """
         async with requests, completions:
+            if not self._is_open:
+                raise EngineError("the engine is not open: use it inside `async with`")
+            if self._is_running:
+                raise EngineError("the engine is generating: finish the other iteration first")
+            if self._failure is not None:
+                raise self._failure
+            self._is_running = True
+            self._intake = anyio.CancelScope()
+            offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
             try:
                 async with anyio.create_task_group() as tasks:
                     for worker in self._workers:
@@ -150,23 +137,15 @@ class LocalEngine:
                     await self._send_early_events()
             finally:
                 await self._abandon_unanswered()
+                self._is_running = False
         if self._failure is not None:
             raise self._failure
 
-    def generate(self, requests: Iterable[Request] | AsyncIterable[Request]) -> CompletionStream:
-        """Generates for a plain iterable: `async for completion in engine.generate(requests)`.
-
-        Only one such iteration, or `run`, at a time. One that is left early goes on until it or the engine is closed.
-        An asynchronous generator of requests is closed in the end. Raises `EngineError` if an iteration is open.
-        """
-        if self._background is None:
-            raise EngineError("the engine is not open: use it inside `async with`")
-        if self._stream is not None and not self._stream.ended.is_set():
-            raise EngineError("the engine is generating: finish the other iteration, or `await` its `aclose()`")
-        outgoing, completions = anyio.create_memory_object_stream[Completion](SAMPLES_PER_CHUNK)
-        self._stream = CompletionStream(completions)
-        self._background.start_soon(self._run_in_background, requests, outgoing, self._stream)
-        return self._stream
+    def generate(
+        self, requests: Iterable[Request] | AsyncIterable[Request]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Completion]]:
+        """Generates for a plain iterable: `async with engine.generate(requests) as completions` (`completions`)."""
+        return completions(self, requests)
 
     def drain(self) -> None:
         """Starts no further sample: those decoding are finished, those waiting come back as `cancelled`."""
@@ -331,21 +310,3 @@ class LocalEngine:
             # A reader that has gone is not a worker that has died, which `_read` would take it for.
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 await self._events.send(event)
-
-    async def _run_in_background(
-        self,
-        requests: Iterable[Request] | AsyncIterable[Request],
-        outgoing: MemoryObjectSendStream[Completion],
-        stream: CompletionStream,
-    ) -> None:
-        with stream.scope:
-            feed, incoming = anyio.create_memory_object_stream[Request](0)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(send_all, requests, feed)
-                    await self.run(incoming, outgoing.clone())  # the stream's end must find the failure stored
-            except* EngineError as failures:
-                stream.failure = failures.exceptions[0]
-            finally:
-                stream.ended.set()
-                outgoing.close()

@@ -13,6 +13,7 @@ import pytest
 from engine.bench import Bench
 
 from taco_stream.engine.local.engine import LocalEngine
+from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import EngineError, ModelError, TacoStreamError, UsageError
 from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
@@ -43,17 +44,20 @@ def requests(samples: int = 3, problems: int = 4, tokens: int = 12) -> list[Requ
 
 
 def engine(folder: Path, **settings: Any) -> LocalEngine:
-    return LocalEngine(str(folder), **({"devices": "cpu", "batch_size": 4, "threads": 1} | settings))
+    events = settings.pop("events", None)
+    settings = {"model": str(folder), "devices": "cpu", "batch_size": 4} | settings
+    return LocalEngine(ModelSettings(**settings), threads=1, events=events)
 
 
 async def generate(
     started: LocalEngine, asked: list[Request], on_completion: Callable[[int], None] = lambda count: None
 ) -> dict[SampleKey, Completion]:
     completions: dict[SampleKey, Completion] = {}
-    async for completion in started.generate(asked):
-        assert completion.key not in completions
-        completions[completion.key] = completion
-        on_completion(len(completions))
+    async with started.generate(asked) as stream:
+        async for completion in stream:
+            assert completion.key not in completions
+            completions[completion.key] = completion
+            on_completion(len(completions))
     assert len(completions) == sum(len(request.sample_indices) for request in asked)
     return completions
 
@@ -188,28 +192,27 @@ async def test_draining_finishes_what_decodes_and_cancels_what_waits(model_folde
 
 async def test_a_cancelled_run_frees_the_slots_for_the_next(model_folder: ModelFolder) -> None:
     async with engine(model_folder("gpt_neox")) as started:
-        stream = started.generate(requests(samples=30, tokens=200))
-        await anext(stream)
-        await stream.aclose()
+        async with started.generate(requests(samples=30, tokens=200)) as stream:
+            await anext(stream)
         completions = await generate(started, requests(samples=1, problems=1))
         assert len(completions) == 1
 
 
 async def test_one_iteration_at_a_time(model_folder: ModelFolder) -> None:
     async with engine(model_folder("gpt_neox")) as started:
-        stream = started.generate(requests(samples=30, tokens=200))
-        await anext(stream)
-        with pytest.raises(EngineError, match="finish the other iteration"):
-            started.generate(requests())
-        for _ in range(5):  # each begins with nothing of the one before it
-            await stream.aclose()
-            assert not any(worker.chunks or worker.finished for worker in started._workers)
-            stream = started.generate(requests(samples=30, tokens=200))
+        async with started.generate(requests(samples=30, tokens=200)) as stream:
             await anext(stream)
+            with pytest.raises(EngineError, match="finish the other iteration"):
+                await generate(started, requests())
+            await anext(stream)
+        for _ in range(5):  # each begins with nothing of the one before it
+            assert not any(worker.chunks or worker.finished for worker in started._workers)
+            async with started.generate(requests(samples=30, tokens=200)) as stream:
+                await anext(stream)
 
 
-async def test_an_iteration_left_early_ends_with_the_engine(model_folder: ModelFolder) -> None:
-    """Nothing of it is left for the garbage collector, which would warn; its requests are closed, too."""
+async def test_an_iteration_left_early_closes_its_requests(model_folder: ModelFolder) -> None:
+    """Nothing of it is left for the garbage collector, which would warn."""
     closed = False
 
     async def endless() -> AsyncIterator[Request]:
@@ -221,20 +224,15 @@ async def test_an_iteration_left_early_ends_with_the_engine(model_folder: ModelF
             closed = True
 
     async with engine(model_folder("gpt_neox")) as started:
-        stream = started.generate(endless())
-        async for _ in stream:
-            break
-    assert closed
-    with pytest.raises(anyio.ClosedResourceError):
-        await anext(stream)
+        async with started.generate(endless()) as stream:
+            async for _ in stream:
+                break
+        assert closed
 
 
-async def test_an_iteration_that_has_ended_stays_ended(model_folder: ModelFolder) -> None:
-    async with engine(model_folder("gpt_neox")) as started:
-        stream = started.generate(requests(samples=1, problems=1))
-        assert len([completion async for completion in stream]) == 1
-        with pytest.raises(StopAsyncIteration):
-            await anext(stream)
+async def test_an_engine_that_is_not_open_says_so(model_folder: ModelFolder) -> None:
+    with pytest.raises(EngineError, match="use it inside `async with`"):
+        await generate(engine(model_folder("gpt_neox")), requests())
 
 
 async def test_a_prepared_process_is_the_one_that_serves(model_folder: ModelFolder) -> None:
@@ -279,8 +277,9 @@ async def test_an_error_of_the_requests_own_leaves_no_process(model_folder: Mode
     async def generate_from_broken() -> None:
         async with engine(model_folder("llama")) as started:
             pids.extend(started.worker_pids())
-            async for _ in started.generate(broken()):
-                pass
+            async with started.generate(broken()) as stream:
+                async for _ in stream:
+                    pass
 
     with pytest.raises(BaseExceptionGroup):
         await generate_from_broken()
@@ -291,8 +290,9 @@ async def test_cancelling_the_caller_leaves_no_process(model_folder: ModelFolder
     with anyio.CancelScope() as scope:
         async with engine(model_folder("llama")) as started:
             (pid,) = started.worker_pids()
-            async for _ in started.generate(requests(samples=30, tokens=200)):
-                scope.cancel()
+            async with started.generate(requests(samples=30, tokens=200)) as stream:
+                async for _ in stream:
+                    scope.cancel()
     assert not is_running(pid)
 
 
@@ -315,7 +315,7 @@ async def test_what_cannot_be_started_is_named(
     model_folder: ModelFolder, settings: dict[str, Any], kind: type[TacoStreamError], sentence: str
 ) -> None:
     with pytest.raises(kind, match=sentence):
-        async with LocalEngine(**({"model": str(model_folder("llama"))} | settings)):
+        async with LocalEngine(ModelSettings(**({"model": str(model_folder("llama"))} | settings))):
             raise AssertionError("the engine started")
 
 
@@ -333,7 +333,7 @@ async def test_a_folder_full_of_modules_is_not_imported(
 
 async def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no model: it has no config\.json"):
-        async with LocalEngine(str(tmp_path), devices="cpu"):
+        async with LocalEngine(ModelSettings(model=str(tmp_path), devices="cpu")):
             raise AssertionError("the engine started")
 
 
@@ -343,5 +343,5 @@ async def test_damaged_weights_are_a_model_error(model_folder: ModelFolder, tmp_
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="cannot be loaded"):
-        async with LocalEngine(str(tmp_path), devices="cpu"):
+        async with LocalEngine(ModelSettings(model=str(tmp_path), devices="cpu")):
             raise AssertionError("the engine started")
