@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import taco_stream
-from taco_stream.engine.protocol import FromWorker, Noted
+from taco_stream.engine.protocol import EventFrame, FromWorker
 from taco_stream.events import EngineEvent, Event
 from taco_stream.workers.frames import FrameDecoder, encode_frame
 
@@ -39,7 +39,7 @@ def engine_events() -> list[EngineEvent]:
 @pytest.mark.parametrize("event", engine_events(), ids=lambda event: type(event).__name__)
 def test_an_event_arrives_from_a_worker_as_it_was_sent(event: EngineEvent) -> None:
     decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
-    assert decoder.read(io.BytesIO(encode_frame(Noted(event)))) == Noted(event)
+    assert decoder.read(io.BytesIO(encode_frame(EventFrame(event)))) == EventFrame(event)
 
 
 def test_every_kind_of_event_is_in_the_union() -> None:

@@ -2,9 +2,9 @@
 
 The parent writes one `Load`, reads `Ready` or `Refused`, and from then on writes `Generate`, `Cancel` and `Drain` as it
 likes; closing the pipe tells the worker to end. The worker answers every sample of every `Generate` with exactly one
-`Finished`, in any order, and sends `Gauges` about twice a second while it works and `Noted` whenever something happened
-that belongs into the run's events. Frames are those of `workers.frames`; nothing is acknowledged, because a worker that
-dies is started anew and given everything it has not answered.
+`Finished`, in any order, sends `Gauges` about twice a second while it works, and an `EventFrame` for everything that
+belongs in the run's events. Frames are those of `workers.frames`; nothing is acknowledged, because a worker that dies
+is restarted and given everything it has not answered.
 """
 
 import msgspec
@@ -66,7 +66,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
-    """The worker cannot start; `is_usage` if the user asked for what does not exist."""
+    """The worker cannot start; `is_usage` if the user asked for something that does not exist."""
 
     message: str
     is_usage: bool
@@ -85,11 +85,11 @@ class Gauges(msgspec.Struct, frozen=True, tag="gauges"):
     statistics: EngineStatistics
 
 
-class Noted(msgspec.Struct, frozen=True, tag="noted"):
-    """Something for the run's events."""
+class EventFrame(msgspec.Struct, frozen=True, tag="event"):
+    """An event of the run."""
 
     event: EngineEvent
 
 
 ToWorker = Load | Generate | Cancel | Drain
-FromWorker = Ready | Refused | Finished | Gauges | Noted
+FromWorker = Ready | Refused | Finished | Gauges | EventFrame

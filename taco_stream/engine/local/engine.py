@@ -25,7 +25,7 @@ import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, WorkerHandle, add
-from taco_stream.engine.protocol import Finished, FromWorker, Gauges, Load, Noted, Ready
+from taco_stream.engine.protocol import EventFrame, Finished, FromWorker, Gauges, Load, Ready
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.engine.stream import completions
 from taco_stream.errors import EngineError, ModelError, UsageError
@@ -242,7 +242,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             case Gauges(statistics):
                 worker.gauges = statistics
                 worker.notify()
-            case Noted(event):
+            case EventFrame(event):
                 await self._send_event(event)
             case _:
                 raise WorkerGoneError("the worker announced itself twice")

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import anyio
 import msgspec
 
-from taco_stream.engine.protocol import Cancel, Drain, FromWorker, Generate, Load, Noted, Ready, Refused, ToWorker
+from taco_stream.engine.protocol import Cancel, Drain, EventFrame, FromWorker, Generate, Load, Ready, Refused, ToWorker
 from taco_stream.engine.visible_devices import environment_of
 from taco_stream.errors import EngineError, ModelError, UsageError
 from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
@@ -171,7 +171,7 @@ class WorkerHandle:
                         return events
                     case Refused(message=message, is_usage=is_usage):
                         raise UsageError(message) if is_usage else ModelError(message)
-                    case Noted(event):
+                    case EventFrame(event):
                         events.append(event)
         except WorkerGoneError as error:
             await self.stop()

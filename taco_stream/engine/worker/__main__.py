@@ -21,11 +21,11 @@ import msgspec
 from taco_stream.engine.protocol import (
     Cancel,
     Drain,
+    EventFrame,
     Finished,
     Gauges,
     Generate,
     Load,
-    Noted,
     Ready,
     Refused,
     ToWorker,
@@ -82,7 +82,7 @@ def _start(load: Load, outgoing: BinaryIO) -> tuple["EngineCore | GenerateCore",
     from taco_stream.engine.worker.load import start
 
     load, devices = _with_one_device(load)
-    core, ready = start(load, lambda event: write_frame(outgoing, Noted(event)))
+    core, ready = start(load, lambda event: write_frame(outgoing, EventFrame(event)))
     return core, msgspec.structs.replace(ready, devices=devices)
 
 

@@ -13,7 +13,7 @@ from taco_stream.errors import ModelError
 from taco_stream.events import EngineEvent, PromptTooLong
 from taco_stream.types import Request
 
-Note = Callable[[EngineEvent], None]
+EventSink = Callable[[EngineEvent], None]
 """Takes something that belongs into the run's events."""
 
 
@@ -31,13 +31,13 @@ class AdmittedPrompt(NamedTuple):
 class Admission:
     """Tokenises the prompts of one context of `context_length` tokens."""
 
-    def __init__(self, checkpoint: Checkpoint, context_length: int, note: Note) -> None:
+    def __init__(self, checkpoint: Checkpoint, context_length: int, emit: EventSink) -> None:
         self._tokenizer = checkpoint.tokenizer
         embedding = checkpoint.model.get_input_embeddings()
         text = checkpoint.model.config.get_text_config(decoder=True)
         self._vocabulary: int = getattr(embedding, "num_embeddings", None) or text.vocab_size
         self._context_length = context_length
-        self._note = note
+        self._emit = emit
         self._noted: set[str] = set()
 
     def admit(self, request: Request) -> AdmittedPrompt:
@@ -70,7 +70,7 @@ class Admission:
             return
         self._noted.add(request.problem_id)
         wanted = request.sampling.max_new_tokens
-        self._note(
+        self._emit(
             PromptTooLong(
                 problem_id=request.problem_id,
                 message=f"the prompt has {prompt_tokens} tokens, which leaves {limit} of the {wanted} new tokens asked "

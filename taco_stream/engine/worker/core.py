@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taco_stream.engine.protocol import Finished
-from taco_stream.engine.worker.admission import Admission, AdmittedPrompt, Note
+from taco_stream.engine.worker.admission import Admission, AdmittedPrompt, EventSink
 from taco_stream.engine.worker.checkpoint import Checkpoint
 from taco_stream.engine.worker.device_memory import is_out_of_memory
 from taco_stream.engine.worker.model_runner import Launched, ModelRunner
@@ -52,7 +52,7 @@ class EngineCore:
         length: int,
         context_length: int,
         identity: str,
-        note: Note,
+        emit: EventSink,
         largest_chunk: int,
         prompts_per_step: int | None = None,
     ) -> None:
@@ -65,8 +65,8 @@ class EngineCore:
         self._slots_for = slots
         self._context_length = context_length
         self._identity = identity
-        self._note = note
-        self._admission = Admission(checkpoint, context_length, note)
+        self._emit = emit
+        self._admission = Admission(checkpoint, context_length, emit)
         self._pace = PrefillPace(largest_chunk, largest_chunk if prompts_per_step else SMALLEST_CHUNK)
         self._prompts_per_step = prompts_per_step
         self._progress: dict[Sample, _Progress] = {}
@@ -92,7 +92,7 @@ class EngineCore:
             self._refuse(ticket, request, admitted)
             return
         prompt, limit = admitted.tokens, admitted.limit
-        self._make_room(len(prompt) + limit)
+        self._grow_slots(len(prompt) + limit)
         samples = [Sample(request, index, ticket, prompt, limit) for index in request.sample_indices]
         for sample in samples:
             detector = StopStringDetector(self.checkpoint.tokenizer, request.sampling.stop)
@@ -168,7 +168,7 @@ class EngineCore:
             if not is_out_of_memory(error):
                 raise
         if not is_computed:  # only here is the error gone, whose frames hold the slots that are to be made anew
-            self._make_do(step)
+            self._shrink_after_oom(step)
 
     def _take_tokens(self, launched: Launched) -> None:
         """Looks at the tokens of a step, and lets the samples go that have ended."""
@@ -233,7 +233,7 @@ class EngineCore:
             )
             self._finished.append(Finished(ticket, completion))
 
-    def _make_room(self, positions: int) -> None:
+    def _grow_slots(self, positions: int) -> None:
         """Reallocates if a request is longer than the slots; what decodes goes on from its tokens."""
         if positions <= self.runner.length:
             return
@@ -243,13 +243,13 @@ class EngineCore:
         self._empty()
         self._allocate(self._slots_for(length), length)
 
-    def _make_do(self, step: Step) -> None:
+    def _shrink_after_oom(self, step: Step) -> None:
         """After a step that did not fit into memory: smaller chunks, else fewer slots, else not this sample."""
         if step.chunks and self._pace.halve():
             self._reallocate(self._scheduler.slots, self.runner.length)
             tokens = self._pace.largest
             message = f"out of memory: prompts are computed {tokens} tokens at a time"
-            self._note(PrefillHalved(message=message, tokens=tokens))
+            self._emit(PrefillHalved(message=message, tokens=tokens))
         elif self._scheduler.slots > 1:
             slots = self._scheduler.slots // 2
             self._note_halved(slots)
@@ -285,7 +285,7 @@ class EngineCore:
 
     def _note_halved(self, slots: int) -> None:
         message = f"out of memory: {slots} samples decode at once from now on"
-        self._note(SlotsHalved(message=message, slots=slots))
+        self._emit(SlotsHalved(message=message, slots=slots))
 
 
 class _Gauges:

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from taco_stream.engine.protocol import Finished
-from taco_stream.engine.worker.admission import Admission, Note
+from taco_stream.engine.worker.admission import Admission, EventSink
 from taco_stream.engine.worker.checkpoint import Checkpoint
 from taco_stream.engine.worker.device_memory import is_out_of_memory
 from taco_stream.engine.worker.sampling import UNSOUND, RowSampling, sample_key, sample_tokens, uniform_numbers
@@ -112,12 +112,12 @@ class _Waiting:
 class GenerateCore:
     """Serves requests batch by batch; the worker drives it as it drives `EngineCore`."""
 
-    def __init__(self, checkpoint: Checkpoint, *, rows: int, identity: str, note: Note) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, rows: int, identity: str, emit: EventSink) -> None:
         use_no_settings_of_files(checkpoint)
         self._checkpoint = checkpoint
-        self._admission = Admission(checkpoint, checkpoint.context_length, note)
+        self._admission = Admission(checkpoint, checkpoint.context_length, emit)
         self._rows = rows
-        self._note = note
+        self._emit = emit
         self._identity = identity
         self._queue: deque[_Waiting] = deque()
         self._finished: list[Finished] = []
@@ -161,7 +161,7 @@ class GenerateCore:
                 for sample in batch:
                     self._queue.remove(sample)
             else:
-                self._make_do(batch)
+                self._shrink_after_oom(batch)
         finished, self._finished = self._finished, []
         return finished
 
@@ -179,7 +179,7 @@ class GenerateCore:
             return False
         return True
 
-    def _make_do(self, batch: list[_Waiting]) -> None:
+    def _shrink_after_oom(self, batch: list[_Waiting]) -> None:
         """After a batch that did not fit into memory: smaller batches, else not this sample."""
         if len(batch) == 1:
             self._queue.remove(batch[0])
@@ -190,7 +190,7 @@ class GenerateCore:
             return
         self._rows = len(batch) // 2
         message = f"out of memory: {self._rows} samples are generated at once from now on"
-        self._note(SlotsHalved(message=message, slots=self._rows))
+        self._emit(SlotsHalved(message=message, slots=self._rows))
 
     def _generate(self, batch: list[_Waiting]) -> None:
         started_at = time.monotonic()

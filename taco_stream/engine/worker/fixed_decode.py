@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from taco_stream.engine.worker.admission import Note
+from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.worker.device_memory import is_out_of_memory
 from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
@@ -83,7 +83,7 @@ class FixedDecode:
         buckets: Sequence[int],
         lengths: Sequence[int] | None,
         rows_alone: bool = False,
-        note: Note,
+        emit: EventSink,
     ) -> None:
         assert attention.cache is not None
         self._forward = forward
@@ -92,7 +92,7 @@ class FixedDecode:
         self._buckets = tuple(buckets)
         self._lengths = tuple(lengths) if lengths else (self._cache.stride,)
         self._rows_alone = rows_alone
-        self._note = note
+        self._emit = emit
         self._device = state.tokens.device
         self._uses_graphs = self._device.type == "cuda"
         self._shapes: dict[tuple[int, int], _Shape] = {}
@@ -193,7 +193,7 @@ class FixedDecode:
             torch.cuda.synchronize(self._device)
             self._uses_graphs = False
             message = f"decoding goes on without CUDA graphs, which is slower: {str(error).splitlines()[0]}"
-            self._note(GraphsOff(message=message))
+            self._emit(GraphsOff(message=message))
         else:
             shape.graph = graph
             current.wait_stream(self._stream)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from taco_stream.engine.protocol import Load, Ready
-from taco_stream.engine.worker.admission import Note
+from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import SlotAttention
 from taco_stream.engine.worker.checkpoint import Checkpoint, open_checkpoint
 from taco_stream.engine.worker.core import EngineCore
@@ -50,7 +50,7 @@ TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 wrongly is off by about one."""
 
 
-def start(load: Load, note: Note) -> tuple[EngineCore | GenerateCore, Ready]:
+def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready]:
     """Loads what `load` names. Raises `ModelError` or `UsageError`.
 
     A model that slots cannot serve is noted as a `GenerateFallback` and served through `generate`. So is one for which
@@ -60,27 +60,27 @@ def start(load: Load, note: Note) -> tuple[EngineCore | GenerateCore, Ready]:
         torch.set_num_threads(load.threads)
     checkpoint = open_checkpoint(load)
     if recommended := recommendation(checkpoint.model.generation_config, load.model):
-        note(recommended)
+        emit(recommended)
     if unused := checkpoint.unused_weights:
         message = f"the files of {load.model} hold weights that the model does not have: {first_names(unused)}"
-        note(WeightsUnused(message=message, weights=len(unused)))
+        emit(WeightsUnused(message=message, weights=len(unused)))
     core: EngineCore | GenerateCore
     try:
-        core = start_slots(load, checkpoint, note)
+        core = start_slots(load, checkpoint, emit)
     except (UnservedModelError, SlotsFailedError) as reason:
         if isinstance(reason, SlotsFailedError):
-            note(SlotsFailed(message="".join(traceback.format_exception(reason))))
+            emit(SlotsFailed(message="".join(traceback.format_exception(reason))))
         if load.reproducible:
             raise UsageError(f"the model {load.model} has no reproducible mode: {reason}") from reason
         message = f"{load.model} is served by transformers' generate, which is slower: {reason}"
-        note(GenerateFallback(message=message))
+        emit(GenerateFallback(message=message))
         identity = f"{identity_of(load, checkpoint)} generate"
         rows = load.batch_size or GENERATE_ROWS
         if (trouble := alike_in_batches(checkpoint, TOLERANCE[checkpoint.model.dtype])) and rows > 1:
             rows = 1
             message = f"{load.model} generates one sample at a time: {trouble}"
-            note(OneRowAtATime(message=message))
-        core = GenerateCore(checkpoint, rows=rows, identity=identity, note=note)
+            emit(OneRowAtATime(message=message))
+        core = GenerateCore(checkpoint, rows=rows, identity=identity, emit=emit)
     return core, Ready(
         device=str(checkpoint.device),
         devices=torch.cuda.device_count() if checkpoint.device.type == "cuda" else 1,
@@ -90,7 +90,7 @@ def start(load: Load, note: Note) -> tuple[EngineCore | GenerateCore, Ready]:
     )
 
 
-def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> EngineCore:
+def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink) -> EngineCore:
     """A core over slots. Raises `UnservedModelError` if the model cannot be served by them, `SlotsFailedError` if it
     is not known whether it could be."""
     attention = SlotAttention()
@@ -100,7 +100,7 @@ def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> EngineCore:
         device=checkpoint.device,
         fixed_shapes=checkpoint.device.type == "cuda",
         reproducible=load.reproducible,
-        note=note,
+        emit=emit,
     )
     check_served(checkpoint, runner, attention)
     if checkpoint.device.type == "cpu":
@@ -120,7 +120,7 @@ def start_slots(load: Load, checkpoint: Checkpoint, note: Note) -> EngineCore:
         length=length,
         context_length=context_length,
         identity=identity_of(load, checkpoint),
-        note=note,
+        emit=emit,
         largest_chunk=REPRODUCIBLE_CHUNK if load.reproducible else LARGEST_CHUNK[checkpoint.device.type],
         prompts_per_step=1 if load.reproducible else None,
     )

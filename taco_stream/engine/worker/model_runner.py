@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from taco_stream.engine.worker.admission import Note
+from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import ChunkSpan, FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.worker.fixed_decode import Drawn, FixedDecode, SlotState
 from taco_stream.engine.worker.kv_cache import SlotCache
@@ -51,15 +51,15 @@ class ModelRunner:
         device: torch.device,
         fixed_shapes: bool = False,
         reproducible: bool = False,
-        note: Note = lambda _: None,
+        emit: EventSink = lambda _: None,
     ) -> None:
-        """`note` is told of what slows the runner down."""
+        """Whatever slows the runner down is sent to `emit`."""
         self._model = model
         self._attention = attention
         self._device = device
         self._fixed_shapes = fixed_shapes or reproducible
         self._reproducible = reproducible
-        self._note = note
+        self._emit = emit
         self._state = SlotState.allocate(0, device)
         self._fixed: FixedDecode | None = None
         self._prompt_logits: dict[int, Tensor] = {}
@@ -114,7 +114,7 @@ class ModelRunner:
                 buckets=[slots] if self._reproducible else buckets_up_to(slots),
                 lengths=None if self._reproducible or self._attention.reads_lengths else buckets_up_to(length, 512),
                 rows_alone=self._reproducible and self._device.type == "cpu",
-                note=self._note,
+                emit=self._emit,
             )
 
     def release(self) -> None:
