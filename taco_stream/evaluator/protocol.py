@@ -63,7 +63,7 @@ class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
     key: int
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+class ZygoteReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """The worker's first word: its zygote is warm. `clock_knows_load` is `idle_clock.is_counted`."""
 
     sandbox_tier: str
@@ -84,4 +84,4 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
 
 
 ToWorker = Tests | JudgeProgram | Forget
-FromWorker = Ready | Judging | Judged
+FromWorker = ZygoteReady | Judging | Judged

@@ -26,7 +26,17 @@ from taco_stream.evaluator.execution import CompilerCrashError, Execution, Runni
 from taco_stream.evaluator.idle_clock import is_counted
 from taco_stream.evaluator.judging import Runner, judge_program, last_line, program_forms, uncompiled
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed, with_answers
-from taco_stream.evaluator.protocol import Forget, Judged, JudgeProgram, Judging, Limits, Ready, Sweep, Tests, ToWorker
+from taco_stream.evaluator.protocol import (
+    Forget,
+    Judged,
+    JudgeProgram,
+    Judging,
+    Limits,
+    Sweep,
+    Tests,
+    ToWorker,
+    ZygoteReady,
+)
 from taco_stream.evaluator.reference import ANSWERS, all_inputs, decode_answers, limits_for
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
@@ -51,7 +61,7 @@ def main() -> None:
     problems: dict[int, ProblemTests | TestsError] = {}
     pulse = Pulse(outbound)
     zygotes, comparer = Zygotes(probe(), pulse=pulse), Comparer(pulse=pulse)
-    write_frame(outbound, Ready(sandbox_tier=zygotes.plan.tier, clock_knows_load=is_counted()))
+    write_frame(outbound, ZygoteReady(sandbox_tier=zygotes.plan.tier, clock_knows_load=is_counted()))
     while (message := decoder.read(inbound)) is not None:
         match message:
             case Tests():

@@ -20,7 +20,7 @@ import msgspec
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.execution import memory_file
 from taco_stream.evaluator.judge_spec import JudgeSpec
-from taco_stream.evaluator.protocol import Forget, FromWorker, Judged, JudgeProgram, Judging, Ready, Tests
+from taco_stream.evaluator.protocol import Forget, FromWorker, Judged, JudgeProgram, Judging, Tests, ZygoteReady
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.workers.process import WorkerGoneError, WorkerProcess
 
@@ -58,7 +58,7 @@ class WorkerHandle:
         self._process = process
         self._keys.clear()
         ready = await process.receive(START_SECONDS)
-        if not isinstance(ready, Ready):
+        if not isinstance(ready, ZygoteReady):
             raise WorkerGoneError("the worker did not report ready")
         self.sandbox_tier, self.clock_knows_load = ready.sandbox_tier, ready.clock_knows_load
         return process

@@ -30,7 +30,7 @@ class _AdapterConfig(msgspec.Struct):
     base_model_name_or_path: str | None = None
 
 
-def place_of(model: str) -> Place:
+def find_place(model: str) -> Place:
     """Tells an adapter from a model. Raises `ModelError` for adapters that cannot be loaded, and says what helps."""
     found = find_adapter_config_file(model)
     if found is None:

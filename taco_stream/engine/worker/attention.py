@@ -24,7 +24,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from taco_stream.engine.worker.kv_cache import LayerShape, SlotCache
-from taco_stream.engine.worker.layer_masks import LayerMasks, UnservedModelError, window_of
+from taco_stream.engine.worker.layer_masks import LayerMasks, UnservedModelError, window_size
 
 _NUMBERS = count()
 
@@ -96,7 +96,7 @@ class FlashRows(NamedTuple):
     lengths: Tensor
 
     @classmethod
-    def of(cls, lengths: Tensor, stride: int) -> "FlashRows":
+    def from_lengths(cls, lengths: Tensor, stride: int) -> "FlashRows":
         """Rows of `lengths` [rows] keys, in neighbouring slots `stride` positions apart."""
         starts = torch.arange(len(lengths) + 1, dtype=torch.int32, device=lengths.device)
         return cls(starts, starts * stride, lengths.int())
@@ -274,7 +274,7 @@ class _OwnAttention:
         self._window: int | None = None
         self._has_mask = isinstance(visible, Tensor) and visible.dtype is torch.bool
         if isinstance(visible, Tensor) and visible.dtype is torch.bool:
-            self._window = window_of(
+            self._window = window_size(
                 lambda _batch, _head, query, key: visible[0, 0, query, key], visible.shape[-1], visible.device
             )
 

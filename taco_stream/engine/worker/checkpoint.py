@@ -10,11 +10,11 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from taco_stream.engine.protocol import Load
-from taco_stream.engine.worker.adapter import Place, place_of
+from taco_stream.engine.worker.adapter import Place, find_place
 from taco_stream.engine.worker.generation_config import settle
 from taco_stream.engine.worker.model_folder import model_place
 from taco_stream.engine.worker.model_kind import refuse_what_does_not_generate
-from taco_stream.engine.worker.weights import load_weights, quantization_of
+from taco_stream.engine.worker.weights import load_weights, quantization_method
 from taco_stream.errors import ModelError, TacoStreamError, UsageError
 
 GENERATION_CONFIG = "generation_config.json"
@@ -51,7 +51,7 @@ def open_checkpoint(load: Load) -> Checkpoint:
     dtype = _dtype(load.dtype)
     if load.quantize not in (None, "int8"):
         raise UsageError(f"there is no quantisation {load.quantize!r}: give int8 or none")
-    place = place_of(model_place(load.model))
+    place = find_place(model_place(load.model))
     if Path(place.base).is_dir() and not Path(place.base, "config.json").is_file():
         raise ModelError(f"the folder {place.base} holds no model: it has no config.json")
     with _in_a_sentence(f"the model {place.base} cannot be loaded", place.base):
@@ -59,7 +59,7 @@ def open_checkpoint(load: Load) -> Checkpoint:
         refuse_what_does_not_generate(place.base, config)
         generation_config = _generation_config(load, place.base, config)
     tokenizer = _tokenizer(place)
-    quantized = f" (quantised: {quantization_of(config)})" if quantization_of(config) else ""
+    quantized = f" (quantised: {quantization_method(config)})" if quantization_method(config) else ""
     with _in_a_sentence(f"the model {place.base}{quantized} cannot be loaded", place.base):
         weights = load_weights(place, config, dtype=dtype, device=device, quantize=load.quantize)
     weights.model.generation_config = generation_config

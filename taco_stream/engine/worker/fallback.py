@@ -194,7 +194,7 @@ class GenerateCore:
 
     def _generate(self, batch: list[_Waiting]) -> None:
         started_at = time.monotonic()
-        watch = _Watch(batch, self._checkpoint)
+        watch = _BatchWatch(batch, self._checkpoint)
         prompts = torch.tensor([sample.prompt for sample in batch], device=self._checkpoint.device)
         with torch.inference_mode():
             self._checkpoint.model.generate(
@@ -219,7 +219,7 @@ class GenerateCore:
             row_seconds_available=old.row_seconds_available + seconds * self._rows,
         )
 
-    def _completion(self, sample: _Waiting, watch: "_Watch", row: int, started_at: float) -> Completion:
+    def _completion(self, sample: _Waiting, watch: "_BatchWatch", row: int, started_at: float) -> Completion:
         detector = watch.detectors[row]
         reason = watch.reasons[row] or FinishReason.LENGTH
         is_error = reason is FinishReason.ERROR
@@ -265,7 +265,7 @@ class GenerateCore:
         self._finished.append(Finished(ticket, completion))
 
 
-class _Watch:
+class _BatchWatch:
     """Draws the tokens of a batch in the place of `generate`, and sees which rows have ended."""
 
     def __init__(self, batch: list[_Waiting], checkpoint: Checkpoint) -> None:

@@ -23,7 +23,7 @@ from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.worker.device_memory import is_out_of_memory
 from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
-from taco_stream.engine.worker.scheduler import Row
+from taco_stream.engine.worker.scheduler import BatchRow
 from taco_stream.events import GraphsOff
 
 Forward = Callable[[Tensor, Tensor, Layout], Tensor]
@@ -100,7 +100,7 @@ class FixedDecode:
         self._pool = torch.cuda.graph_pool_handle() if self._uses_graphs else None
         self._stream = torch.cuda.Stream(self._device) if self._uses_graphs else None  # type: ignore[no-untyped-call]
 
-    def run(self, rows: Sequence[Row], *, exact: bool) -> Drawn:
+    def run(self, rows: Sequence[BatchRow], *, exact: bool) -> Drawn:
         """Decodes one token for each row. With `exact` every token is final, and the device is waited for."""
         shape = self._shape_for(rows)
         inputs = self._inputs(rows, shape)
@@ -115,7 +115,7 @@ class FixedDecode:
             self._redraw_short_rows(shape, slots)
         return Drawn(shape.drawn.tokens[slots], shape.drawn.is_short[slots])
 
-    def _shape_for(self, rows: Sequence[Row]) -> _Shape:
+    def _shape_for(self, rows: Sequence[BatchRow]) -> _Shape:
         size = next(bucket for bucket in self._buckets if bucket > max(row.slot for row in rows))
         longest = next(length for length in self._lengths if length > max(row.position for row in rows))
         if (size, longest) not in self._shapes:
@@ -125,7 +125,7 @@ class FixedDecode:
             self._shapes[size, longest] = shape
         return self._shapes[size, longest]
 
-    def _inputs(self, rows: Sequence[Row], shape: _Shape) -> Tensor:
+    def _inputs(self, rows: Sequence[BatchRow], shape: _Shape) -> Tensor:
         inputs = self._idle(shape.inputs.shape[1])
         slots = [row.slot for row in rows]
         values = [(row.position, row.position + 1, row.token_index, 1) for row in rows]
@@ -160,7 +160,7 @@ class FixedDecode:
         everyone = slice(0, size)
         group = Group(everyone, everyone, longest=longest, shortest=0, lengths=lengths)
         if self._device.type == "cuda":
-            group.flash = FlashRows.of(lengths, self._cache.stride)
+            group.flash = FlashRows.from_lengths(lengths, self._cache.stride)
         return [group]
 
     def _redraw_short_rows(self, shape: _Shape, slots: Tensor) -> None:

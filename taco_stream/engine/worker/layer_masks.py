@@ -52,7 +52,7 @@ class LayerMasks:
         """The window that `mask` stands for. Raises `UnservedModelError` for a mask that was not made here."""
         for made, mask_function in self._made:
             if made.untyped_storage().data_ptr() == mask.untyped_storage().data_ptr():
-                return window_of(mask_function, self._context_length, mask.device)
+                return window_size(mask_function, self._context_length, mask.device)
         raise UnservedModelError("the model makes attention masks of its own")
 
 
@@ -74,7 +74,7 @@ def short_windows(name: str, window: int, context_length: int) -> Iterator[None]
 
     def make_short(*, mask_function: MaskFunction, device: torch.device, **given: Any) -> Any:
         try:
-            wide = window_of(mask_function, context_length, device)
+            wide = window_size(mask_function, context_length, device)
         except UnservedModelError:  # of no consequence if no layer uses it
             wide = None
         if wide is not None:
@@ -95,7 +95,7 @@ def named_windows(config: Any, context_length: int) -> set[int]:
     return {window for window in windows if window is not None and window < context_length}
 
 
-def window_of(mask_function: MaskFunction, context_length: int, device: torch.device) -> int | None:
+def window_size(mask_function: MaskFunction, context_length: int, device: torch.device) -> int | None:
     """How many tokens a token sees at most, itself included; None if in a context of that length it sees all before it.
 
     Raises `UnservedModelError` for what is not a causal window, such as chunks or blocks that see each other.

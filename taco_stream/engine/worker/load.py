@@ -74,7 +74,7 @@ def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready
             raise UsageError(f"the model {load.model} has no reproducible mode: {reason}") from reason
         message = f"{load.model} is served by transformers' generate, which is slower: {reason}"
         emit(GenerateFallback(message=message))
-        identity = f"{identity_of(load, checkpoint)} generate"
+        identity = f"{describe_engine(load, checkpoint)} generate"
         rows = load.batch_size or GENERATE_ROWS
         if (trouble := alike_in_batches(checkpoint, TOLERANCE[checkpoint.model.dtype])) and rows > 1:
             rows = 1
@@ -119,7 +119,7 @@ def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink) -> EngineCo
         slots=slots,
         length=length,
         context_length=context_length,
-        identity=identity_of(load, checkpoint),
+        identity=describe_engine(load, checkpoint),
         emit=emit,
         largest_chunk=REPRODUCIBLE_CHUNK if load.reproducible else LARGEST_CHUNK[checkpoint.device.type],
         prompts_per_step=1 if load.reproducible else None,
@@ -169,7 +169,7 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
                 f"the window of {window} that its configuration names does not reach its attention"
             )
         with attention.shortened_windows(CHECKED_WINDOW):
-            difference = _difference(runner.logits_of(tokens).float(), expected)
+            difference = _difference(runner.compute_logits(tokens).float(), expected)
         if not difference <= TOLERANCE[model.dtype]:
             raise UnservedModelError(f"its logits come out {difference:.0%} off")
     except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
@@ -202,7 +202,7 @@ def _difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
     return float((logits - expected).abs().max() / expected.abs().max())
 
 
-def identity_of(load: Load, checkpoint: Checkpoint) -> str:
+def describe_engine(load: Load, checkpoint: Checkpoint) -> str:
     """What stands in every completion: engine, model, and what else changes the samples."""
     parts = [f"local:{load.model}", _name(checkpoint.model.dtype)]
     parts += [load.quantize] if load.quantize else []

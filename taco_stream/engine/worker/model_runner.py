@@ -15,7 +15,7 @@ from taco_stream.engine.worker.attention import ChunkSpan, FlashRows, Group, Lay
 from taco_stream.engine.worker.fixed_decode import Drawn, FixedDecode, SlotState
 from taco_stream.engine.worker.kv_cache import SlotCache
 from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniform_numbers
-from taco_stream.engine.worker.scheduler import Chunk, Row, Step
+from taco_stream.engine.worker.scheduler import BatchRow, PrefillChunk, Step
 
 
 class Launched(NamedTuple):
@@ -82,7 +82,7 @@ class ModelRunner:
         self._model(input_ids=tokens[None], position_ids=tokens[None], use_cache=False)
 
     @torch.inference_mode()
-    def logits_of(self, tokens: Tensor) -> Tensor:
+    def compute_logits(self, tokens: Tensor) -> Tensor:
         """Logits [tokens, vocabulary] of a prompt, computed in two chunks and the last tokens as decoding rows."""
         cut, end = len(tokens) // 2, len(tokens) - 3
         self.allocate(2, len(tokens))
@@ -92,7 +92,7 @@ class ModelRunner:
             span, slots = slice(0, last - first), slice(1, 2)
             lengths = positions[first:last] + 1
             group = Group(span, slots, longest=last, shortest=last, lengths=lengths)
-            group.flash = FlashRows.of(lengths, stride) if self._device.type == "cuda" else None
+            group.flash = FlashRows.from_lengths(lengths, stride) if self._device.type == "cuda" else None
             layout = Layout(stride + positions[first:last], [group], [])
             if last <= end:
                 layout = Layout(layout.places, [], [ChunkSpan(span, 1, first, last)])
@@ -173,7 +173,7 @@ class ModelRunner:
         arrival.record(torch.cuda.current_stream(tokens.device))
         return Launched(step, hosts[0], hosts[1], arrival)
 
-    def _forward(self, rows: Sequence[Row], chunks: Sequence[Chunk]) -> Tensor:
+    def _forward(self, rows: Sequence[BatchRow], chunks: Sequence[PrefillChunk]) -> Tensor:
         """Logits [decoding rows + chunks that end a prompt, vocabulary] of one packed forward."""
         if not rows and not chunks:
             return torch.empty(0, 0, device=self._device)
@@ -195,12 +195,12 @@ class ModelRunner:
         logits: Tensor = output.logits[0]
         return logits
 
-    def _keep_prompt_logits(self, chunks: Sequence[Chunk], logits: Tensor) -> None:
+    def _keep_prompt_logits(self, chunks: Sequence[PrefillChunk], logits: Tensor) -> None:
         """Keeps the logits behind each prompt that is complete now, for all samples that begin from it."""
         for row, chunk in enumerate(chunk for chunk in chunks if chunk.is_last):
             self._prompt_logits[chunk.slot] = logits[row].clone()  # a view would keep the whole step's logits alive
 
-    def _group(self, rows: Sequence[Row], positions: Tensor) -> list[Group]:
+    def _group(self, rows: Sequence[BatchRow], positions: Tensor) -> list[Group]:
         """Cuts the decoding rows into runs of neighbouring slots that are cheap to compute together."""
         slots = tuple(row.slot for row in rows)
         lengths = [row.position + 1 for row in rows]
@@ -217,7 +217,7 @@ class ModelRunner:
             for first, last in self._runs[1]
         ]
 
-    def _note_sampling(self, rows: Sequence[Row]) -> None:
+    def _note_sampling(self, rows: Sequence[BatchRow]) -> None:
         """Writes the settings of samples that begin into their slots."""
         if not rows:
             return
@@ -233,7 +233,7 @@ class ModelRunner:
         ):
             stored[slots] = torch.tensor(values, dtype=stored.dtype).to(self._device, non_blocking=True)
 
-    def _draw(self, rows: Sequence[Row], logits: Tensor, *, exact: bool) -> Drawn:
+    def _draw(self, rows: Sequence[BatchRow], logits: Tensor, *, exact: bool) -> Drawn:
         """A token for every row, which becomes what its slot feeds next."""
         if not rows:
             return Drawn(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
@@ -263,7 +263,7 @@ class _Packed:
         self.tokens: list[int] = []
         self.spans: list[ChunkSpan] = []
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: PrefillChunk) -> None:
         """Appends a chunk; its last token's logits are wanted if it ends a prompt."""
         first, end = len(self.slots), chunk.start + len(chunk.tokens)
         self.spans.append(ChunkSpan(slice(first, first + len(chunk.tokens)), chunk.slot, chunk.start, end))
@@ -309,6 +309,6 @@ def cut_into_runs(slots: Sequence[int], lengths: Sequence[int]) -> list[tuple[in
     return runs[::-1]
 
 
-def _key(row: Row) -> int:
+def _key(row: BatchRow) -> int:
     request = row.sample.request
     return sample_key(request.seed, request.problem_id, row.sample.sample_index)

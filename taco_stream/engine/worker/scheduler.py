@@ -80,7 +80,7 @@ class Copy(NamedTuple):
     is_whole: bool
 
 
-class Chunk(NamedTuple):
+class PrefillChunk(NamedTuple):
     """`tokens` are computed into the sample's slot from position `start`; the prefix is complete then if `is_last`."""
 
     sample: Sample
@@ -90,7 +90,7 @@ class Chunk(NamedTuple):
     is_last: bool
 
 
-class Row(NamedTuple):
+class BatchRow(NamedTuple):
     """A sample that gets its token number `token_index` in this step.
 
     A decoding row feeds its previous token at `position` of `slot`; for a beginning row, whose token is drawn from the
@@ -107,12 +107,12 @@ class Step(NamedTuple):
     """What to compute, in this order: copies, one forward over `decoding` and `chunks`, then a token for every row."""
 
     copies: tuple[Copy, ...]
-    chunks: tuple[Chunk, ...]
-    decoding: tuple[Row, ...]
-    beginning: tuple[Row, ...]
+    chunks: tuple[PrefillChunk, ...]
+    decoding: tuple[BatchRow, ...]
+    beginning: tuple[BatchRow, ...]
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[BatchRow, ...]:
         """The rows that get a token, in the order of the tokens returned."""
         return self.decoding + self.beginning
 
@@ -189,14 +189,16 @@ class Scheduler:
         """
         copies = self._admit(prefill_tokens)
         chunks = self._prefill(prefill_tokens, prompts)
-        decoding: list[Row] = []
-        beginning: list[Row] = []
+        decoding: list[BatchRow] = []
+        beginning: list[BatchRow] = []
         for index, slot in enumerate(self._slots):
             if not self._is_decoding(slot):
                 continue
             assert slot.sample is not None
             has_begun = slot.sample.planned > self._begun_at(slot)
-            (decoding if has_begun else beginning).append(Row(slot.sample, index, slot.length, slot.sample.planned))
+            (decoding if has_begun else beginning).append(
+                BatchRow(slot.sample, index, slot.length, slot.sample.planned)
+            )
             slot.length += has_begun
             slot.sample.planned += 1
         return Step(tuple(copies), tuple(chunks), tuple(decoding), tuple(beginning))
@@ -324,9 +326,9 @@ class Scheduler:
         sample.slot = index
         self._slots[index] = _Slot(prefix, computed, computed, sample)
 
-    def _prefill(self, tokens: int, prompts: int | None) -> list[Chunk]:
+    def _prefill(self, tokens: int, prompts: int | None) -> list[PrefillChunk]:
         """Chunks of the prefixes in progress, oldest sample first, until the budget is spent."""
-        chunks: list[Chunk] = []
+        chunks: list[PrefillChunk] = []
         unfinished = [index for index, slot in enumerate(self._slots) if self._missing(slot)]
         for index in sorted(unfinished, key=self._arrival):
             slot = self._slots[index]
@@ -339,7 +341,9 @@ class Scheduler:
             slot.computed = slot.length = start + size
             tokens -= size
             chunks.append(
-                Chunk(slot.sample, index, start, slot.prefix.tokens[start : start + size], self._missing(slot) == 0)
+                PrefillChunk(
+                    slot.sample, index, start, slot.prefix.tokens[start : start + size], self._missing(slot) == 0
+                )
             )
         return chunks
 
@@ -347,7 +351,7 @@ class Scheduler:
         sample = self._slots[index].sample
         return _order(sample) if sample else (0, 0)
 
-    def _repeat(self, row: Row) -> None:
+    def _repeat(self, row: BatchRow) -> None:
         slot = self._slots[row.slot]
         row.sample.ignored = row.sample.planned - row.token_index - 1
         row.sample.planned = row.token_index

@@ -46,7 +46,7 @@ def load_weights(place: Place, config: Any, *, dtype: Any, device: torch.device,
     `quantize` names a quantisation to be made now; a checkpoint that is quantised already is refused with it. Besides
     raises whatever transformers does.
     """
-    method = quantization_of(config)
+    method = quantization_method(config)
     _check_quantization(place, method, quantize)
     settings: dict[str, Any] = {}
     if quantize is not None:
@@ -72,7 +72,7 @@ def load_weights(place: Place, config: Any, *, dtype: Any, device: torch.device,
     return Weights(model.eval(), tuple(sorted(report["unexpected_keys"])))
 
 
-def quantization_of(config: Any) -> str | None:
+def quantization_method(config: Any) -> str | None:
     """The method by which a checkpoint's weights were quantised when they were saved, None if they were not."""
     asked = getattr(config, "quantization_config", None)
     asked = asked or getattr(config.get_text_config(decoder=True), "quantization_config", None)

@@ -20,7 +20,7 @@ from transformers.masking_utils import (
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.attention import SlotAttention
 from taco_stream.engine.worker.checkpoint import Checkpoint, open_checkpoint
-from taco_stream.engine.worker.layer_masks import UnservedModelError, named_windows, window_of
+from taco_stream.engine.worker.layer_masks import UnservedModelError, named_windows, window_size
 from taco_stream.engine.worker.load import check_served
 from taco_stream.engine.worker.model_runner import ModelRunner
 
@@ -103,22 +103,22 @@ def check(checkpoint: Checkpoint, attention: SlotAttention | None = None) -> Slo
 @pytest.mark.parametrize("length", [50, 51, 300])
 @pytest.mark.parametrize("window", [1, 7, 49, 50, 60])
 def test_a_windows_width_is_read_from_its_mask(window: int, length: int) -> None:
-    found = window_of(sliding_window_causal_mask_function(window), length, CPU)
+    found = window_size(sliding_window_causal_mask_function(window), length, CPU)
     assert found == (window if window < length else None)
 
 
 def test_a_causal_mask_has_no_window() -> None:
-    assert window_of(causal_mask_function, 1 << 20, CPU) is None
+    assert window_size(causal_mask_function, 1 << 20, CPU) is None
 
 
 @pytest.mark.parametrize("chunk", [2, 16, 25, 48, 49])
 def test_chunks_are_no_windows(chunk: int) -> None:
     with pytest.raises(UnservedModelError, match="neither causal nor a sliding window"):
-        window_of(chunked_causal_mask_function(chunk, torch.zeros(1, dtype=torch.int64)), 50, CPU)
+        window_size(chunked_causal_mask_function(chunk, torch.zeros(1, dtype=torch.int64)), 50, CPU)
 
 
 def test_chunks_as_long_as_the_context_are_causal() -> None:
-    assert window_of(chunked_causal_mask_function(50, torch.zeros(1, dtype=torch.int64)), 50, CPU) is None
+    assert window_size(chunked_causal_mask_function(50, torch.zeros(1, dtype=torch.int64)), 50, CPU) is None
 
 
 def test_blocks_that_see_each_other_are_no_windows() -> None:
@@ -128,7 +128,7 @@ def test_blocks_that_see_each_other_are_no_windows() -> None:
         )
 
     with pytest.raises(UnservedModelError):
-        window_of(sees, 50, CPU)
+        window_size(sees, 50, CPU)
 
 
 def test_named_windows_are_those_of_generates_cache() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from taco_stream.engine.worker.prefill_pace import ROWS_PER_TILE, PrefillPace
-from taco_stream.engine.worker.scheduler import Chunk, Row, Sample, Step
+from taco_stream.engine.worker.scheduler import BatchRow, PrefillChunk, Sample, Step
 from taco_stream.types import Request, SamplingParameters, TextPrompt
 
 REQUEST = Request(problem_id="p", prompt=TextPrompt(""), sample_indices=(0,), sampling=SamplingParameters())
@@ -14,8 +14,8 @@ SAMPLE = Sample(REQUEST, 0, 0, (1,), limit=9)
 
 def step_with(prompt_tokens: int) -> Step:
     """One row decodes beside a chunk of so many tokens."""
-    chunks = (Chunk(SAMPLE, 1, 0, (0,) * prompt_tokens, False),) if prompt_tokens else ()
-    return Step((), chunks, (Row(SAMPLE, 0, 1, 1),), ())
+    chunks = (PrefillChunk(SAMPLE, 1, 0, (0,) * prompt_tokens, False),) if prompt_tokens else ()
+    return Step((), chunks, (BatchRow(SAMPLE, 0, 1, 1),), ())
 
 
 def cost(tokens: int) -> float:
