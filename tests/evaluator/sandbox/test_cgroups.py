@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from taco_stream.evaluator.execution import RunningProgram, Zygote
-from taco_stream.evaluator.outcomes import status_of
+from taco_stream.evaluator.outcomes import execution_status
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox import cgroups
@@ -247,7 +247,7 @@ def zygote() -> Iterator[Zygote]:
 
 def status_and_output(program: RunningProgram) -> tuple[Status, bytes]:
     execution = program.run(b"", LIMITS)
-    return status_of(execution, LIMITS), execution.output
+    return execution_status(execution, LIMITS), execution.output
 
 
 @needs_a_group
