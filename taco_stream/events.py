@@ -16,7 +16,7 @@ from taco_stream.statistics import RunStatistics
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """What every event has: `at`, when it was built, in seconds since the epoch."""
+    """The field of every event: `at`, when it was built, in seconds since the epoch."""
 
     at: float = msgspec.field(default_factory=time.time)
 
@@ -169,10 +169,10 @@ EngineEvent = (
     | WorkerRestarted
     | RequestCondemned
 )
-"""What an engine sends."""
+"""The events that an engine sends."""
 
 EvaluatorEvent = ClockCountsLoad | EvaluatorRestarted | JudgingFailed | VerdictCacheClosed
-"""What the evaluator sends."""
+"""The events that the evaluator sends."""
 
 Event = RunStarted | RunResumed | RunGauges | RunFinished | EngineEvent | EvaluatorEvent
 """Everything that can happen."""

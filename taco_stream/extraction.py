@@ -145,7 +145,7 @@ def _without_reasoning(text: str) -> str | None:
 # --- fenced blocks
 
 _MARGIN = r"(?P<margin>[ \t]*+(?:>[ \t]*+)*+(?:(?:[-*+]|\d++[.)])[ \t]++)?)"
-"""What may precede a fence: indentation, quote marks, the mark of a list. Nothing in it is ever tried twice, or a
+"""Text that may precede a fence: indentation, quote marks, the mark of a list. Nothing in it is ever tried twice, or a
 line of a hundred thousand blanks would take minutes."""
 
 _FENCE = re.compile(rf"^{_MARGIN}(?P<fence>`{{3,}}|~{{3,}})(?P<info>[^\n]*)$", re.MULTILINE)
@@ -251,7 +251,7 @@ class _FencedBlocks:
 
 
 _STATEMENT = re.compile(r"(?:import|from|def|class)[ ]|print\(")
-"""What begins code on the line of an opening fence; an assignment there is an attribute."""
+"""The beginning of code on the line of an opening fence; an assignment there is an attribute."""
 
 _ONE_WORD = re.compile(r"[\w.+#-]*[\w+#]")
 """A tag, and not a sentence behind a closing fence."""

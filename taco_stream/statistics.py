@@ -1,4 +1,4 @@
-"""What the parts of a run say of themselves: immutable, and cheap enough to take ten times a second.
+"""Statistics of the parts of a run: immutable, and cheap enough to take ten times a second.
 
 Counters start at zero with their owner; observers take differences. A field that is added later has a default,
 so that the lines of `events.jsonl` from before can be read, and none is renamed.

@@ -1,4 +1,4 @@
-"""What Arrow and Parquet files share: record batches, decoded one row at a time."""
+"""The common part of Arrow and Parquet files: record batches, decoded one row at a time."""
 
 import json
 from abc import ABC, abstractmethod

@@ -203,7 +203,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def read_packages() -> list[Package]:
-    """What our own metadata requires, but for development, and what of it is installed."""
+    """The requirements in our own metadata, except for development, with the versions installed."""
     try:
         requirements = importlib.metadata.requires("taco-stream") or []
         extras = ["", *(importlib.metadata.metadata("taco-stream").get_all("Provides-Extra") or [])]

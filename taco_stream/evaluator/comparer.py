@@ -43,7 +43,7 @@ MAX_PULSES = 600
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What a program wrote, and what was expected as JSON: a text, or a tagged value if `is_value`.
+    """A program's output, and the expected one as JSON: a text, or a tagged value if `is_value`.
 
     `is_wrapped` says that the value is wrapped in a list of one, `rule` that the problem has a rule of its own.
     """

@@ -123,7 +123,7 @@ class Judgement(NamedTuple):
             self.run_tests(again, form, file_io=True)
 
     def run_wrapped(self, tally: "ModeTally", *, form: int) -> None:
-        """What the original tries last with a program that, executed in `form`, exits with an error: in a function."""
+        """The original's last attempt at a program that, executed in `form`, exits with an error: in a function."""
         if self.runner.compile_errors[WRAPPED] is not None or tally.status is Status.PASSED:
             return
         did_not_compile = self.runner.compile_errors[PLAIN] is not None

@@ -59,7 +59,7 @@ BASES: dict[type, Callable[[Any], Any]] = {
     frozenset: lambda value: frozenset(frozenset.__iter__(value)),
     dict: lambda value: dict(dict.items(value)),
 }
-"""What makes a plain value of one of a derived type, past whatever methods that has."""
+"""Conversions of a derived type's value to the plain type, bypassing the derived type's methods."""
 
 
 def _tagged_other(value: Any, depth: int) -> Any:

@@ -512,7 +512,7 @@ def take_output_file() -> None:
 
 
 def finish(code: int, name: str) -> int:
-    """What an interpreter does at its exit, after which the program's module is gone; the exit code."""
+    """Ends as an interpreter does at its exit, after which the program's module is gone; the exit code."""
     end_threads()
     atexit._run_exitfuncs()
     is_flushed = flush_streams()

@@ -56,7 +56,7 @@ def read_completions(
 
 
 class ExportFormat(StrEnum):
-    """What a run can be written as."""
+    """The formats that a run can be written in."""
 
     TACO = "taco"  # generations.json, taco_results.json and taco_metrics.json of the original scripts
     EVALPLUS = "evalplus"  # samples.jsonl

@@ -279,7 +279,7 @@ class Pipeline:
         self._progress.expected = await count(lambda: (len(task.sample_indices(each)) for each in task.problems()))
 
     def _stop(self, number: int) -> None:
-        """What a signal does: the first one drains, the second one stops at once."""
+        """Handles a signal: the first one drains, the second one stops at once."""
         if self._draining:
             self._everything.cancel()
             return

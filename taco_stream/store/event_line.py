@@ -18,7 +18,7 @@ KINDS: dict[Any, type[Event]] = {each.__struct_config__.tag: each for each in ge
 
 
 class _Head(msgspec.Struct):
-    """What says how the rest of a line is to be read."""
+    """The fields that decide how the rest of a line is read."""
 
     kind: str
     at: float

@@ -133,7 +133,7 @@ def read_lines(path: Path, kind: type[T]) -> Iterator[Line[T]]:
 
 
 def decoded_lines(path: Path, decode: Callable[[bytes], T]) -> Iterator[Line[T]]:
-    """What `read_lines` yields, by another decoder; that raises `msgspec.MsgspecError` if a line is broken."""
+    """The items of `read_lines`, by another decoder, which raises `msgspec.MsgspecError` if a line is broken."""
     if not path.exists():
         return
     offset = 0

@@ -21,7 +21,7 @@ from taco_stream.errors import RunMismatchError, StoreError
 MANIFEST_VERSION = 2
 
 DEFAULTS_OF_VERSION_1 = {"time_limit_factor": 2.0, "memory_limit": 4096}
-"""What None meant in manifests of version 1; now a manifest holds the values themselves."""
+"""The meaning of None in manifests of version 1; now a manifest holds the values themselves."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,7 +59,7 @@ class NotDelegatedError(OSError):
 
 
 class MemoryEvents(NamedTuple):
-    """What the kernel counted for a leaf.
+    """The kernel's counts for a leaf.
 
     `limit_reached`: the group hit its own `memory.max`. `killed`: the OOM killer ran; without `limit_reached`, an
     ancestor ran out.

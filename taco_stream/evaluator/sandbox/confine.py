@@ -72,7 +72,7 @@ def limit_program(plan: SandboxPlan, limits: ProgramLimits) -> None:
 
 
 def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
-    """What confines a fork of this program process, which becomes a test, for good: to be called there, in this order.
+    """Steps that confine a fork of this program process, which becomes a test, for good: to be called there in order.
 
     They are settled before the fork, for in the test even the look at a plan costs page faults. With namespaces a test
     ends with the zygote, their first process, and a worker replaces the zygote of a program process that is gone, so
