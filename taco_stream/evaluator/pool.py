@@ -15,10 +15,9 @@ Runs under asyncio and trio.
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import anyio
@@ -58,7 +57,7 @@ CLOCK_COUNTS_LOAD = (
 )
 
 
-class Evaluator:
+class Evaluator(anyio.AsyncContextManagerMixin):
     """Judges programs; an asynchronous context manager."""
 
     def __init__(
@@ -69,9 +68,9 @@ class Evaluator:
     ) -> None:
         self._settings = settings
         self._events = events
-        self._free: list[WorkerHandle] = []
-        self._workers: list[WorkerHandle] = []
-        self._places = anyio.Semaphore(settings.workers or available_cores())
+        self._workers = [WorkerHandle(settings) for _ in range(settings.workers or available_cores())]
+        self._free = list(self._workers)
+        self._places = anyio.Semaphore(len(self._workers))
         self._cache = VerdictCache(None if settings.verdict_cache is None else Path(settings.verdict_cache))
         self._under_way: dict[bytes, anyio.Event] = {}
         self._specs: dict[Problem, JudgeSpec] = {}
@@ -94,24 +93,17 @@ class Evaluator:
             f"({cpu_seconds:g} s if unspecified) and may be idle for {settings.wall_multiple:g}x that"
         )
 
-    async def __aenter__(self) -> Self:
-        """Starts the workers. Raises `EvaluatorError` if one does not come up, or the sandbox is below the floor."""
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        """The workers are ready. Entering raises `EvaluatorError` if one does not come up, or the sandbox is below the
+        floor. Leaving ends them.
+        """
         _check_platform()
-        for _ in range(self._settings.workers or available_cores()):
-            worker = WorkerHandle(self._settings)
-            self._workers.append(worker)
-            self._free.append(worker)
         try:
             await self._start()
-        except BaseException:
+            yield self
+        finally:
             await self._stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stop()
 
     async def judge(self, problem: Problem, program: str) -> Verdict:
         """The verdict on one program under the mode of the settings."""
