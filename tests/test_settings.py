@@ -61,6 +61,6 @@ def test_every_setting_describes_itself() -> None:
 
 
 def test_conduct_may_differ_between_starts_and_results_may_not() -> None:
-    one, other = RunSettings(), RunSettings.of(batch_size=7, workers=3, k=(5,), samples=99)
+    one, other = RunSettings(), RunSettings.from_values(batch_size=7, workers=3, k=(5,), samples=99)
     assert one.results() == other.results()
-    assert one.results() != RunSettings.of(temperature=0.9).results()
+    assert one.results() != RunSettings.from_values(temperature=0.9).results()

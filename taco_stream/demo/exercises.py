@@ -1,6 +1,6 @@
 """Draws the exercises that the embedded model is trained on from the families in `families.toml`.
 
-`exercise_of` draws one wording, one scene, one set of parameters and one program of a family, runs the program on a
+`draw_exercise` draws one wording, one scene, one set of parameters and one program of a family, runs the program on a
 drawn input for the worked example, and puts them together as a problem and its answer. In wordings and programs
 `<name>` stands for a parameter; `<who>`, `<Who>` and `<things>` are drawn for every family, `<function>` for those
 whose programs are functions.
@@ -57,7 +57,7 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shapes: Mapping[str, Shape]
     families: tuple[Family, ...]
 
-    def choices_of(self, family: Family) -> Mapping[str, tuple[str, ...]]:
+    def choices(self, family: Family) -> Mapping[str, tuple[str, ...]]:
         """The values that each placeholder of a family may take."""
         names = tuple(first + second for first in self.function_beginnings for second in self.function_endings)
         functions = {"function": names} if family.arguments else {}
@@ -74,16 +74,16 @@ class Exercise(NamedTuple):
 COLLECTION = msgspec.toml.decode((Path(__file__).parent / "families.toml").read_bytes(), type=Collection)
 
 
-def exercise_of(family: Family, random: Random) -> Exercise:
+def draw_exercise(family: Family, random: Random) -> Exercise:
     """Draws one exercise; the same state of `random` draws the same one."""
-    values = {name: random.choice(choices) for name, choices in COLLECTION.choices_of(family).items()}
+    values = {name: random.choice(choices) for name, choices in COLLECTION.choices(family).items()}
     values["Who"] = values["who"][0].upper() + values["who"][1:]
     program = filled(random.choice(family.programs), values)
-    given = given_of(family, random)
-    story = _story_of(family, values, random)
+    given = draw_input(family, random)
+    story = _story(family, values, random)
     function = values.get("function")
     if function is None:
-        question = story + _formats_of(family, values, given, printed_by(program, given), random)
+        question = story + _formats(family, values, given, printed_by(program, given), random)
         return Exercise(Problem(problem_id=family.name, position=0, question=question, tests="{}"), program)
     verb = random.choice(("returns", "gives", "should return"))
     question = f"{story}\n\nFor example, {function}({given}) {verb} {returned_by(program, given, function)!r}.\n"
@@ -101,7 +101,7 @@ def exercise_of(family: Family, random: Random) -> Exercise:
     )
 
 
-def given_of(family: Family, random: Random) -> str:
+def draw_input(family: Family, random: Random) -> str:
     """Draws an input of a family: the text of standard input, or the arguments of a call as Python writes them."""
     return DRAWS[family.input](random, *family.range)
 
@@ -128,14 +128,14 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
-def _story_of(family: Family, values: Mapping[str, str], random: Random) -> str:
+def _story(family: Family, values: Mapping[str, str], random: Random) -> str:
     parts = [random.choice(family.asks)]
     if random.random() < SCENE_SHARE:
         parts.insert(0, random.choice(COLLECTION.shapes[family.shape].scenes))
     return filled(" ".join(parts), values)
 
 
-def _formats_of(family: Family, values: Mapping[str, str], given: str, printed: str, random: Random) -> str:
+def _formats(family: Family, values: Mapping[str, str], given: str, printed: str, random: Random) -> str:
     answer = f"Print {filled(random.choice(family.answers), values)}."
     output = answer if random.random() < EXACT_OUTPUT_SHARE else random.choice(COLLECTION.outputs)
     inputs = random.choice(COLLECTION.shapes[family.shape].inputs)

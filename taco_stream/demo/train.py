@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from taco_stream.demo.exercises import COLLECTION, Exercise, exercise_of
+from taco_stream.demo.exercises import COLLECTION, Exercise, draw_exercise
 from taco_stream.prompting import base_prompt
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train(folder: Path) -> None:
     schedules = [torch.optim.lr_scheduler.LambdaLR(one, _learning_rate_factor) for one in optimizers]
     print(f"{model.num_parameters():,} parameters, {len(COLLECTION.families)} families of problems")
     for step, batch in enumerate(_batches(tokenizer), start=1):
-        loss = _loss_of(model, batch)
+        loss = _loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
@@ -75,7 +75,7 @@ def training_exercises() -> Iterator[Exercise]:
     """Draws every exercise that the model is trained on, in the order of training."""
     random = Random(SEED)
     for _ in range(STEPS * BATCH_SIZE):
-        yield exercise_of(random.choice(COLLECTION.families), random)
+        yield draw_exercise(random.choice(COLLECTION.families), random)
 
 
 def train_tokenizer() -> "PreTrainedTokenizerFast":
@@ -95,7 +95,7 @@ def train_tokenizer() -> "PreTrainedTokenizerFast":
         show_progress=False,
     )
     exercises = itertools.islice(training_exercises(), TOKENIZER_EXERCISES)
-    tokenizer.train_from_iterator((_text_of(exercise) for exercise in exercises), trainer)
+    tokenizer.train_from_iterator((_training_text(exercise) for exercise in exercises), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TEXT,
@@ -176,7 +176,7 @@ def _padded(rows: list[list[Number]], filler: Number) -> list[list[Number]]:
     return [row + [filler] * (longest - len(row)) for row in rows]
 
 
-def _loss_of(model: "LlamaForCausalLM", batch: Batch) -> "torch.Tensor":
+def _loss(model: "LlamaForCausalLM", batch: Batch) -> "torch.Tensor":
     """The weighted mean of the cross entropies of all tokens but the first."""
     from torch.nn.functional import cross_entropy
 
@@ -186,7 +186,7 @@ def _loss_of(model: "LlamaForCausalLM", batch: Batch) -> "torch.Tensor":
     return (losses * weights).sum() / weights.sum()
 
 
-def _text_of(exercise: Exercise) -> str:
+def _training_text(exercise: Exercise) -> str:
     return base_prompt(exercise.problem).text + exercise.program + END_OF_TEXT
 
 

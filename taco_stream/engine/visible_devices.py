@@ -13,7 +13,7 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 """Read by the driver when a process first uses it: a list of numbers, of names such as GPU-8932f937-…, or of MIG-…."""
 
 
-def environment_of(device: str, inherited: Mapping[str, str]) -> dict[str, str]:
+def device_environment(device: str, inherited: Mapping[str, str]) -> dict[str, str]:
     """The environment in which a process sees `device` alone: `cpu`, `cuda` or `cuda:N`. Other names change nothing.
 
     `N` counts the devices that the inherited environment shows. Raises `UsageError` if it shows no such device.

@@ -103,7 +103,7 @@ class Judgement(NamedTuple):
         """Runs tests until each of the tallies has met one that fails, all of them in a full sweep."""
         modes = [tally.mode for tally in tallies]
         for index, execution in self._executions(form, file_io=file_io):
-            outcomes = self.outcomes.of(execution, self.tests.tests[index], modes)
+            outcomes = self.outcomes.decide(execution, self.tests.tests[index], modes)
             for tally in tallies:
                 tally.add(index, execution, outcomes[tally.mode])
             if self.sweep is not Sweep.FULL and all(tally.failed_test is not None for tally in tallies):
@@ -174,7 +174,7 @@ class Judgement(NamedTuple):
         """Whether the program, wrapped, passes the test that it failed."""
         assert tally.failed_test is not None
         execution = self._run(tally.failed_test, self.tests.limits, WRAPPED)
-        outcomes = self.outcomes.of(execution, self.tests.tests[tally.failed_test], [tally.mode])
+        outcomes = self.outcomes.decide(execution, self.tests.tests[tally.failed_test], [tally.mode])
         return outcomes[tally.mode].status is Status.PASSED
 
 

@@ -47,7 +47,7 @@ class Outcomes:
         self._compare = compare
         self._checker = checker
 
-    def of(self, execution: Execution, test: Test, modes: Modes) -> Mapping[ComparisonMode, Outcome]:
+    def decide(self, execution: Execution, test: Test, modes: Modes) -> Mapping[ComparisonMode, Outcome]:
         """The outcome under each of the modes."""
         status = execution_status(execution, self._tests.limits)
         if status is Status.INFRASTRUCTURE_ERROR:

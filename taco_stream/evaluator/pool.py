@@ -29,7 +29,7 @@ from taco_stream.evaluator.judge_spec import JudgeSpec, judge_spec
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
 from taco_stream.evaluator.verdict_cache import VerdictCache, Verdicts, cache_key
-from taco_stream.evaluator.worker_handle import WorkerHandle
+from taco_stream.evaluator.worker_handle import EvaluatorWorker
 from taco_stream.events import ClockCountsLoad, EvaluatorEvent, EvaluatorRestarted, JudgingFailed, VerdictCacheClosed
 from taco_stream.machine import available_cores
 from taco_stream.statistics import EvaluatorStatistics
@@ -68,7 +68,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
     ) -> None:
         self._settings = settings
         self._events = events
-        self._workers = [WorkerHandle(settings) for _ in range(settings.workers or available_cores())]
+        self._workers = [EvaluatorWorker(settings) for _ in range(settings.workers or available_cores())]
         self._free = list(self._workers)
         self._places = anyio.Semaphore(len(self._workers))
         self._cache = VerdictCache(None if settings.verdict_cache is None else Path(settings.verdict_cache))
@@ -202,7 +202,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         return spec
 
     @asynccontextmanager
-    async def _checked_out(self, spec: JudgeSpec) -> AsyncIterator[WorkerHandle]:
+    async def _checked_out(self, spec: JudgeSpec) -> AsyncIterator[EvaluatorWorker]:
         """Waits for a free worker, if possible one that has the tests, and gives it back.
 
         One that is left in the middle of an answer is killed; it starts again when it is needed.

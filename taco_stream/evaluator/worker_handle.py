@@ -36,7 +36,7 @@ LARGE_TESTS_LENGTH = 1 << 18
 """Tests of more characters go to a worker in a memory file that a thread writes, so that the event loop goes on."""
 
 
-class WorkerHandle:
+class EvaluatorWorker:
     """One worker, started again after it has ended, and the tests that it has been sent."""
 
     def __init__(self, settings: EvaluatorSettings) -> None:

@@ -93,7 +93,7 @@ def group_records(index: RecordIndex, prompts: Prompts) -> Iterator[ProblemRecor
     strangers = dict.fromkeys(index.problem_ids)
     for problem_id, prompt in prompts():
         strangers.pop(problem_id, None)
-        yield ProblemRecords(problem_id, prompt, index.of(problem_id))
+        yield ProblemRecords(problem_id, prompt, index.records(problem_id))
     if strangers:
         names = ", ".join(list(strangers)[:NAMES_SHOWN])
         raise StoreError(

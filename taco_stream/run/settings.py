@@ -57,7 +57,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     evaluator: EvaluatorSettings = EvaluatorSettings()
 
     @classmethod
-    def of(cls, **given: Any) -> Self:
+    def from_values(cls, **given: Any) -> Self:
         """The settings with those that are given by their own names, whichever group they belong to."""
         groups: dict[Group, dict[str, Any]] = {group: {} for group in GROUPS.values()}
         for name, value in given.items():
@@ -70,7 +70,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         cls, flags: Mapping[str, Any], file: Path | None = None, environ: Mapping[str, str] = os.environ
     ) -> Self:
         """Settles every setting as `taco_stream.settings.resolve` does, and raises the same errors."""
-        return cls.of(**resolve(SETTINGS, flags, file, environ))
+        return cls.from_values(**resolve(SETTINGS, flags, file, environ))
 
     def values(self) -> dict[str, Any]:
         """Every setting by its name, as a JSON value, for the manifest."""

@@ -115,7 +115,7 @@ class RecordIndex:
         """The problems with a record, in the order of their first."""
         return tuple(self._offsets)
 
-    def of(self, problem_id: str) -> list[Record]:
+    def records(self, problem_id: str) -> list[Record]:
         """A problem's records by sample index; the first of duplicates; empty if it has none."""
         offsets = self._offsets.get(problem_id)
         if offsets is None:

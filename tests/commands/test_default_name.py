@@ -7,14 +7,14 @@ from taco_stream.run.settings import RunSettings
 
 
 def test_the_same_command_finds_its_own_run_again() -> None:
-    assert default_name(RunSettings()) == default_name(RunSettings.of(workers=3, samples=99, batch_size=4))
+    assert default_name(RunSettings()) == default_name(RunSettings.from_values(workers=3, samples=99, batch_size=4))
 
 
 @pytest.mark.parametrize("changed", [{"temperature": 0.9}, {"seed": 1}, {"model": "other"}, {"limit": 3}])
 def test_a_run_with_other_results_has_another_name(changed: dict[str, object]) -> None:
-    assert default_name(RunSettings()) != default_name(RunSettings.of(**changed))
+    assert default_name(RunSettings()) != default_name(RunSettings.from_values(**changed))
 
 
 @pytest.mark.parametrize("model", ["./models/x", "/abs/model", "org/name", "a:b"])
 def test_a_run_is_named_by_one_folder(model: str) -> None:
-    assert "/" not in default_name(RunSettings.of(model=model))
+    assert "/" not in default_name(RunSettings.from_values(model=model))

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from taco_stream.demo.exercises import COLLECTION, Family, exercise_of, filled, given_of, printed_by, returned_by
+from taco_stream.demo.exercises import COLLECTION, Family, draw_exercise, draw_input, filled, printed_by, returned_by
 
 FAMILIES = COLLECTION.families
 
@@ -19,8 +19,8 @@ def test_the_programs_of_a_family_agree(family: Family) -> None:
     """Whatever the parameters and the input, all programs of one family give the same answer."""
     random = Random(5)
     for _ in range(40):
-        given = given_of(family, random)
-        values = {name: random.choice(choices) for name, choices in COLLECTION.choices_of(family).items()}
+        given = draw_input(family, random)
+        values = {name: random.choice(choices) for name, choices in COLLECTION.choices(family).items()}
         programs = [filled(program, values) for program in family.programs]
         answers = [result_of(program, given, values.get("function")) for program in programs]
         assert all(answer == answers[0] for answer in answers), (given, values, answers)
@@ -29,16 +29,16 @@ def test_the_programs_of_a_family_agree(family: Family) -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_every_parameter_is_filled_in(family: Family) -> None:
     """No placeholder is left in what the model reads or writes."""
-    placeholders = {f"<{name}>" for name in (*COLLECTION.choices_of(family), "Who")}
+    placeholders = {f"<{name}>" for name in (*COLLECTION.choices(family), "Who")}
     random = Random(6)
     for _ in range(40):
-        problem, program = exercise_of(family, random)
+        problem, program = draw_exercise(family, random)
         assert not [mark for mark in placeholders if mark in problem.question + problem.starter_code + program]
 
 
 def test_the_same_seed_draws_the_same_exercise() -> None:
     """Training is reproducible because drawing is."""
-    assert exercise_of(FAMILIES[0], Random(7)) == exercise_of(FAMILIES[0], Random(7))
+    assert draw_exercise(FAMILIES[0], Random(7)) == draw_exercise(FAMILIES[0], Random(7))
 
 
 def test_family_names_are_unique() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from taco_stream.engine.local.worker_handle import WorkerHandle
 from taco_stream.engine.protocol import Load
-from taco_stream.engine.visible_devices import VARIABLE, environment_of
+from taco_stream.engine.visible_devices import VARIABLE, device_environment
 from taco_stream.engine.worker.__main__ import _with_one_device
 from taco_stream.engine.worker.checkpoint import choose_device
 from taco_stream.errors import ModelError, UsageError
@@ -36,13 +36,13 @@ UUIDS = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6, MIG-e86cb44a-6756-30fd-8d59-3
 )
 def test_a_worker_sees_its_own_device_alone(device: str, inherited: str | None, shown: str | None) -> None:
     environment = {"PATH": "/bin"} | ({} if inherited is None else {VARIABLE: inherited})
-    assert environment_of(device, environment) == {"PATH": "/bin"} | ({} if shown is None else {VARIABLE: shown})
+    assert device_environment(device, environment) == {"PATH": "/bin"} | ({} if shown is None else {VARIABLE: shown})
 
 
 @pytest.mark.parametrize(("inherited", "count"), [("", 0), ("3", 1), ("0,-1,2", 1), ("-1", 0), ("4,,5", 1)])
 def test_a_device_that_the_environment_hides_does_not_exist(inherited: str, count: int) -> None:
     with pytest.raises(UsageError, match=f"cuda:1 does not exist: {VARIABLE} shows {count} devices"):
-        environment_of("cuda:1", {VARIABLE: inherited})
+        device_environment("cuda:1", {VARIABLE: inherited})
 
 
 def test_auto_settles_on_the_first_device_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator import worker_handle
 from taco_stream.evaluator.pool import MAX_PROGRAM_BYTES, Evaluator, EvaluatorSettings
 from taco_stream.evaluator.protocol import Judged
-from taco_stream.evaluator.worker_handle import WorkerHandle
+from taco_stream.evaluator.worker_handle import EvaluatorWorker
 from taco_stream.events import EvaluatorEvent, EvaluatorRestarted
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status
 from taco_stream.workers.process import WorkerGoneError
@@ -355,7 +355,7 @@ async def test_the_second_failure_is_told(evaluator: Evaluator, monkeypatch: pyt
     async def dead(*_: object) -> Judged:
         raise WorkerGoneError("the worker has ended")
 
-    monkeypatch.setattr(WorkerHandle, "judge", dead)
+    monkeypatch.setattr(EvaluatorWorker, "judge", dead)
     verdict = await evaluator.judge(SUM, RIGHT)
     assert verdict.status is Status.INFRASTRUCTURE_ERROR
     assert "the worker has ended" in verdict.detail

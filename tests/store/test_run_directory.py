@@ -304,14 +304,14 @@ async def test_records_are_found_by_problem_in_the_order_of_samples(tmp_path: Pa
     await write(tmp_path / "run", entries)
     index = RecordIndex(RunFiles(tmp_path / "run"))
     assert index.problem_ids == ("b", "a")
-    assert keys(index.of("a")) == [("a", 0), ("a", 2)]
-    assert keys(index.of("b")) == [("b", 0), ("b", 1)]
-    assert index.of("stranger") == []
+    assert keys(index.records("a")) == [("a", 0), ("a", 2)]
+    assert keys(index.records("b")) == [("b", 0), ("b", 1)]
+    assert index.records("stranger") == []
 
 
 async def test_of_a_record_that_stands_twice_the_first_is_found(tmp_path: Path) -> None:
     await write(tmp_path / "run", [record("a", 0, Status.PASSED), record("a", 0, Status.WRONG_ANSWER)])
-    (found,) = RecordIndex(RunFiles(tmp_path / "run")).of("a")
+    (found,) = RecordIndex(RunFiles(tmp_path / "run")).records("a")
     assert found == record("a", 0, Status.PASSED)
 
 

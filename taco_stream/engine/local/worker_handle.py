@@ -31,7 +31,7 @@ import anyio
 import msgspec
 
 from taco_stream.engine.protocol import Cancel, Drain, EventFrame, FromWorker, Generate, Load, Ready, Refused, ToWorker
-from taco_stream.engine.visible_devices import environment_of
+from taco_stream.engine.visible_devices import device_environment
 from taco_stream.errors import EngineError, ModelError, UsageError
 from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
 from taco_stream.statistics import EngineStatistics
@@ -146,7 +146,7 @@ class WorkerHandle:
         """
         if self._process is not None:
             return
-        environment = environment_of(self.load.device, os.environ) | QUIET
+        environment = device_environment(self.load.device, os.environ) | QUIET
         try:
             self._process = await WorkerProcess[FromWorker].spawn(
                 "taco_stream.engine.worker", received=FromWorker, environment=environment

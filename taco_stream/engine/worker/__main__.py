@@ -30,7 +30,7 @@ from taco_stream.engine.protocol import (
     Refused,
     ToWorker,
 )
-from taco_stream.engine.visible_devices import environment_of
+from taco_stream.engine.visible_devices import device_environment
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.workers.child import take_pipes
 from taco_stream.workers.frames import FrameDecoder, write_frame
@@ -96,7 +96,7 @@ def _with_one_device(load: Load) -> tuple[Load, int]:
 
     devices = torch.cuda.device_count()
     if load.device == "auto" and devices:
-        os.environ.update(environment_of("cuda:0", os.environ))
+        os.environ.update(device_environment("cuda:0", os.environ))
         load = msgspec.structs.replace(load, device="cuda:0", sees_one_device=True)
     return load, max(1, devices)
 
