@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,21 @@ def test_a_run_sees_the_evaluator_only_through_its_seam() -> None:
         if room_of(path) == "run":
             evaluators = {name for name in imported_modules(path) if name.startswith("taco_stream.evaluator.")}
             assert {name.split(".")[2] for name in evaluators} <= {"settings"}, path
+
+
+IN_EVERY_ROOM = {"__init__.py", "__main__.py", "protocol.py", "settings.py", "worker_handle.py"}
+"""Files that are the same idea in each room that has one; the architecture page says so."""
+
+
+def test_no_two_files_bear_one_name() -> None:
+    names = Counter(path.name for path in MODULES if path.name not in IN_EVERY_ROOM)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_two_classes_bear_one_name() -> None:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in MODULES)
+    names = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 WITH_TORCH = ("engine/worker/", "demo/train.py", "doctor/readings.py")
