@@ -6,8 +6,10 @@ to standard output, talk to standard error. Exit codes: 0 complete, 1 failed, 2 
 errors, 130 interrupted and resumable.
 """
 
+import errno
 import functools
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Container, Mapping
@@ -23,7 +25,7 @@ from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
 from taco_stream.run.settings import SETTINGS, RunSettings, SampleSettings
-from taco_stream.settings import Group, Setting, collect_settings
+from taco_stream.settings import ENVIRONMENT_PREFIX, Group, Setting, collect_settings
 from taco_stream.terminal import printable
 from taco_stream.types import ComparisonMode, SamplingParameters
 
@@ -71,6 +73,14 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        # What a command prints is its result, so it fails if nobody can have it; a closed pipe is nobody's mistake.
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            print(f"taco-stream: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
 
 
 def with_settings(
@@ -177,8 +187,9 @@ def _resolved(flags: Flags, config: Path | None) -> RunSettings:
     """The settings of a run; the embedded demo's if no model, dataset or engine is named."""
     from taco_stream.commands.run import DEMO_PRESET
 
-    names_no_source = flags["model"] is None and flags["dataset"] is None and flags["engine"] is None
-    return RunSettings.resolve(flags, config or (DEMO_PRESET if names_no_source else None))
+    names = ("model", "dataset", "engine")
+    names_source = any(flags[name] is not None or f"{ENVIRONMENT_PREFIX}{name.upper()}" in os.environ for name in names)
+    return RunSettings.resolve(flags, config or (None if names_source else DEMO_PRESET))
 
 
 @app.command()

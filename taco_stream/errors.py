@@ -22,6 +22,10 @@ class DatasetError(TacoStreamError):
     """A problem file cannot be read, or a row of it cannot be understood."""
 
 
+class NoProblemError(DatasetError):
+    """A dataset can be read, and no problem of it is selected."""
+
+
 class ModelError(TacoStreamError):
     """The model or its tokenizer cannot be loaded or cannot be served."""
 

@@ -24,6 +24,9 @@ from taco_stream.errors import UsageError
 
 ENVIRONMENT_PREFIX = "TACO_STREAM_"
 
+NOT_SETTINGS = frozenset({"TACO_STREAM_SANDBOX", "TACO_STREAM_CGROUP", "TACO_STREAM_HOSTILE"})
+"""Variables with the prefix that the sandbox and its tests read."""
+
 Group = type[msgspec.Struct]
 """The type of a group."""
 
@@ -114,7 +117,7 @@ def _kind(annotation: Any) -> Any:
 def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) -> Layer:
     found: Layer = {}
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         _check_known(known, name, variable)

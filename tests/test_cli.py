@@ -125,6 +125,40 @@ def test_what_can_be_refused_is_refused_before_a_model_is_touched(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_source_named_by_the_environment_is_not_run_with_the_settings_of_the_demo(
+    tmp_path: Path, dataset: Path
+) -> None:
+    environ = {"TACO_STREAM_ENGINE": "scripted", "TACO_STREAM_DATASET": str(dataset)}
+    done = taco_stream("run", tmp_path / "run", "--samples", 1, environ=environ)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (written["temperature"], written["max_new_tokens"], written["reproducible"]) == (0.2, 2048, False)
+
+
+def test_a_k_over_the_samples_is_refused_by_the_report(tmp_path: Path, dataset: Path) -> None:
+    taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
+    done = taco_stream("report", tmp_path / "run", "--k", 20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--k 20 needs at least 20 samples" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "a pipe without a reader"])
+def test_a_result_that_cannot_be_printed_is_a_failure_without_a_traceback(tmp_path: Path, device: str) -> None:
+    if device == "/dev/full":
+        writing = os.open(device, os.O_WRONLY)
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+    command = [sys.executable, "-m", "taco_stream", "dataset", "demo"]
+    try:
+        done = subprocess.run(command, check=False, timeout=100, stdout=writing, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(writing)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert ("cannot be written" in done.stderr) == (device == "/dev/full")
+
+
 def test_a_replay_of_the_reference_solutions_is_judged_and_reported(tmp_path: Path, dataset: Path) -> None:
     done = taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,8 @@ import typer
 import taco_stream
 from taco_stream import Evaluator, EvaluatorSettings, open_dataset, open_evaluator
 from taco_stream.cli import app
+from taco_stream.commands.run import DEMO_PRESET, default_name
+from taco_stream.run.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 GUIDES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -106,7 +108,7 @@ def test_a_command_in_a_document_exists_with_its_flags(path: Path, line: str) ->
     program, *words = shlex.split(line.partition(" | ")[0], comments=True)
     if program == "make":
         assert {word.rstrip("…") for word in words} <= set(
-            re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+            re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
         )
     elif program == "taco-stream":
         flags = flags_of()
@@ -121,6 +123,7 @@ def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.split()) < 700
     assert Evaluator().worst_case in text
+    assert f"new run runs/{default_name(RunSettings.resolve({}, DEMO_PRESET, {}))}\n" in text
 
 
 @pytest.mark.parametrize("path", [*GUIDES, ROOT / "CONTRIBUTING.md", *DESIGN], ids=lambda path: path.name)

@@ -44,6 +44,10 @@ def test_an_unknown_variable_suggests_the_nearest_setting() -> None:
         RunSettings.resolve({}, environ={"TACO_STREAM_TEMPERATUR": "1"})
 
 
+def test_variables_of_the_sandbox_are_not_taken_for_settings() -> None:
+    RunSettings.resolve({}, environ={"TACO_STREAM_SANDBOX": "rlimits", "TACO_STREAM_CGROUP": "/sys/fs/cgroup/x"})
+
+
 def test_an_unknown_key_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'sampels' of .*run.toml is not a setting; did you mean 'samples'"):
         RunSettings.resolve({}, written(tmp_path, "sampels = 3"), {})

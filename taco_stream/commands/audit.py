@@ -5,8 +5,8 @@ solutions, one after the other, and append what was found. A problem is in memor
 dataset may be of any size; what stays of it is its line. Two more tasks watch for signals and show progress, and a
 thread counts the problems.
 
-How it ends: at the end of the dataset; or with the first Ctrl-C or SIGTERM, at once. Problems that were under way then
-are judged again by the next start with the same file. Nothing that was appended is lost.
+How it ends: at the end of the dataset; or with the first Ctrl-C, SIGTERM or SIGHUP, at once. Problems that were under
+way then are judged again by the next start with the same file. Nothing that was appended is lost.
 
 A row that cannot be read is a finding like any other and does not end the audit.
 """
@@ -43,7 +43,7 @@ from taco_stream.datasets.rows import BadRow
 from taco_stream.datasets.selection import read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.solutions import read_solutions
-from taco_stream.errors import DatasetError
+from taco_stream.errors import NoProblemError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.problem_tests import TestsError, parsed
 from taco_stream.evaluator.protocol import Limits, Tests
@@ -75,7 +75,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
         console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
         audit = Audit(evaluator, asked, rules, ledger, bad_rows)
         await audit.run(problems, lambda: _problems(readable, []), console)
-    print_audit(ledger.audited.values(), settings.evaluator.mode, stdout_console())
+    print_audit(ledger.audited.values(), settings.evaluator.mode, stdout_console(lenient=True))
     if audit.interrupted:
         goes_on = f"; the same command resumes {out}" if out else "; --out FILE would have kept the findings"
         console.print(f"interrupted{goes_on}", soft_wrap=True)
@@ -175,7 +175,7 @@ class Audit:
                     await self._note_bad_rows()
                     if not self._ledger.is_finished(problem.problem_id):
                         await outbound.send(problem)
-            except DatasetError:
+            except NoProblemError:
                 if not self._bad_rows:
                     raise  # else no row can be read, which is what was found
             await self._note_bad_rows()

@@ -24,6 +24,8 @@ def print_summary(
     """
     files, settings = read_run(path, mode, ks)
     tally = count_records(files)
+    if ks:
+        settled_ks(ks, max((each.scored for each in tally.problems[settings.evaluator.mode].values()), default=0))
     summary = sum_up(tally, files, settings)
     if html is not None:
         write_html(files, summary, tally, html)

@@ -93,7 +93,7 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
         if is_judged:
             evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=entries))
         manifest = build_manifest(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
-        directory = await opened.enter_async_context(open_run(path, manifest))
+        directory = await opened.enter_async_context(open_run(path, manifest, RunSettings().results()))
         announce(directory, evaluator, console)
         tally = count_records(directory)
         pipeline = Pipeline(
@@ -239,7 +239,7 @@ def print_speed(directory: RunDirectory, summary: Summary, console: Console) -> 
     """Prints where the unjudged completions are, and how fast they were generated."""
     for line in (*notes_on_prompts(summary.coverage), *describe_generation_speed(summary.throughput)):
         console.print(line, soft_wrap=True)
-    print(directory.path / COMPLETIONS)
+    stdout_console(lenient=True).print(directory.path / COMPLETIONS, soft_wrap=True)
 
 
 def build_manifest(settings: RunSettings, dataset: str, sandbox_tier: str) -> Manifest:

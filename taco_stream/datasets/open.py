@@ -19,7 +19,7 @@ from taco_stream.datasets.selection import Selection
 from taco_stream.datasets.sources import STANDARD_INPUT, find_files, open_tables, standard_input
 from taco_stream.datasets.special_judges import read_special_judges
 from taco_stream.datasets.spool import read_back, spooled
-from taco_stream.errors import DatasetError
+from taco_stream.errors import DatasetError, NoProblemError
 from taco_stream.types import Problem, SpecialJudge
 
 ADAPTERS: tuple[Adapter, ...] = tuple(
@@ -174,6 +174,6 @@ def _never_empty(problems: Iterator[Problem], spec: str) -> Iterator[Problem]:
         is_empty = False
         yield problem
     if is_empty:
-        raise DatasetError(
+        raise NoProblemError(
             f"the selection leaves no problem of {spec}: taco-stream dataset counts the names that it can select by"
         )

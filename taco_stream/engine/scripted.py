@@ -125,8 +125,10 @@ class ScriptedEngine:
             )
         started_at = time.monotonic()
         self._busy += 1
-        await anyio.sleep(self._script.seconds)
-        self._busy -= 1
+        try:
+            await anyio.sleep(self._script.seconds)
+        finally:
+            self._busy -= 1
         seconds = time.monotonic() - started_at
         self._row_seconds += seconds
         self._finished += 1

@@ -5,7 +5,9 @@ frames (`workers.frames`) over standard input and output, one `Comparison` at a 
 Closing its standard input ends the process.
 
 Promised: an answer, or None if the comparison takes more than `CPU_SECONDS` of CPU time or `MEMORY_BYTES` of address
-space; the process is dead then, and the next comparison starts another. Small outputs are compared in the worker, for
+space, or crashes; the process is dead then, and the next comparison starts another. If somebody else kills it (the
+kernel's out-of-memory killer, a person), the comparison is made once more, and the second time that is a
+`ComparerError`: not the program's fault. Small outputs are compared in the worker, for
 their size bounds what they can cost.
 
 The expected output is in this process's memory, and nothing of the program's is executed here: what it wrote is only
@@ -15,10 +17,12 @@ decoded and compared (`comparators.comparison`).
 import json
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -40,6 +44,13 @@ MEMORY_BYTES = 2 << 30
 PULSE_SECONDS = 1.0
 MAX_PULSES = 600
 """The process is given up after this many, whatever keeps it: five seconds of CPU time on a hundredth of a core."""
+
+
+ATTEMPTS = 2
+
+
+class ComparerError(Exception):
+    """The process that compares large outputs was killed, again and again."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +101,18 @@ class Comparer:
             judge=judge,
             modes=tuple(modes),
         )
-        answer = self._asked(asked)
-        return None if answer is None else list(answer.modes)
+        for _ in range(ATTEMPTS):
+            answer, signalled = self._asked(asked)
+            if answer is not None:
+                return list(answer.modes)
+            if signalled != signal.SIGKILL:
+                return None
+        raise ComparerError("the process that compares large outputs was killed")
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None before there is one."""
+        return None if self._process is None else self._process.pid
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -99,7 +120,8 @@ class Comparer:
             process.kill()
             process.communicate()
 
-    def _asked(self, question: Comparison) -> Compared | None:
+    def _asked(self, question: Comparison) -> tuple[Compared | None, int]:
+        """The answer, or None and the signal that ended the process, 0 if none did."""
         process = self._process = self._process or _spawned()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -109,13 +131,17 @@ class Comparer:
             for _ in range(MAX_PULSES):
                 if select.select([process.stdout], [], [], PULSE_SECONDS)[0]:
                     if (answer := decoder.read(process.stdout)) is not None:
-                        return answer
+                        return answer, 0
                     break
                 self._pulse()
+            else:
+                process.kill()
         except (BrokenPipeError, FrameError):
-            pass  # it died: that is what it is for
-        self.close()
-        return None
+            pass  # it died
+        self._process = None
+        with suppress(BrokenPipeError):
+            process.communicate()
+        return None, max(0, -process.returncode)
 
 
 def _spawned() -> "subprocess.Popen[bytes]":

@@ -24,6 +24,9 @@ async def judge(
 
     async def judge_each() -> None:
         async for completion in to_judge:
+            if time.monotonic() > progress.judging_ends_at:
+                in_flight.leave(completion.problem_id)  # it is on disk, and the next start judges it
+                continue
             record = await judged(completion, in_flight[completion.problem_id], task=task, evaluator=evaluator)
             await entries.send(record)
             in_flight.leave(completion.problem_id)

@@ -16,8 +16,8 @@ they are entered: `entries` exists before the pipeline, which closes it when not
 How it ends:
 
 * *End of input* travels as closure: feed closes requests, the engine then closes generated, and so on to the writer.
-* *First Ctrl-C, SIGTERM or SIGHUP*: feed is cancelled and the engine drained; what is decoding is finished, judged and
-  written. The latter two allow `TERMINATION_SECONDS` for that.
+* *First Ctrl-C, SIGTERM or SIGHUP*: feed is cancelled and the engine drained; what is decoding is finished and written,
+  and judged within `JUDGING_SECONDS`. The latter two allow `TERMINATION_SECONDS` for all of that.
 * *Second Ctrl-C*: everything is cancelled; the writer still writes what it was handed.
 * *The engine or the dataset fails*: the error is kept, everything generated before it is judged and written, then it is
   raised.
@@ -58,6 +58,10 @@ from taco_stream.types import Completion, Request
 
 TERMINATION_SECONDS = 10.0
 """How long SIGTERM leaves for finishing what is in flight: under the 30 s after which most supervisors kill."""
+
+JUDGING_SECONDS = 10.0
+"""How long a drained run goes on judging. A file of completions, or a backlog of an earlier start, may hold thousands
+more, which are safe on disk."""
 
 GAUGE_SECONDS = 5.0
 OVERLAP_TICK_SECONDS = 0.05
@@ -113,8 +117,10 @@ class Pipeline:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was asked to stop before it was complete."""
-        return self._draining
+        """Whether the run was asked to stop, and did so before it was complete."""
+        progress = self._progress
+        done = progress.resumed + (progress.judged if self.is_judging else progress.generated)
+        return self._draining and done != progress.expected
 
     def statistics(self) -> RunStatistics:
         """The run as it is now."""
@@ -150,8 +156,9 @@ class Pipeline:
             raise self._failure
 
     def drain(self) -> None:
-        """Stops feeding; what is decoding is finished, judged (if there is an evaluator) and written."""
+        """Stops feeding; what is decoding is finished and written, and judged within `JUDGING_SECONDS`."""
         self._draining = True
+        self._progress.judging_ends_at = time.monotonic() + JUDGING_SECONDS
         self._feeding.cancel()
         if not self._has_loaded:
             self._loading.cancel()

@@ -1,5 +1,6 @@
 """The progress of a run: the stages' counters."""
 
+import math
 import time
 
 
@@ -13,6 +14,7 @@ class Progress:
         self.left_over = 0  # feed: on disk without a verdict
         self.generated = 0  # journal
         self.judged = self.infrastructure_errors = 0  # judge
+        self.judging_ends_at = math.inf  # the drain: monotonic time after which nothing more is given to the judge
         self.is_loading = False  # the engine's opening
         self.peak_memory_bytes = 0  # gauges
         self.generating_seconds = self.judging_seconds = self.overlapped_seconds = 0.0  # gauges

@@ -59,20 +59,17 @@ def panel(snapshot: Snapshot) -> RenderableType:
     for name, done in _stages(statistics):
         bar = ProgressBar(total=expected or None, completed=done, width=32, pulse=expected is None)
         bars.add_row(name, bar, f"{done:,} of {expected:,}" if expected else f"{done:,}")
-    figures = [_duration(statistics.elapsed_seconds)]
-    if evaluator:
-        figures.append(f"pass@1 {_percent(snapshot.pass_at_1)}")
+    whole = [_duration(statistics.elapsed_seconds), _time_left(statistics)]
+    stages = []
     if engine:
-        figures += [
-            f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
-            f"batch {engine.rows_busy}/{engine.rows_total}",
-        ]
+        stages.append(f"{_tokens_per_second(engine, statistics):,.0f} tokens/s")
+        stages.append(f"batch {engine.rows_busy}/{engine.rows_total}")
     if evaluator:
-        figures += [f"workers {evaluator.busy}/{evaluator.workers}", f"unjudged {statistics.completions_waiting:,}"]
-    figures.append(_time_left(statistics))
-    line = Table.grid(padding=(0, 3))
-    line.add_row(*figures)
-    parts: list[RenderableType] = [bars, line]
+        whole.append(f"pass@1 {_percent(snapshot.pass_at_1)}")
+        stages += [f"workers {evaluator.busy}/{evaluator.workers}", f"unjudged {statistics.completions_waiting:,}"]
+    # Lines of their own, each short enough for 80 columns: a cell that wraps is unreadable.
+    lines = [Text("   ".join(filter(None, figures)), no_wrap=True, overflow="ellipsis") for figures in (whole, stages)]
+    parts: list[RenderableType] = [bars, *lines]
     if statistics.loading:
         parts.append(Text(LOADING))
     if statistics.infrastructure_errors:
@@ -88,8 +85,8 @@ def plain_line(snapshot: Snapshot) -> str:
     expected = f"/{statistics.samples_expected:,}" if statistics.samples_expected else ""
     figures = [_duration(statistics.elapsed_seconds)]
     figures += [f"{name} {done:,}{expected}" for name, done in _stages(statistics)]
-    if statistics.loading:
-        figures.append(LOADING)
+    figures += [LOADING] if statistics.loading else []
+    figures += ["stopping"] if statistics.draining else []
     if evaluator:
         figures.append(f"pass@1 {_percent(snapshot.pass_at_1)}")
     if engine:

@@ -37,9 +37,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int = MANIFEST_VERSION
 
 
-def check_agreement(path: Path, written: Manifest, wanted: Manifest) -> None:
-    """Raises `RunMismatchError` that names every setting in which a run and this start differ, with both values."""
+def check_agreement(path: Path, written: Manifest, wanted: Manifest, defaults: Mapping[str, Any]) -> None:
+    """Raises `RunMismatchError` that names every setting in which a run and this start differ, with both values.
+
+    A setting that did not exist when the run was made had the value that is its default now.
+    """
     wanted = _as_read(wanted)
+    written = _as_read(msgspec.structs.replace(written, results={**defaults, **written.results}))
     differences = [
         f"{name} {before!r}, this start has {now!r}"
         for name in sorted({*written.results, *wanted.results})

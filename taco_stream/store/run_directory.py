@@ -22,10 +22,10 @@ A duplicate key (no run writes one; somebody joined two files) counts once, the 
 
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -232,8 +232,14 @@ class RunDirectory(RunFiles):
 
 
 @asynccontextmanager
-async def open_run(path: Path, manifest: Manifest) -> AsyncIterator[RunDirectory]:
+async def open_run(
+    path: Path,
+    manifest: Manifest,
+    defaults: Mapping[str, Any] | None = None,
+) -> AsyncIterator[RunDirectory]:
     """Opens the run directory at `path` for writing, or makes it.
+
+    `defaults` are the values of settings that a run of an earlier version may lack.
 
     Raises `RunInUseError` if another process writes it, `RunMismatchError` if it belongs to a run with other
     settings, `StoreError` if it cannot be written. A directory made here that nothing was written to is removed.
@@ -243,7 +249,7 @@ async def open_run(path: Path, manifest: Manifest) -> AsyncIterator[RunDirectory
         try:
             path.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(path))
-            directory = await to_thread.run_sync(_prepared, path, manifest)
+            directory = await to_thread.run_sync(_prepared, path, manifest, defaults or {})
             await directory.open()
         except OSError as error:
             raise StoreError(f"the run directory {path} cannot be written: {error.strerror}") from error
@@ -255,13 +261,13 @@ async def open_run(path: Path, manifest: Manifest) -> AsyncIterator[RunDirectory
                 _remove(path)
 
 
-def _prepared(path: Path, manifest: Manifest) -> RunDirectory:
+def _prepared(path: Path, manifest: Manifest, defaults: Mapping[str, Any]) -> RunDirectory:
     """Checks and repairs the files, and writes the manifest of this start."""
     written = path / MANIFEST
     is_resumed = written.exists()
     if is_resumed:
         before = read_manifest(written)
-        check_agreement(path, before, manifest)
+        check_agreement(path, before, manifest, defaults)
         manifest = msgspec.structs.replace(manifest, created_at=before.created_at)
     elif any(entry.name != "lock" for entry in path.iterdir()):
         raise StoreError(f"{path} holds other files and no {MANIFEST}: name an empty or a new directory")

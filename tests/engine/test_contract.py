@@ -141,6 +141,19 @@ async def test_cancellation_leaves_nothing_running(engine: Engine) -> None:
             tasks.cancel_scope.cancel()
 
 
+async def test_a_scripted_run_that_is_cancelled_has_no_busy_row() -> None:
+    engine = ScriptedEngine(Script(rows=3, seconds=3600))
+    outbound, inbound = anyio.create_memory_object_stream[Request](0)
+    completions, collected = anyio.create_memory_object_stream[Completion](100)
+    async with engine, outbound, collected, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, inbound, completions)
+        await outbound.send(requests()[0])
+        await anyio.wait_all_tasks_blocked()
+        assert engine.statistics().rows_busy == 3
+        tasks.cancel_scope.cancel()
+    assert engine.statistics().rows_busy == 0
+
+
 async def test_statistics_count_what_was_finished(engine: Engine) -> None:
     completions = await generate(engine, requests())
     assert engine.statistics().samples_finished == len(completions)

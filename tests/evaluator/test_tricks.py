@@ -1,7 +1,9 @@
 """Nothing that a program returns or prints hangs, ends or bloats a worker, and none makes the evaluator the culprit."""
 
 import json
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from taco_stream.evaluator import problem_tests
 from taco_stream.evaluator.comparators.comparison import accepting_modes_of_output, accepting_modes_of_value
-from taco_stream.evaluator.comparer import SMALL_BYTES, Comparer
+from taco_stream.evaluator.comparer import SMALL_BYTES, Comparer, ComparerError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.tagged_values import tagged
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status
@@ -74,6 +76,34 @@ def test_a_large_output_is_compared_as_a_small_one_is() -> None:
             )
             assert found is not None
             assert ComparisonMode.STRICT in found
+    finally:
+        comparer.close()
+
+
+def large_comparison(comparer: Comparer) -> list[ComparisonMode] | None:
+    text = "7 " * SMALL_BYTES
+    test = problem_tests.Test(b"", text, len(text))
+    return comparer.accepting_modes(text.encode(), test, is_value=False, judge=SpecialJudge.NONE, modes=MODES)
+
+
+def test_a_comparison_whose_process_is_killed_is_made_again() -> None:
+    comparer = Comparer()
+    try:
+        assert large_comparison(comparer) == list(MODES)
+        assert comparer.pid is not None
+        os.kill(comparer.pid, signal.SIGKILL)
+        assert large_comparison(comparer) == list(MODES)
+    finally:
+        comparer.close()
+
+
+def test_a_comparison_whose_process_is_killed_every_time_is_not_the_programs_fault() -> None:
+    comparer = Comparer(pulse=lambda: os.kill(comparer.pid or 0, signal.SIGKILL))
+    written = b'{"set":[' + b",".join(b'{"i":"%d"}' % (((1 << 61) - 1) * k) for k in range(1, 40_000)) + b"]}"
+    test = problem_tests.Test(b"", {1}, 10)
+    try:
+        with pytest.raises(ComparerError, match="was killed"):
+            comparer.accepting_modes(written, test, is_value=True, judge=SpecialJudge.NONE, modes=MODES)
     finally:
         comparer.close()
 

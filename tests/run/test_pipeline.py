@@ -14,6 +14,7 @@ from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, ModelError, StoreError, TacoStreamError
 from taco_stream.events import EvaluatorRestarted, Event, RunGauges, WorkerRestarted
 from taco_stream.extraction import Extraction, extract_base
+from taco_stream.run import pipeline as pipeline_module
 from taco_stream.run.existing import Existing
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.task import Entry, Task
@@ -261,6 +262,31 @@ async def test_an_interrupt_while_the_engine_opens_does_not_wait_for_it() -> Non
             assert pipeline.statistics().loading
             os.kill(os.getpid(), signal.SIGINT)
     assert pipeline.interrupted
+
+
+async def test_an_interrupted_run_leaves_a_long_backlog_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk is judged by the next start; nobody waits for thousands of programs after Ctrl-C."""
+    monkeypatch.setattr(pipeline_module, "JUDGING_SECONDS", 0.0)
+    store = MemoryStore([completed(number, index) for number in range(3) for index in range(4)])
+    evaluator = ToldJudge(seconds=0.2)
+    pipeline = Pipeline(task(), engine=ScriptedEngine(), evaluator=evaluator, store=store)
+    store.on_append = pipeline.drain
+    with anyio.fail_after(10):
+        await pipeline.run()
+    assert pipeline.interrupted
+    assert 0 < evaluator.judged <= 8  # those under way at the first verdict, and those handed over meanwhile
+    again = Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store)
+    store.on_append = lambda: None
+    await again.run()
+    assert Counter(store.keys(Record)) == expected_keys()
+
+
+async def test_a_run_that_was_complete_when_it_was_interrupted_is_complete() -> None:
+    store = MemoryStore()
+    pipeline = Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store)
+    store.on_append = lambda: pipeline.drain() if len(store.keys(Record)) == 12 else None
+    await pipeline.run()
+    assert not pipeline.interrupted
 
 
 async def test_a_hang_up_finishes_what_is_in_flight() -> None:

@@ -94,6 +94,18 @@ def test_a_run_that_only_judges_shows_nothing_of_generating() -> None:
         assert not any(word in shown for word in ("generated", "tokens/s", "batch"))
 
 
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_panel_fits_a_narrow_terminal(width: int) -> None:
+    engine = EngineStatistics(rows_busy=1024, rows_total=1024, completion_tokens=99_999_999)
+    large = statistics(engine=engine, samples_expected=200_000, samples_resumed=123_456, completions_waiting=4096)
+    console = Console(file=io.StringIO(), width=width)
+    console.print(panel(Snapshot(statistics=large, pass_at_1=0.31)))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 4
+    assert "pass@1 31.0 %" in lines[2]
+    assert "batch 1024/1024" in lines[3]
+
+
 def test_the_panel_says_that_the_run_is_stopping() -> None:
     assert "Ctrl-C again" not in drawn(Snapshot(statistics=statistics(), pass_at_1=0.5))
     assert "Ctrl-C again" in drawn(Snapshot(statistics=statistics(draining=True), pass_at_1=0.5))

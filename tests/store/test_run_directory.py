@@ -135,6 +135,16 @@ async def test_a_start_with_other_settings_is_refused_and_says_what_differs(tmp_
         await write(tmp_path / "run", [], manifest(model="m", temperature=0.8, seed=2))
 
 
+async def test_a_setting_that_a_run_is_older_than_had_its_default(tmp_path: Path) -> None:
+    await write(tmp_path / "run", [completion("a")], manifest(seed=1))
+    newer = manifest(seed=1, new=False)
+    async with open_run(tmp_path / "run", newer, {"new": False}) as run:
+        assert run.is_resumed
+    with pytest.raises(RunMismatchError, match="new False, this start has True"):
+        async with open_run(tmp_path / "run", manifest(seed=1, new=True), {"new": False}):
+            pass
+
+
 async def test_a_refused_start_changes_nothing(tmp_path: Path) -> None:
     await write(tmp_path / "run", [completion("a")], manifest(seed=1))
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
