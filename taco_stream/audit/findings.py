@@ -102,7 +102,7 @@ class Conclusion(NamedTuple):
     detail: str = ""
 
 
-def evenly_picked(count: int, wanted: int) -> tuple[int, ...]:
+def pick_evenly(count: int, wanted: int) -> tuple[int, ...]:
     """At most `wanted` of the numbers below `count`, evenly spread and the first among them."""
     return tuple(range(count)) if count <= wanted else tuple(index * count // wanted for index in range(wanted))
 
@@ -177,7 +177,7 @@ def count_refusals(trials: Iterable[Trial]) -> Rates:
     return totals
 
 
-def summed(rates: Iterable[Rates]) -> Rates:
+def sum_rates(rates: Iterable[Rates]) -> Rates:
     """The rates over many problems."""
     totals = dict.fromkeys(ComparisonMode, Rate())
     for each in rates:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from taco_stream.audit.findings import Finding, Rate, Rates, summed
+from taco_stream.audit.findings import Finding, Rate, Rates, sum_rates
 from taco_stream.audit.ledger import Audited
 from taco_stream.types import ComparisonMode
 
@@ -52,7 +52,7 @@ def _counts(audited: Collection[Audited]) -> Table:
 
 def _rates(audited: Collection[Audited], mode: ComparisonMode) -> Table:
     table = _table("mode", "solutions refused", "solutions scored", "false-negative rate")
-    for each, rate in summed(found.rates for found in audited).items():
+    for each, rate in sum_rates(found.rates for found in audited).items():
         name, style = (f"{each} (scored)", "bold") if each is mode else (str(each), "")
         table.add_row(name, f"{rate.refused:,}", f"{rate.scored:,}", _percent(rate), style=style)
     return table
@@ -65,7 +65,7 @@ def _by_source(audited: Collection[Audited]) -> list[Table]:
             sources.setdefault(each.source, []).append(each.rates)
     if len(sources) < 2:
         return []
-    totals = [(source, summed(rates)) for source, rates in sources.items()]
+    totals = [(source, sum_rates(rates)) for source, rates in sources.items()]
     totals.sort(key=lambda pair: -pair[1][ComparisonMode.STRICT].scored)
     table = _table("false-negative rate by source", *ComparisonMode, "solutions")
     for source, rates in totals[:SOURCES_SHOWN]:

@@ -33,8 +33,8 @@ from taco_stream.audit.findings import (
     Trial,
     classify,
     count_refusals,
-    evenly_picked,
     follow_up,
+    pick_evenly,
 )
 from taco_stream.audit.ledger import Audited, Ledger, Rules, open_ledger
 from taco_stream.audit.tables import print_audit
@@ -45,7 +45,7 @@ from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.solutions import read_solutions
 from taco_stream.errors import NoProblemError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
-from taco_stream.evaluator.problem_tests import TestsError, parsed
+from taco_stream.evaluator.problem_tests import TestsError, parse_tests
 from taco_stream.evaluator.protocol import Limits, Tests
 from taco_stream.evaluator.settings import limits_per_test
 from taco_stream.run.problems import with_readable_dataset
@@ -118,7 +118,7 @@ def broken_tests(problem: Problem, limits: Limits) -> str:
         special_judge=problem.special_judge,
     )
     try:
-        parsed(message)
+        parse_tests(message)
     except (TestsError, RecursionError) as error:
         return str(error)
     return ""
@@ -206,7 +206,7 @@ class Audit:
             return await self._without_solutions(problem, "")
         trials = [
             Trial(number, await self._evaluator.judge_all_modes(problem, solutions[number]))
-            for number in evenly_picked(len(solutions), self._rules.solutions)
+            for number in pick_evenly(len(solutions), self._rules.solutions)
         ]
         if not any(trial.is_judged for trial in trials) and (reason := await self._broken(problem)):
             return self._audited(problem, Conclusion(Finding.BROKEN, reason), solutions=len(solutions))

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from taco_stream.engine.worker.rendering import rendered_by
+from taco_stream.engine.worker.rendering import render_prompt
 from taco_stream.prompting import build_prompting
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.run.settings import RunSettings
@@ -30,7 +30,7 @@ def print_prompt(problem_id: str, settings: RunSettings) -> None:
     if settings.model.model == DEFAULT_MODEL:
         text = shown_text(prompt)
     else:
-        text, tokens = rendered_by(settings.model.model, prompt)
+        text, tokens = render_prompt(settings.model.model, prompt)
         console.print(f"{tokens:,} tokens", style="dim")
     is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
     write_out(text + ("\n" if is_cut_short else ""))

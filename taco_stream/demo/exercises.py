@@ -83,10 +83,10 @@ def draw_exercise(family: Family, random: Random) -> Exercise:
     story = _story(family, values, random)
     function = values.get("function")
     if function is None:
-        question = story + _formats(family, values, given, printed_by(program, given), random)
+        question = story + _formats(family, values, given, run_program(program, given), random)
         return Exercise(Problem(problem_id=family.name, position=0, question=question, tests="{}"), program)
     verb = random.choice(("returns", "gives", "should return"))
-    question = f"{story}\n\nFor example, {function}({given}) {verb} {returned_by(program, given, function)!r}.\n"
+    question = f"{story}\n\nFor example, {function}({given}) {verb} {call_function(program, given, function)!r}.\n"
     starter = f"\ndef {function}({family.arguments}):\n    "
     return Exercise(
         Problem(
@@ -106,7 +106,7 @@ def draw_input(family: Family, random: Random) -> str:
     return DRAWS[family.input](random, *family.range)
 
 
-def printed_by(program: str, given: str) -> str:
+def run_program(program: str, given: str) -> str:
     """What a program of a family prints for the lines that it reads, without the last newline."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -114,7 +114,7 @@ def printed_by(program: str, given: str) -> str:
     return printed.getvalue().rstrip("\n")
 
 
-def returned_by(program: str, given: str, function: str) -> object:
+def call_function(program: str, given: str, function: str) -> object:
     """What the function of a program of a family returns for the arguments `given`."""
     names: dict[str, object] = {}
     exec(program, names)

@@ -67,7 +67,7 @@ class TestsError(Exception):
     """The tests cannot be read; the message is one sentence that names the problem."""
 
 
-def parsed(message: Tests) -> ProblemTests:
+def parse_tests(message: Tests) -> ProblemTests:
     """The tests, ready to run. Outputs beyond the inputs are left out, as the original leaves them."""
     try:
         raw = _decoded(Path(message.tests_path).read_text("utf-8") if message.tests_path else message.tests)

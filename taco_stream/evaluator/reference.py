@@ -37,7 +37,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         return self.text + _ANSWERS.format(name=ANSWERS, entry_point=self.entry_point)
 
 
-def limits_for(count: int, limits: Limits) -> Limits:
+def reference_limits(count: int, limits: Limits) -> Limits:
     """The solution's limits for so many inputs."""
     cpu_seconds, wall_seconds = count * limits.cpu_seconds, count * limits.wall_seconds
     return msgspec.structs.replace(limits, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds)

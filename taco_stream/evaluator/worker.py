@@ -25,7 +25,7 @@ from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
 from taco_stream.evaluator.judging import Runner, judge_program, last_line, program_forms, uncompiled
-from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parsed, with_answers
+from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parse_tests, with_answers
 from taco_stream.evaluator.protocol import (
     Forget,
     Judged,
@@ -37,7 +37,7 @@ from taco_stream.evaluator.protocol import (
     ToWorker,
     ZygoteReady,
 )
-from taco_stream.evaluator.reference import ANSWERS, all_inputs, decode_answers, limits_for
+from taco_stream.evaluator.reference import ANSWERS, all_inputs, decode_answers, reference_limits
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
@@ -65,7 +65,7 @@ def main() -> None:
     while (message := decoder.read(inbound)) is not None:
         match message:
             case Tests():
-                problems[message.key] = parsed_or_error(message, zygotes.plan)
+                problems[message.key] = parse_tests_or_error(message, zygotes.plan)
             case Forget():
                 problems.pop(message.key, None)
             case JudgeProgram():
@@ -99,7 +99,7 @@ def judge(
     if isinstance(tests, TestsError):
         return _in_every_mode(asked, _broken(str(tests), zygotes))
     try:
-        problems[asked.key] = tests = answered(tests, zygotes)
+        problems[asked.key] = tests = fill_answers(tests, zygotes)
         return run(asked, tests, zygotes, comparer, sweep)
     except TestsError as error:
         problems[asked.key] = error
@@ -118,8 +118,8 @@ def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Co
     try:
         with ExitStack() as opened:
             running = opened.enter_context(zygotes.program(program_forms(asked.program, tests), tests.limits))
-            counted = Counted(asserted(asked.program, running, tests, zygotes, opened))
-            checker = opened_checker(tests, zygotes, opened)
+            counted = Counted(assertion_runner(asked.program, running, tests, zygotes, opened))
+            checker = open_checker(tests, zygotes, opened)
             compare = comparer.accepting_modes
             verdicts = judge_program(asked.program, tests, counted, compare, checker, sweep=sweep, tier=tier)
     except CompilerCrashError:
@@ -127,7 +127,7 @@ def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Co
     return Judged(ticket=asked.ticket, verdicts=verdicts, tests_run=counted.tests_run)
 
 
-def answered(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
+def fill_answers(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
     """The tests with the answers of their reference solution, if they have one, which is asked once.
 
     Raises `TestsError` if it does not answer, and `ZygoteError` if the zygote fails.
@@ -136,7 +136,7 @@ def answered(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
         return tests
     inputs = [test.given for test in tests.tests]
     program = zygotes.apart.kept_program(tests.reference.asked_text, tests.limits)
-    execution = program.run(all_inputs(inputs), limits_for(len(inputs), tests.limits), fn_name=ANSWERS)
+    execution = program.run(all_inputs(inputs), reference_limits(len(inputs), tests.limits), fn_name=ANSWERS)
     try:
         return with_answers(tests, decode_answers(execution.result, len(inputs)))
     except (ValueError, TypeError, RecursionError) as error:
@@ -144,7 +144,9 @@ def answered(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
         raise TestsError(f"the reference solution does not answer: {reason}") from error
 
 
-def asserted(program: str, running: RunningProgram, tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Runner:
+def assertion_runner(
+    program: str, running: RunningProgram, tests: ProblemTests, zygotes: Zygotes, opened: ExitStack
+) -> Runner:
     """The program as its tests are run: beside the code that asserts, if they are code."""
     if tests.assertions is None:
         return running
@@ -158,7 +160,7 @@ def asserted(program: str, running: RunningProgram, tests: ProblemTests, zygotes
     return AssertedProgram(running, apart, tests.assertions.entry_point, within)
 
 
-def opened_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
+def open_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Checker | None:
     """The problem's own checker, if it has one. Its process starts when it is first asked and ends with `opened`."""
     text = tests.checker
     if text is None:
@@ -196,14 +198,14 @@ class Counted:
         return self._running.run(given, limits, form=form, fn_name=fn_name, file_io=file_io)
 
 
-def parsed_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsError:
+def parse_tests_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsError:
     """The tests, or why no program of the problem can be judged."""
     limits = message.limits
     granted = ProgramLimits(limits.memory_bytes, limits.output_bytes)
     if reason := shortfall(granted, limits.cpu_seconds, user_is_ours=plan.has_own_user):
         return TestsError(f"{reason}; raise it, or lower the limit")
     try:
-        return parsed(message)
+        return parse_tests(message)
     except TestsError as error:
         return error
 

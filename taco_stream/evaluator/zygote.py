@@ -246,7 +246,7 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
     limit_compiler(COMPILER_SECONDS, COMPILER_BYTES)
     control.send(COMPILING)
-    compiled: list[Any] = [compiled_or_error(text) for text in program.forms]
+    compiled: list[Any] = [compile_or_error(text) for text in program.forms]
     free_compiler()
     confine.limit_program(plan, ProgramLimits(program.memory_bytes, program.output_bytes))
     open_streams()
@@ -298,13 +298,13 @@ def open_streams() -> None:
     They are what an interpreter opens (`create_stdio` in its `pylifecycle.c`) in the locale C.UTF-8, which containers
     have, and in C: no translation of line ends, and bytes that are not UTF-8 pass through as lone surrogates.
     """
-    sys.stdin = sys.__stdin__ = opened_stream(0, "<stdin>", "r", "surrogateescape")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = opened_stream(1, "<stdout>", "w", "surrogateescape")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = opened_stream(2, "<stderr>", "w", "backslashreplace")  # type: ignore[misc]
+    sys.stdin = sys.__stdin__ = open_stream(0, "<stdin>", "r", "surrogateescape")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = open_stream(1, "<stdout>", "w", "surrogateescape")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = open_stream(2, "<stderr>", "w", "backslashreplace")  # type: ignore[misc]
     vars(builtins).update(stdin=sys.stdin, stdout=sys.stdout)
 
 
-def opened_stream(descriptor: int, name: str, mode: Literal["r", "w"], errors: str) -> io.TextIOWrapper:
+def open_stream(descriptor: int, name: str, mode: Literal["r", "w"], errors: str) -> io.TextIOWrapper:
     """One of an interpreter's own streams. Closing it leaves the descriptor open, as there."""
     raw = io.FileIO(descriptor, mode, closefd=False)
     raw.name = name
@@ -354,7 +354,7 @@ def program_module(name: str, loader: ProgramLoader) -> types.ModuleType:
     return module
 
 
-def compiled_or_error(text: str) -> types.CodeType | str:
+def compile_or_error(text: str) -> types.CodeType | str:
     """The code of a program, or one sentence that says why there is none."""
     try:
         with warnings.catch_warnings():

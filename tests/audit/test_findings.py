@@ -12,9 +12,9 @@ from taco_stream.audit.findings import (
     Verdicts,
     classify,
     count_refusals,
-    evenly_picked,
     follow_up,
-    summed,
+    pick_evenly,
+    sum_rates,
 )
 from taco_stream.types import ComparisonMode, Status, Verdict
 
@@ -141,12 +141,12 @@ def test_one_slow_solution_gets_more_time_where_none_passes() -> None:
     ("count", "wanted", "picked"), [(0, 5, ()), (3, 5, (0, 1, 2)), (10, 5, (0, 2, 4, 6, 8)), (7, 3, (0, 2, 4))]
 )
 def test_solutions_are_picked_evenly(count: int, wanted: int, picked: tuple[int, ...]) -> None:
-    assert evenly_picked(count, wanted) == picked
+    assert pick_evenly(count, wanted) == picked
 
 
 def test_a_mode_that_refuses_a_solution_has_a_false_negative() -> None:
     first = count_refusals([Trial(0, verdicts(WRONG, {SPJ: PASSED})), Trial(1, verdicts(PASSED))])
-    total = summed([first, count_refusals([Trial(0, verdicts(PASSED))])])
+    total = sum_rates([first, count_refusals([Trial(0, verdicts(PASSED))])])
     assert (total[STRICT], total[SPJ]) == (Rate(1, 3), Rate(0, 3))
     assert total[STRICT].share == pytest.approx(1 / 3)
 

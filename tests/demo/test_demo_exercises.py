@@ -4,14 +4,14 @@ from random import Random
 
 import pytest
 
-from taco_stream.demo.exercises import COLLECTION, Family, draw_exercise, draw_input, filled, printed_by, returned_by
+from taco_stream.demo.exercises import COLLECTION, Family, call_function, draw_exercise, draw_input, filled, run_program
 
 FAMILIES = COLLECTION.families
 
 
 def result_of(program: str, given: str, function: str | None) -> object:
     """What a program of a family prints, or what its function returns."""
-    return printed_by(program, given) if function is None else returned_by(program, given, function)
+    return run_program(program, given) if function is None else call_function(program, given, function)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -48,7 +48,7 @@ def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
     ) -> dict[ComparisonMode, Status]:
         content = {"fn_name": fn_name, "inputs": [call[0] for call in calls], "outputs": [call[1] for call in calls]}
         text = json.dumps(content | keys)
-        tests = problem_tests.parsed(
+        tests = problem_tests.parse_tests(
             protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=spj)
         )
         with zygotes.program(program_forms(program, tests), LIMITS) as running:
@@ -276,7 +276,9 @@ def test_a_doubly_wrapped_value_is_read_once(judge: Judge) -> None:
 def test_values_stated_to_be_wrapped_that_are_not_are_the_datasets_fault() -> None:
     text = json.dumps({"fn_name": "f", "inputs": [[1]], "outputs": [1], "wrapped": True})
     with pytest.raises(problem_tests.TestsError, match="stated to be wrapped"):
-        problem_tests.parsed(protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=NO_JUDGE))
+        problem_tests.parse_tests(
+            protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=NO_JUDGE)
+        )
 
 
 @pytest.mark.parametrize(

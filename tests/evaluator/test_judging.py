@@ -11,7 +11,7 @@ from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Execution
 from taco_stream.evaluator.judging import OFFICIAL, PLAIN, WRAPPED, judge_program, uncompiled
 from taco_stream.evaluator.outcomes import execution_status
-from taco_stream.evaluator.problem_tests import ProblemTests, parsed
+from taco_stream.evaluator.problem_tests import ProblemTests, parse_tests
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.types import ComparisonMode, SpecialJudge, Status, Verdict
 
@@ -72,7 +72,9 @@ class Scripted:
 
 def three_tests() -> ProblemTests:
     tests = json.dumps({"inputs": ["1", "2", "3"], "outputs": ["3", "3", "3"]})
-    return parsed(protocol.Tests(key=1, problem_id="p", tests=tests, limits=LIMITS, special_judge=SpecialJudge.NONE))
+    return parse_tests(
+        protocol.Tests(key=1, problem_id="p", tests=tests, limits=LIMITS, special_judge=SpecialJudge.NONE)
+    )
 
 
 EXITS_WITH_ONE, RIGHT, WRONG = execution(1 << 8), execution(output=b"3"), execution(output=b"4")

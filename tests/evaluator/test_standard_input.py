@@ -9,7 +9,7 @@ from taco_stream.evaluator import protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Zygotes
 from taco_stream.evaluator.judging import judge_program, program_forms
-from taco_stream.evaluator.problem_tests import parsed
+from taco_stream.evaluator.problem_tests import parse_tests
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import available_plans
@@ -42,7 +42,7 @@ def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
 
     def judged(program: str, *tests: tuple[str, str]) -> dict[ComparisonMode, Status]:
         text = json.dumps({"inputs": [given for given, _ in tests], "outputs": [expected for _, expected in tests]})
-        problem = parsed(
+        problem = parse_tests(
             protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=SpecialJudge.NONE)
         )
         with zygotes.program(program_forms(program, problem), LIMITS) as running:

@@ -16,7 +16,7 @@ class RenderedPrompt(NamedTuple):
     tokens: int
 
 
-def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
+def render_prompt(model: str, prompt: Prompt) -> RenderedPrompt:
     """The prompt of a model folder or hub id. Raises `ModelError` if its tokenizer cannot be loaded or used."""
     from transformers import AutoTokenizer
 
@@ -26,10 +26,10 @@ def rendered_by(model: str, prompt: Prompt) -> RenderedPrompt:
     except (OSError, ValueError, KeyError, ImportError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"the tokenizer of {model} cannot be loaded: {first_line}") from error
-    return RenderedPrompt(rendered_text(tokenizer, prompt), len(prompt_tokens(tokenizer, prompt)))
+    return RenderedPrompt(render_text(tokenizer, prompt), len(prompt_tokens(tokenizer, prompt)))
 
 
-def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
+def render_text(tokenizer: Any, prompt: Prompt) -> str:
     """A text as it stands, a conversation through the tokenizer's chat template.
 
     Raises `ModelError` if there is no template, or if it refuses the conversation (some know no system message).
@@ -53,7 +53,7 @@ def prompt_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
     The latter is what transformers' `apply_chat_template` does. A begin-of-sequence token stands in it at most once.
     """
     is_chat = isinstance(prompt, ChatPrompt)
-    tokens = tokenizer(rendered_text(tokenizer, prompt), add_special_tokens=not is_chat)["input_ids"]
+    tokens = tokenizer(render_text(tokenizer, prompt), add_special_tokens=not is_chat)["input_ids"]
     begin = tokenizer.bos_token_id
     while is_chat and begin is not None and tokens[:2] == [begin, begin]:
         tokens = tokens[1:]

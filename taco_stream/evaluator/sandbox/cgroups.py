@@ -94,7 +94,7 @@ class LeafGroup:
 
     def allow(self, limits: ProgramLimits) -> None:
         """Makes room for tests with these limits, if there is less. Raises `OSError`."""
-        needed = memory_for(limits)
+        needed = group_memory_bytes(limits)
         if needed > self.memory_bytes:
             write(self.folder, "memory.max", str(needed))
             self.memory_bytes = needed
@@ -118,7 +118,7 @@ def enter(leaf: str) -> None:
     write(leaf, "cgroup.procs", "0")
 
 
-def memory_for(limits: ProgramLimits) -> int:
+def group_memory_bytes(limits: ProgramLimits) -> int:
     """The most that a leaf uses while every process in it stays within its own limits."""
     return limits.memory_bytes + OUTPUTS * limits.output_bytes + SCRATCH_BYTES + PROCESSES_BYTES
 

@@ -6,12 +6,12 @@ A name that is missing from a machine's table does not exist there; a machine wi
 import os
 
 
-def parsed(table: str) -> dict[str, int]:
+def parse_table(table: str) -> dict[str, int]:
     """The numbers of a table written as `name=number` words."""
     return {name: int(number) for name, number in (word.split("=") for word in table.split())}
 
 
-X86_64 = parsed("""
+X86_64 = parse_table("""
 accept=43 accept4=288 access=21 add_key=248 alarm=37 arch_prctl=158 bind=49 bpf=321 brk=12 capset=126 chdir=80
 chmod=90 chown=92 chroot=161 clock_getres=229 clock_gettime=228 clock_nanosleep=230 clone=56 clone3=435 close=3
 close_range=436 connect=42 copy_file_range=326 delete_module=176 dup=32 dup2=33 dup3=292 epoll_create=213
@@ -45,7 +45,7 @@ uname=63 unlink=87 unlinkat=263 unshare=272 userfaultfd=323 utimensat=280 vfork=
 writev=20
 """)
 
-AARCH64 = parsed("""
+AARCH64 = parse_table("""
 accept=202 accept4=242 add_key=217 bind=200 bpf=280 brk=214 capset=91 chdir=49 chroot=51 clock_getres=114
 clock_gettime=113 clock_nanosleep=115 clone=220 clone3=435 close=57 close_range=436 connect=203
 copy_file_range=285 delete_module=106 dup=23 dup3=24 epoll_create1=20 epoll_ctl=21 epoll_pwait=22 eventfd2=19

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from engine.tiny_models import make_tokenizer
 
-from taco_stream.engine.worker.rendering import prompt_tokens, rendered_by
+from taco_stream.engine.worker.rendering import prompt_tokens, render_prompt
 from taco_stream.errors import ModelError
 from taco_stream.types import ChatMessage, ChatPrompt, TextPrompt
 
@@ -59,11 +59,11 @@ def test_a_conversation_is_rendered_without_loading_the_model(tmp_path: Path) ->
     tokenizer = make_tokenizer()
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(tmp_path)
-    found = rendered_by(str(tmp_path), HELLO)
+    found = render_prompt(str(tmp_path), HELLO)
     assert found.text == "<s>[system]be brief[user]hello[assistant]"
     assert found.tokens == len(prompt_tokens(tokenizer, HELLO))
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model folder .*nowhere"):
-        rendered_by(str(tmp_path / "nowhere"), HELLO)
+        render_prompt(str(tmp_path / "nowhere"), HELLO)

@@ -147,7 +147,7 @@ def test_a_leaf_bounds_memory_processes_and_swap_and_dies_as_one(kernel: Path) -
     assert Path(leaf.folder).parent == kernel
     names = ("memory.swap.max", "memory.oom.group", "pids.max", "memory.max")
     found = [int(content(leaf.folder, name)) for name in names]
-    assert found == [0, 1, cgroups.MAX_PROCESSES_IN_LEAF, cgroups.memory_for(ProgramLimits(0, 0))]
+    assert found == [0, 1, cgroups.MAX_PROCESSES_IN_LEAF, cgroups.group_memory_bytes(ProgramLimits(0, 0))]
 
 
 def test_a_leaf_has_room_for_all_that_a_test_may_take_by_its_other_limits(kernel: Path) -> None:
