@@ -18,7 +18,7 @@ from taco_stream.datasets.rows import Adapter, BadRow, Row, RowError, Table
 from taco_stream.datasets.selection import Selection
 from taco_stream.datasets.sources import STANDARD_INPUT, find_files, open_tables, standard_input
 from taco_stream.datasets.special_judges import read_special_judges
-from taco_stream.datasets.spool import read_back, spooled
+from taco_stream.datasets.spool import read_back, spool_problems
 from taco_stream.errors import DatasetError, NoProblemError
 from taco_stream.types import Problem, SpecialJudge
 
@@ -152,7 +152,7 @@ def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> I
 
 def _reordered(chosen: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
     found: set[str] = set()
-    file, spans = spooled(_noting_ids(chosen, found))
+    file, spans = spool_problems(_noting_ids(chosen, found))
     if selection.ids and (missing := [name for name in selection.ids if name not in found]):
         file.close()
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""

@@ -9,7 +9,7 @@ import msgspec
 from taco_stream.types import Problem
 
 
-def spooled(problems: Iterable[Problem]) -> tuple[BinaryIO, list[tuple[int, int]]]:
+def spool_problems(problems: Iterable[Problem]) -> tuple[BinaryIO, list[tuple[int, int]]]:
     """Writes the problems to an unnamed temporary file; returns it with the span of each, so memory holds no text."""
     file = tempfile.TemporaryFile(prefix="taco-stream-problems-")  # noqa: SIM115 (the reader closes it)
     spans = []

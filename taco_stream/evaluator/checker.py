@@ -40,7 +40,7 @@ def checker_text(folder: Path, problem_id: str) -> str | None:
     return path.read_text(encoding="utf-8")
 
 
-def sandboxed(run: Callable[[bytes], tuple[int, bytes, bytes]]) -> Checker:
+def sandboxed_checker(run: Callable[[bytes], tuple[int, bytes, bytes]]) -> Checker:
     """The checker whose program `run` calls with arguments; it answers with wait status, result and errors."""
 
     def check(given: Any, output: Any, expected: Any) -> bool:

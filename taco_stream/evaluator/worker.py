@@ -20,7 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from taco_stream.evaluator.asserted_program import AssertedProgram
-from taco_stream.evaluator.checker import Checker, CheckerError, sandboxed
+from taco_stream.evaluator.checker import Checker, CheckerError, sandboxed_checker
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
@@ -180,7 +180,7 @@ def open_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Ch
         execution = program.run(arguments, tests.limits, fn_name="check")
         return execution.status, execution.result, execution.errors
 
-    return sandboxed(execute)
+    return sandboxed_checker(execute)
 
 
 class Counted:

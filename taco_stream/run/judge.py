@@ -27,7 +27,9 @@ async def judge(
             if time.monotonic() > progress.judging_ends_at:
                 in_flight.leave(completion.problem_id)  # it is on disk, and the next start judges it
                 continue
-            record = await judged(completion, in_flight[completion.problem_id], task=task, evaluator=evaluator)
+            record = await judge_completion(
+                completion, in_flight[completion.problem_id], task=task, evaluator=evaluator
+            )
             await entries.send(record)
             in_flight.leave(completion.problem_id)
             progress.judged += 1
@@ -47,7 +49,7 @@ async def leave_unjudged(to_judge: ObjectReceiveStream[Completion], *, in_flight
             in_flight.leave(completion.problem_id)
 
 
-async def judged(completion: Completion, problem: Problem, *, task: Task, evaluator: Judge) -> Record:
+async def judge_completion(completion: Completion, problem: Problem, *, task: Task, evaluator: Judge) -> Record:
     """The record of a completion. One without a program is `no_program` in every mode."""
     started_at = time.monotonic()
     found = task.extract(completion, problem)

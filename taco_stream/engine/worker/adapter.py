@@ -54,7 +54,7 @@ def find_place(model: str) -> Place:
         raise ModelError(f"{model} is an adapter, and its base model is missing: {error}") from error
 
 
-def merged(model: Any, adapter: str) -> Any:
+def merge_adapter(model: Any, adapter: str) -> Any:
     """The model with the adapter's change in its weights. Raises `ModelError` unless the two fit in every weight."""
     from peft import PeftConfig, PeftModel
 

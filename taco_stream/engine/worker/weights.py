@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-from taco_stream.engine.worker.adapter import Place, merged
+from taco_stream.engine.worker.adapter import Place, merge_adapter
 from taco_stream.errors import ModelError, UsageError
 
 PACKAGES = {
@@ -66,7 +66,7 @@ def load_weights(place: Place, config: Any, *, dtype: Any, device: torch.device,
         )
         _check_report(place.base, model, report)
         if place.adapter is not None:
-            model = merged(model, place.adapter)
+            model = merge_adapter(model, place.adapter)
         if "device_map" not in settings:
             model = model.to(device)
     return Weights(model.eval(), tuple(sorted(report["unexpected_keys"])))
