@@ -49,7 +49,7 @@ class PromptSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     system: Annotated[str | None, setting("System message of chat prompts.", changes_results=True)] = None
     thinking: Annotated[
-        Switch | None, setting("Turn reasoning on or off, in chat templates that support it.", changes_results=True)
+        Switch | None, setting("on or off: reasoning, in chat templates that support it.", changes_results=True)
     ] = None
     few_shot: Annotated[
         str | None, setting("JSON Lines file of worked examples to put before each prompt.", changes_results=True)

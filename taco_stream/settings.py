@@ -60,6 +60,9 @@ class Setting(NamedTuple):
 
     def parse(self, value: Any, origin: str) -> Any:
         """The value that was given, as the setting's type. Raises `UsageError` that names `origin` if it is not one."""
+        if get_origin(self.kind) is tuple and isinstance(value, list):
+            element = self._replace(kind=get_args(self.kind)[0], meta=Meta())
+            return tuple(element.parse(each, origin) for each in value)
         try:
             return msgspec.convert(value, Annotated[self.kind, self.meta], strict=False)
         except msgspec.ValidationError as error:

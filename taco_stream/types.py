@@ -152,9 +152,7 @@ class SamplingParameters(msgspec.Struct, frozen=True, kw_only=True):
     max_new_tokens: Annotated[int, Meta(description="Longest completion, in tokens.", extra=CHANGES_RESULTS, ge=1)] = (
         2048
     )
-    stop: Annotated[
-        tuple[str, ...], Meta(description="Further stop string; may be given several times.", extra=CHANGES_RESULTS)
-    ] = ()
+    stop: Annotated[tuple[str, ...], Meta(description="Further stop string; repeatable.", extra=CHANGES_RESULTS)] = ()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

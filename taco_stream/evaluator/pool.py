@@ -46,8 +46,8 @@ MAX_PROGRAM_BYTES = 1 << 20
 ATTEMPTS = 2
 """How often a program is tried if the evaluator fails on it."""
 
-MAX_SPECS = 64
-"""Problems that are kept ready to judge: more than a run has in flight, and their tests are kept by the run anyway."""
+MAX_SPECS = 16
+"""Problems kept ready to judge, with their tests, which may be megabytes: a run works through few at a time."""
 
 INFRASTRUCTURE_ERROR = Status.INFRASTRUCTURE_ERROR
 

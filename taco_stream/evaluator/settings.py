@@ -30,7 +30,9 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     registry that `checker` describes.
     """
 
-    mode: Annotated[ComparisonMode, setting("Comparison mode to score by; all are recorded.")] = ComparisonMode.STRICT
+    mode: Annotated[ComparisonMode, setting("Score by strict, official or spj; all are recorded.")] = (
+        ComparisonMode.STRICT
+    )
     workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1, le=1024)] = None
     time_limit_factor: Annotated[
         float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0)

@@ -7,7 +7,7 @@ RUN/completions.jsonl  a line the moment a sample is generated
 RUN/results.jsonl      a line the moment a sample is judged
 RUN/events.jsonl       start, resume, restarts, gauges, end
 RUN/summary.json       rewritten atomically at the end
-RUN/report.html        the same for people (written by `report`)
+RUN/report.html        the same for people
 ```
 
 One task of one process appends, batch by batch: completions first, then records, so a kill between the two leaves a

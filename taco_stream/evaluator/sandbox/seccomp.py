@@ -109,7 +109,7 @@ def confine_zygote() -> None:
 @functools.cache
 def prepared_test_filter() -> "Program":
     """The short filter but for the process number; the zygote makes it, for that takes longer than to install it."""
-    return Program(test_filter(ANY_PROCESS))
+    return Program(per_test_filter(ANY_PROCESS))
 
 
 def zygote_filter() -> list[Instruction]:
@@ -139,7 +139,7 @@ def zygote_filter() -> list[Instruction]:
     return [*instructions, _return(_error(errno.ENOSYS))]
 
 
-def test_filter(process: int) -> list[Instruction]:
+def per_test_filter(process: int) -> list[Instruction]:
     """The short filter, for a test whose process number is given."""
     _, numbers = _machine()
     instructions: list[Instruction] = [(LOAD, 0, 0, NUMBER)]
@@ -151,9 +151,6 @@ def test_filter(process: int) -> list[Instruction]:
     instructions += _when(numbers, "prlimit64", _one_of(0, (0, process), errno.EPERM))
     instructions += _when(numbers, "prctl", _one_of(0, (PR_SET_NAME, PR_GET_NAME), errno.EPERM))
     return [*instructions, _return(ALLOW)]
-
-
-test_filter.__test__ = False  # type: ignore[attr-defined]
 
 
 class Program:

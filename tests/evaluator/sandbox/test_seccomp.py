@@ -81,7 +81,7 @@ def test_what_a_careless_program_tries_is_not_permitted(numbers: dict[str, int],
 @pytest.mark.parametrize("name", ["read", "write", "openat", "mmap", "futex", "exit_group", "recvmsg", "wait4"])
 def test_what_an_interpreter_needs_is_allowed_by_both_filters(numbers: dict[str, int], name: str) -> None:
     assert answer(seccomp.zygote_filter(), numbers[name]) == ALLOW
-    assert answer(seccomp.test_filter(7), numbers[name]) == ALLOW
+    assert answer(seccomp.per_test_filter(7), numbers[name]) == ALLOW
 
 
 def test_a_call_that_nobody_thought_of_is_no_such_call(numbers: dict[str, int]) -> None:
@@ -106,8 +106,8 @@ def test_the_zygote_forks_but_opens_no_namespace(numbers: dict[str, int]) -> Non
 
 
 def test_a_test_starts_threads_but_no_process(numbers: dict[str, int]) -> None:
-    assert answer(seccomp.test_filter(7), numbers["clone"], 0x003D0F00) == ALLOW
-    assert answer(seccomp.test_filter(7), numbers["clone"], 0x01200011) == NOT_PERMITTED
+    assert answer(seccomp.per_test_filter(7), numbers["clone"], 0x003D0F00) == ALLOW
+    assert answer(seccomp.per_test_filter(7), numbers["clone"], 0x01200011) == NOT_PERMITTED
 
 
 def test_a_thread_shares_its_table_of_files(numbers: dict[str, int]) -> None:
@@ -135,17 +135,21 @@ def test_no_call_reads_or_empties_the_page_cache(numbers: dict[str, int], name: 
 
 @pytest.mark.parametrize("name", ["kill", "tgkill", "prlimit64"])
 def test_a_test_reaches_itself_and_no_other_process(numbers: dict[str, int], name: str) -> None:
-    assert answer(seccomp.test_filter(7), numbers[name], 7) == ALLOW
-    assert [answer(seccomp.test_filter(7), numbers[name], other) for other in (1, 6, 8, -1, -7)] == [NOT_PERMITTED] * 5
+    assert answer(seccomp.per_test_filter(7), numbers[name], 7) == ALLOW
+    assert [answer(seccomp.per_test_filter(7), numbers[name], other) for other in (1, 6, 8, -1, -7)] == [
+        NOT_PERMITTED
+    ] * 5
 
 
 def test_a_test_signals_no_group(numbers: dict[str, int]) -> None:
-    assert answer(seccomp.test_filter(7), numbers["kill"], 0) == NOT_PERMITTED
+    assert answer(seccomp.per_test_filter(7), numbers["kill"], 0) == NOT_PERMITTED
 
 
 def test_a_test_changes_no_flag_of_its_process(numbers: dict[str, int]) -> None:
-    assert answer(seccomp.test_filter(7), numbers["prctl"], 15) == ALLOW
-    assert [answer(seccomp.test_filter(7), numbers["prctl"], option) for option in (1, 4, 22)] == [NOT_PERMITTED] * 3
+    assert answer(seccomp.per_test_filter(7), numbers["prctl"], 15) == ALLOW
+    assert [answer(seccomp.per_test_filter(7), numbers["prctl"], option) for option in (1, 4, 22)] == [
+        NOT_PERMITTED
+    ] * 3
 
 
 def test_only_questions_may_be_asked_of_devices(numbers: dict[str, int]) -> None:
@@ -154,7 +158,7 @@ def test_only_questions_may_be_asked_of_devices(numbers: dict[str, int]) -> None
 
 
 def test_the_filter_of_each_test_is_short_for_it_is_paid_per_test(numbers: dict[str, int]) -> None:
-    assert len(seccomp.test_filter(7)) < 40
+    assert len(seccomp.per_test_filter(7)) < 40
     assert len(seccomp.zygote_filter()) < LONGEST
 
 
