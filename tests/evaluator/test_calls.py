@@ -5,12 +5,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from judging_here import statuses
 
 from taco_stream.evaluator import problem_tests, protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Zygotes
-from taco_stream.evaluator.judging import judge_program, program_forms
-from taco_stream.evaluator.protocol import Limits, Sweep
+from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.plan import RLIMITS_ONLY
 from taco_stream.types import ComparisonMode, SpecialJudge, Status
 
@@ -28,13 +28,6 @@ def zygotes() -> Iterator[Zygotes]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def comparer() -> Iterator[Comparer]:
-    opened = Comparer()
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
 def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
     """Judges a program on calls of `f`, each the arguments and the expected value as the tests' JSON has it."""
@@ -45,17 +38,11 @@ def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
         fn_name: str = "f",
         spj: SpecialJudge = NO_JUDGE,
         **keys: object,
-    ) -> dict[ComparisonMode, Status]:
+    ) -> Mapping[ComparisonMode, Status]:
         content = {"fn_name": fn_name, "inputs": [call[0] for call in calls], "outputs": [call[1] for call in calls]}
-        text = json.dumps(content | keys)
-        tests = problem_tests.parse_tests(
-            protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=spj)
+        return statuses(
+            program, json.dumps(content | keys), zygotes=zygotes, comparer=comparer, limits=LIMITS, special_judge=spj
         )
-        with zygotes.program(program_forms(program, tests), LIMITS) as running:
-            verdicts = judge_program(
-                program, tests, running, comparer.accepting_modes, sweep=Sweep.FIRST_FAILURE, tier=""
-            )
-        return {mode: verdict.status for mode, verdict in verdicts.items()}
 
     return judged
 

@@ -4,16 +4,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from judging_here import statuses
 
-from taco_stream.evaluator import protocol
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import Zygotes
-from taco_stream.evaluator.judging import judge_program, program_forms
-from taco_stream.evaluator.problem_tests import parse_tests
-from taco_stream.evaluator.protocol import Limits, Sweep
+from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import available_plans
-from taco_stream.types import ComparisonMode, SpecialJudge, Status
+from taco_stream.types import ComparisonMode, Status
 
 LIMITS = Limits(cpu_seconds=4, wall_seconds=20, memory_bytes=1 << 30, output_bytes=8 << 20)
 OFFICIAL, STRICT, SPJ = ComparisonMode.OFFICIAL, ComparisonMode.STRICT, ComparisonMode.SPJ
@@ -29,27 +27,13 @@ def zygotes(request: pytest.FixtureRequest) -> Iterator[Zygotes]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def comparer() -> Iterator[Comparer]:
-    opened = Comparer()
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
 def judge(zygotes: Zygotes, comparer: Comparer) -> Judge:
     """Judges a program on tests, each an input and the expected output."""
 
-    def judged(program: str, *tests: tuple[str, str]) -> dict[ComparisonMode, Status]:
+    def judged(program: str, *tests: tuple[str, str]) -> Mapping[ComparisonMode, Status]:
         text = json.dumps({"inputs": [given for given, _ in tests], "outputs": [expected for _, expected in tests]})
-        problem = parse_tests(
-            protocol.Tests(key=1, problem_id="p", tests=text, limits=LIMITS, special_judge=SpecialJudge.NONE)
-        )
-        with zygotes.program(program_forms(program, problem), LIMITS) as running:
-            verdicts = judge_program(
-                program, problem, running, comparer.accepting_modes, sweep=Sweep.FIRST_FAILURE, tier=""
-            )
-        return {mode: verdict.status for mode, verdict in verdicts.items()}
+        return statuses(program, text, zygotes=zygotes, comparer=comparer, limits=LIMITS)
 
     return judged
 
