@@ -49,6 +49,14 @@ class Extraction(NamedTuple):
     cut_after: int = 0
 
 
+class CutAway(NamedTuple):
+    """The text before and after a program in a completion, and the characters of reasoning that were removed first."""
+
+    before: str
+    after: str
+    reasoning: int
+
+
 MAX_ENDS = 24
 """Ends tried for one block or one text, each of which costs a parse. Answers have fewer fences and paragraphs."""
 
@@ -82,7 +90,7 @@ def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool
     `entry_point` names the function that the tests call. `join_blocks` takes all blocks of the kind found, in order,
     instead of the last, whatever they define.
     """
-    answer = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
+    answer = _without_reasoning(_with_plain_newlines(text))
     if answer is None:
         return _NOTHING
     blocks = list(_FencedBlocks(answer))
@@ -99,6 +107,19 @@ def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool
         return _found(answer, ExtractionMethod.UNCLOSED_BLOCK, unclosed[-1:])
     bare = None if blocks else _bare_code(answer)
     return _NOTHING if bare is None else _found(answer, ExtractionMethod.BARE_CODE, [bare])
+
+
+def cut_away(text: str, method: ExtractionMethod, cut_before: int, cut_after: int) -> CutAway:
+    """The parts of a completion that its program was cut free of, from the counts of its `Extraction`."""
+    if method is ExtractionMethod.NONE:
+        return CutAway("", "", 0)
+    whole = text if method is ExtractionMethod.WHOLE_TEXT else _with_plain_newlines(text)
+    answer = whole if method is ExtractionMethod.WHOLE_TEXT else (_without_reasoning(whole) or "")
+    return CutAway(answer[:cut_before], answer[max(0, len(answer) - cut_after) :], len(whole) - len(answer))
+
+
+def _with_plain_newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _found(answer: str, method: ExtractionMethod, spans: Sequence[_Span]) -> Extraction:

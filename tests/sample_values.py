@@ -19,6 +19,7 @@ def record(
     status: Status = Status.PASSED,
     *,
     program: str | None = "print(1)\n",
+    extraction: ExtractionMethod = ExtractionMethod.WHOLE_TEXT,
     verdicts: Mapping[ComparisonMode, Verdict] | None = None,
     **others: Any,
 ) -> Record:
@@ -26,7 +27,7 @@ def record(
         problem_id=problem_id,
         sample_index=sample_index,
         program=program,
-        extraction=ExtractionMethod.WHOLE_TEXT,
+        extraction=extraction,
         finish_reason=FinishReason.STOP,
         verdicts=verdicts or dict.fromkeys(ComparisonMode, Verdict(status=status)),
         **others,

@@ -70,7 +70,7 @@ class TestsError(Exception):
 def parse_tests(message: Tests) -> ProblemTests:
     """The tests, ready to run. Outputs beyond the inputs are left out, as the original leaves them."""
     try:
-        raw = _decoded(Path(message.tests_path).read_text("utf-8") if message.tests_path else message.tests)
+        raw = decode_tests(Path(message.tests_path).read_text("utf-8") if message.tests_path else message.tests)
         fn_name = raw.get("fn_name") or None
         reference = msgspec.convert(raw["reference"], Reference) if "reference" in raw else None
         pairs = zip(raw["inputs"], raw["outputs"], strict=False)
@@ -119,7 +119,8 @@ def _assertions(raw: dict[str, Any], fn_name: str | None) -> tuple[str, Assertio
     return (assertions.inside_text(fn_name), None) if assertions.needs_program else ("", assertions)
 
 
-def _decoded(text: str) -> Any:
+def decode_tests(text: str) -> Any:
+    """The JSON of a problem's tests."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
