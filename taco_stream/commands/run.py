@@ -11,10 +11,11 @@ later start that judges finds completions without a verdict.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -23,6 +24,7 @@ from rich.console import Console
 
 from taco_stream.commands.report import count_records, sum_up
 from taco_stream.datasets.open import dataset_fingerprint
+from taco_stream.datasets.settings import SELECTING, DatasetSettings
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.engine.settings import ModelSettings
@@ -39,11 +41,11 @@ from taco_stream.report.summary import Summary
 from taco_stream.report.text import describe_generation_speed, notes_on_prompts, print_report
 from taco_stream.run.existing import CompletionSpool, Existing, reference_solutions
 from taco_stream.run.pipeline import Pipeline, entry_stream
-from taco_stream.run.problems import problem_source, with_readable_dataset
+from taco_stream.run.problems import problem_source, selected_ids, with_readable_dataset
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
-from taco_stream.store.manifest import Manifest, git_commit, versions
+from taco_stream.store.manifest import Growth, Manifest, git_commit, versions
 from taco_stream.store.run_directory import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Completion, Problem, Status
@@ -93,7 +95,8 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
         if is_judged:
             evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=entries))
         manifest = build_manifest(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
-        directory = await opened.enter_async_context(open_run(path, manifest, RunSettings().results()))
+        opening = open_run(path, manifest, RunSettings().results(), Growth(SELECTING, partial(left_out, dataset)))
+        directory = await opened.enter_async_context(opening)
         announce(directory, evaluator, console)
         tally = count_records(directory)
         pipeline = Pipeline(
@@ -254,6 +257,15 @@ def build_manifest(settings: RunSettings, dataset: str, sandbox_tier: str) -> Ma
         git_commit=git_commit(),
         created_at=time.time(),
     )
+
+
+def left_out(settings: DatasetSettings, results: Mapping[str, Any]) -> list[str]:
+    """The problems that a run with such `results` took and this start does not, in the run's order."""
+    written = {name: results[name] for name in SELECTING}
+    selecting = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}
+    before = msgspec.structs.replace(settings, **selecting)
+    taken = set(selected_ids(settings))
+    return [name for name in selected_ids(before) if name not in taken]
 
 
 def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Console) -> None:

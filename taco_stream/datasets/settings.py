@@ -29,3 +29,7 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, setting("The published output_spj.jsonl of TACO's test problems.", changes_results=True)
     ] = None
     skip_bad_rows: Annotated[bool, setting("Report and skip rows that cannot be read.", changes_results=True)] = False
+
+
+SELECTING = ("limit", "difficulty", "skill", "tag", "source", "ids", "exclude", "shuffle", "shard")
+"""The settings that choose among the problems of a dataset: a run may be resumed with others that choose more."""

@@ -51,3 +51,10 @@ def problem_source(settings: DatasetSettings, console: Console) -> Callable[[], 
 
     problems()
     return problems
+
+
+def selected_ids(settings: DatasetSettings) -> list[str]:
+    """The ids of the selected problems in their order; reads the whole dataset."""
+    selection = read_selection(settings)
+    skip = (lambda _: None) if settings.skip_bad_rows else None
+    return [problem.problem_id for problem in open_dataset(settings.dataset, selection=selection, on_bad_row=skip)]

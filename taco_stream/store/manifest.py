@@ -1,17 +1,17 @@
 """The manifest of a run, `run.json`: its settings, versions and machine.
 
-`results` holds what changes results; a later start must agree with it to the letter. `settings` holds everything, as
-the newest start resolved it. The rest is for readers of the figures. The number of samples is not among what
-must agree: more of them reuse those that exist, and fewer leave the others on disk, where every report still counts
-them.
+`results` holds what changes results; a later start must agree with it to the letter, except that it may choose more
+problems (`Growth`). `settings` holds everything, as the newest start resolved it. The rest is for readers of the
+figures. The number of samples is not among what must agree: more of them reuse those that exist, and fewer leave the
+others on disk, where every report still counts them.
 """
 
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,21 +37,45 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int = MANIFEST_VERSION
 
 
-def check_agreement(path: Path, written: Manifest, wanted: Manifest, defaults: Mapping[str, Any]) -> None:
+class Growth(NamedTuple):
+    """The settings in which a start may differ from its run if it takes every problem that the run took.
+
+    `left_out` is given the run's `results` and returns the problems that the run took and this start does not.
+    """
+
+    settings: Container[str]
+    left_out: Callable[[Mapping[str, Any]], Sequence[str]]
+
+
+NO_GROWTH = Growth((), lambda _: ())
+
+NAMES_SHOWN = 10
+
+
+def check_agreement(
+    path: Path, written: Manifest, wanted: Manifest, defaults: Mapping[str, Any], growth: Growth = NO_GROWTH
+) -> None:
     """Raises `RunMismatchError` that names every setting in which a run and this start differ, with both values.
 
     A setting that did not exist when the run was made had the value that is its default now.
     """
     wanted = _as_read(wanted)
     written = _as_read(msgspec.structs.replace(written, results={**defaults, **written.results}))
-    differences = [
-        f"{name} {before!r}, this start has {now!r}"
+    differing = {
+        name: f"{name} {before!r}, this start has {now!r}"
         for name in sorted({*written.results, *wanted.results})
         if (before := written.results.get(name)) != (now := wanted.results.get(name))
-    ]
-    if differences:
+    }
+    if not differing:
+        return
+    problem = f"{path} was made with {'; with '.join(differing.values())}"
+    if any(name not in growth.settings for name in differing):
+        raise RunMismatchError(f"{problem}: use the old value, or another run directory")
+    if left_out := growth.left_out(written.results):
+        more = f" and {len(left_out) - NAMES_SHOWN:,} more" if len(left_out) > NAMES_SHOWN else ""
         raise RunMismatchError(
-            f"{path} was made with {'; with '.join(differences)}: use the old value, or another run directory"
+            f"{problem}, which leaves out {', '.join(left_out[:NAMES_SHOWN])}{more}: "
+            "a run may only take more problems; use the old value, a wider one, or another run directory"
         )
 
 

@@ -38,7 +38,7 @@ from taco_stream.store.atomic import sync_folder, write_atomically
 from taco_stream.store.event_line import decode_event
 from taco_stream.store.journal import Journal, decoded_lines, read_at, read_lines, read_values, repair, withdraw
 from taco_stream.store.lock import exclusive
-from taco_stream.store.manifest import Manifest, check_agreement, read_manifest
+from taco_stream.store.manifest import NO_GROWTH, Growth, Manifest, check_agreement, read_manifest
 from taco_stream.store.record_line import RecordLine, line_to_record, record_to_line
 from taco_stream.types import Completion, Record, SampleKey, Status
 
@@ -236,10 +236,11 @@ async def open_run(
     path: Path,
     manifest: Manifest,
     defaults: Mapping[str, Any] | None = None,
+    growth: Growth = NO_GROWTH,
 ) -> AsyncIterator[RunDirectory]:
     """Opens the run directory at `path` for writing, or makes it.
 
-    `defaults` are the values of settings that a run of an earlier version may lack.
+    `defaults` are the values of settings that a run of an earlier version may lack; `growth` has those that may differ.
 
     Raises `RunInUseError` if another process writes it, `RunMismatchError` if it belongs to a run with other
     settings, `StoreError` if it cannot be written. A directory made here that nothing was written to is removed.
@@ -249,7 +250,7 @@ async def open_run(
         try:
             path.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(path))
-            directory = await to_thread.run_sync(_prepared, path, manifest, defaults or {})
+            directory = await to_thread.run_sync(_prepared, path, manifest, defaults or {}, growth)
             await directory.open()
         except OSError as error:
             raise StoreError(f"the run directory {path} cannot be written: {error.strerror}") from error
@@ -261,13 +262,13 @@ async def open_run(
                 _remove(path)
 
 
-def _prepared(path: Path, manifest: Manifest, defaults: Mapping[str, Any]) -> RunDirectory:
+def _prepared(path: Path, manifest: Manifest, defaults: Mapping[str, Any], growth: Growth) -> RunDirectory:
     """Checks and repairs the files, and writes the manifest of this start."""
     written = path / MANIFEST
     is_resumed = written.exists()
     if is_resumed:
         before = read_manifest(written)
-        check_agreement(path, before, manifest, defaults)
+        check_agreement(path, before, manifest, defaults, growth)
         manifest = msgspec.structs.replace(manifest, created_at=before.created_at)
     elif any(entry.name != "lock" for entry in path.iterdir()):
         raise StoreError(f"{path} holds other files and no {MANIFEST}: name an empty or a new directory")
