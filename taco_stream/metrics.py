@@ -163,7 +163,7 @@ class Tally:
             overall=_estimates(counts, ks),
             by_difficulty={
                 name: _estimates([count for count in counts if count.difficulty == name], ks)
-                for name in sorted({count.difficulty for count in counts}, key=_rank)
+                for name in sorted({count.difficulty for count in counts}, key=difficulty_rank)
             },
             by_skill={
                 name: _estimates([count for count in counts if name in count.skills], ks)
@@ -186,13 +186,19 @@ def _is_fenced(record: Record) -> bool:
 def mean_estimate(values: Sequence[float]) -> Estimate:
     """The mean of at least one value from [0, 1], and its 95 % interval."""
     mean = math.fsum(values) / len(values)
-    weighted = (_weighted_mean(values, 0.0), _weighted_mean(values, 1.0))
-    low, high = min(mean, _quantile(weighted, TAIL)), max(mean, _quantile(weighted, 1 - TAIL))
-    value, low, high = (round(each, DECIMALS) for each in (mean, low, high))
+    low, high = mean_interval(values)
+    value, low, high = (round(each, DECIMALS) for each in (mean, min(mean, low), max(mean, high)))
     return Estimate(value=value, low=low, high=high, problems=len(values))
 
 
-def _rank(difficulty: str) -> tuple[int, str]:
+def mean_interval(values: Sequence[float], unseen: tuple[float, float] = (0.0, 1.0)) -> tuple[float, float]:
+    """The 95 % interval of at least one value from [0, 1]; `unseen` are the two values of the one not seen."""
+    weighted = [_weighted_mean(values, each) for each in unseen]
+    return _quantile(weighted, TAIL), _quantile(weighted, 1 - TAIL)
+
+
+def difficulty_rank(difficulty: str) -> tuple[int, str]:
+    """Sorts difficulties in the order of `DIFFICULTIES`."""
     known = difficulty in DIFFICULTIES
     return (DIFFICULTIES.index(difficulty) if known else len(DIFFICULTIES), difficulty)
 
