@@ -36,7 +36,10 @@ class RunResumed(_Event, frozen=True, tag="run_resumed"):
 
 
 class RunGauges(_Event, frozen=True, kw_only=True, tag="gauges"):
-    """Sent every five seconds: the run as it is then. For a start that was killed, the last one counts."""
+    """Sent every second at first, then less often, at last every five seconds: the run as it is then.
+
+    For a start that was killed, the last one counts.
+    """
 
     statistics: RunStatistics
 
@@ -183,3 +186,13 @@ class UnknownEvent(msgspec.Struct, frozen=True):
 
     kind: str
     at: float
+
+
+class DamagedEvent(msgspec.Struct, frozen=True):
+    """A line, counted from one, that cannot be read: something other than taco-stream wrote to the file. Never sent."""
+
+    line: int
+
+
+WrittenEvent = Event | UnknownEvent | DamagedEvent
+"""The lines of `events.jsonl` as they are read."""

@@ -77,6 +77,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         self._cache_hits = 0
         self._waiting = self._judged = self._tests_run = self._restarts = self._infrastructure_errors = 0
         self._busy_seconds = 0.0
+        self._counted_at = time.monotonic()
 
     @property
     def sandbox_tier(self) -> str:
@@ -155,6 +156,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
 
     def statistics(self) -> EvaluatorStatistics:
         """The evaluator as it is now."""
+        self._count_busy_seconds()
         return EvaluatorStatistics(
             workers=len(self._workers),
             busy=len(self._workers) - len(self._free),
@@ -166,6 +168,12 @@ class Evaluator(anyio.AsyncContextManagerMixin):
             cache_hits=self._cache_hits,
             busy_seconds=self._busy_seconds,
         )
+
+    def _count_busy_seconds(self) -> None:
+        """Counts the time since the last count for each worker that is busy; called before their number changes."""
+        now = time.monotonic()
+        self._busy_seconds += (len(self._workers) - len(self._free)) * (now - self._counted_at)
+        self._counted_at = now
 
     async def _judge(self, spec: JudgeSpec, program: str) -> Verdicts:
         """A worker's verdicts: the second worker's if the first one fails, and if that fails too, that it did."""
@@ -213,8 +221,8 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         finally:
             self._waiting -= 1
         worker = next((each for each in self._free if each.knows(spec)), self._free[0])
+        self._count_busy_seconds()
         self._free.remove(worker)
-        started_at = time.monotonic()
         try:
             yield worker
         except BaseException:
@@ -222,7 +230,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
                 await worker.kill()
             raise
         finally:
-            self._busy_seconds += time.monotonic() - started_at
+            self._count_busy_seconds()
             self._free.append(worker)
             self._places.release()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from taco_stream.errors import UsageError
+from taco_stream.events import DamagedEvent
 from taco_stream.formats.samples import ProblemRecords
 from taco_stream.metrics import Tally
 from taco_stream.store.run_directory import RunFiles
@@ -42,7 +43,9 @@ def write(
     counts = tally.problems[mode]
     estimates = tally.scores(mode, ks).overall
     metrics = {f"pass@{k}": log.EvalMetric(name=f"pass@{k}", value=each.value) for k, each in estimates.items()}
-    ended_at = max((event.at for event in run.events()), default=manifest.created_at)
+    ended_at = max(
+        (event.at for event in run.events() if not isinstance(event, DamagedEvent)), default=manifest.created_at
+    )
     whole = log.EvalLog(
         status="success",
         eval=log.EvalSpec(

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from taco_stream.events import Event, PromptTooLong, RunFinished, RunGauges, RunResumed, RunStarted, UnknownEvent
+from taco_stream.events import (
+    DamagedEvent,
+    PromptTooLong,
+    RunFinished,
+    RunGauges,
+    RunResumed,
+    RunStarted,
+    UnknownEvent,
+    WrittenEvent,
+)
 from taco_stream.metrics import Estimate, Tally
 from taco_stream.statistics import EngineStatistics, RunStatistics
 from taco_stream.types import ComparisonMode
@@ -65,7 +74,8 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """One run under the comparison mode that counts; `other_modes` holds the overall scores of the others.
 
-    `unknown_events` counts, by kind, the events of a newer version, which were left out.
+    `unknown_events` counts, by kind, the events of a newer version, which were left out; `damaged_events` are the first
+    lines of `events.jsonl` that cannot be read, ten at most.
     """
 
     mode: ComparisonMode
@@ -79,11 +89,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
     throughput: Throughput
     unknown_events: Mapping[str, int] = {}
+    damaged_events: tuple[int, ...] = ()
 
 
-def summarise(
-    tally: Tally, events: Iterable[Event | UnknownEvent], *, mode: ComparisonMode, ks: Sequence[int]
-) -> Summary:
+def summarise(tally: Tally, events: Iterable[WrittenEvent], *, mode: ComparisonMode, ks: Sequence[int]) -> Summary:
     """Sums up the counts, and the run's time from its events.
 
     A problem with fewer scored samples than the largest k stays out of that k and is named as incomplete.
@@ -104,6 +113,7 @@ def summarise(
         coverage=_coverage(tally, mode, totals),
         throughput=totals.throughput(),
         unknown_events=dict(totals.unknown),
+        damaged_events=tuple(totals.damaged),
     )
 
 
@@ -136,11 +146,12 @@ class _EventTotals:
         self.samples_expected: int | None = None
         self.long_prompts: dict[str, LongPrompt] = {}
         self.unknown: Counter[str] = Counter()
+        self.damaged: list[int] = []
         self._ended: list[RunStatistics] = []
         self._current: RunStatistics | None = None
         self._peak_memory_bytes = 0
 
-    def add(self, event: Event | UnknownEvent) -> None:
+    def add(self, event: WrittenEvent) -> None:
         """Takes the next event."""
         match event:
             case RunStarted() | RunResumed():
@@ -159,6 +170,8 @@ class _EventTotals:
                 )
             case UnknownEvent(kind=kind):
                 self.unknown[kind] += 1
+            case DamagedEvent(line=line) if len(self.damaged) < NAMES_SHOWN:
+                self.damaged.append(line)
 
     def throughput(self) -> Throughput:
         """The sums over all starts."""

@@ -42,7 +42,7 @@ def notes_on(summary: Summary) -> list[str]:
         *_notes_on_ks(summary),
         *_notes_on_few_problems(summary),
         *notes_on_prompts(summary.coverage),
-        *_notes_on_events(summary.unknown_events),
+        *_notes_on_events(summary),
     ]
 
 
@@ -110,10 +110,16 @@ def notes_on_prompts(coverage: Coverage) -> list[str]:
     return [f"{', '.join(parts)}: {names}"]
 
 
-def _notes_on_events(unknown: Mapping[str, int]) -> list[str]:
-    """Which events a newer version wrote, so that this one could not take them into account."""
-    kinds = ", ".join(f"{kind} ({count:,})" for kind, count in unknown.items())
-    return [f"events of kinds unknown to this version were left out: {kinds}"] if kinds else []
+def _notes_on_events(summary: Summary) -> list[str]:
+    """Which events could not be taken into account: those that a newer version wrote, and those that are damaged."""
+    notes = []
+    if summary.unknown_events:
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in summary.unknown_events.items())
+        notes.append(f"events of kinds unknown to this version were left out: {kinds}")
+    if summary.damaged_events:
+        lines = ", ".join(map(str, summary.damaged_events))
+        notes.append(f"events.jsonl is damaged (line {lines}): times and speeds are incomplete, scores are not")
+    return notes
 
 
 def describe_speed(throughput: Throughput) -> list[str]:

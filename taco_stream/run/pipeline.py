@@ -64,6 +64,10 @@ JUDGING_SECONDS = 10.0
 more, which are safe on disk."""
 
 GAUGE_SECONDS = 5.0
+"""The longest time between two gauges. They begin a second apart, and a tenth of the time that the start has taken, so
+that a start that is killed loses at most a second or a tenth of its figures."""
+
+FIRST_GAUGE_SECONDS = 1.0
 OVERLAP_TICK_SECONDS = 0.05
 
 EntryStream = tuple[MemoryObjectSendStream[Entry], MemoryObjectReceiveStream[Entry]]
@@ -296,13 +300,14 @@ class Pipeline:
 
     async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:
         """Measures overlap, and writes every few seconds how far the run is."""
-        last_gauge = time.monotonic()
+        started_at = last_gauge = time.monotonic()
         while True:
             await anyio.sleep(OVERLAP_TICK_SECONDS)
             generating = self._engine is not None and self._engine.statistics().rows_busy > 0
             judging = self._evaluator is not None and self._evaluator.statistics().busy > 0
             self._progress.observe(generating=generating, judging=judging)
-            if time.monotonic() - last_gauge >= GAUGE_SECONDS:
-                last_gauge = time.monotonic()
+            now = time.monotonic()
+            if now - last_gauge >= min(GAUGE_SECONDS, max(FIRST_GAUGE_SECONDS, (now - started_at) / 10)):
+                last_gauge = now
                 self._progress.peak_memory_bytes = max(self._progress.peak_memory_bytes, process_tree_bytes())
                 await entries.send(RunGauges(statistics=self.statistics()))

@@ -32,7 +32,7 @@ import msgspec
 from anyio import to_thread
 
 from taco_stream.errors import StoreError
-from taco_stream.events import Event, UnknownEvent
+from taco_stream.events import DamagedEvent, Event, UnknownEvent, WrittenEvent
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
 from taco_stream.store.atomic import sync_folder, write_atomically
 from taco_stream.store.event_line import decode_event
@@ -96,9 +96,17 @@ class RunFiles:
         """Every record on disk, in the order judged."""
         return map(line_to_record, read_values(self.path / RESULTS, RecordLine))
 
-    def events(self) -> Iterator[Event | UnknownEvent]:
-        for line in decoded_lines(self.path / EVENTS, decode_event):
-            yield line.value
+    def events(self) -> Iterator[WrittenEvent]:
+        """Every event on disk, in the order sent. No score depends on one, so a damaged line is not an error."""
+        for number, line in enumerate(decoded_lines(self.path / EVENTS, _decode_if_whole), start=1):
+            yield line.value or DamagedEvent(number)
+
+
+def _decode_if_whole(line: bytes) -> Event | UnknownEvent | None:
+    try:
+        return decode_event(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 class RecordIndex:

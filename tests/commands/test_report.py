@@ -80,3 +80,13 @@ def test_a_dataset_of_standard_input_is_given_to_the_export_again(tmp_path: Path
 def test_a_k_that_the_run_has_no_samples_for_is_refused(tmp_path: Path, run: Path) -> None:
     with pytest.raises(UsageError, match="--k 3 needs at least 3 samples of each problem, there are 2"):
         export_run(run, tmp_path / "exported", ExportFormat.TACO, mode=None, ks=(3,))
+
+
+def test_a_damaged_event_keeps_neither_a_report_nor_the_end_of_a_run(run: Path, dataset: Path) -> None:
+    events = run / "events.jsonl"
+    first, *others = events.read_bytes().splitlines(keepends=True)
+    events.write_bytes(b"".join((first, b"{damaged\n", *others)))
+    (run / "summary.json").unlink()
+    assert b"events.jsonl is damaged (line 2)" in command("report", run).stdout
+    command("run", run, "--engine", "replay", "--dataset", "-", given=dataset.read_bytes())
+    assert json.loads((run / "summary.json").read_bytes())["damaged_events"] == [2]

@@ -420,3 +420,14 @@ async def test_the_slowest_test_is_told(evaluator: Evaluator) -> None:
     )
     assert verdict.status is Status.PASSED
     assert 0.3 <= verdict.peak_cpu_seconds <= verdict.cpu_seconds
+
+
+async def test_the_time_of_a_program_counts_while_it_runs(evaluator: Evaluator) -> None:
+    """Not only when it has ended, which would be a peak of minutes in a second."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(evaluator.judge, SUM, "while True: pass")
+        with anyio.fail_after(60):
+            while not (evaluator.statistics().busy and evaluator.statistics().busy_seconds > 0.1):
+                assert not evaluator.statistics().judged
+                await anyio.sleep(0.01)
+    assert evaluator.statistics().busy == 0

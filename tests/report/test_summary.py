@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from sample_values import finished, gauges, record
 
-from taco_stream.events import Event, PromptTooLong, RunResumed, RunStarted, UnknownEvent
+from taco_stream.events import DamagedEvent, PromptTooLong, RunResumed, RunStarted, UnknownEvent, WrittenEvent
 from taco_stream.metrics import Tally
 from taco_stream.report.summary import Summary, summarise
 from taco_stream.statistics import EngineStatistics
@@ -23,7 +23,7 @@ def count_records(records: Iterable[Record]) -> Tally:
 
 
 def summarise_records(
-    records: Iterable[Record], events: Iterable[Event | UnknownEvent] = (), ks: tuple[int, ...] = (1,)
+    records: Iterable[Record], events: Iterable[WrittenEvent] = (), ks: tuple[int, ...] = (1,)
 ) -> Summary:
     return summarise(count_records(records), events, mode=STRICT, ks=ks)
 
@@ -121,3 +121,10 @@ def test_events_of_a_newer_version_are_left_out_and_counted_by_kind() -> None:
     summary = summarise_records([], events)
     assert summary.unknown_events == {"moved": 2}
     assert summary.throughput.wall_seconds == 5
+
+
+def test_the_first_damaged_events_are_named_and_the_others_count() -> None:
+    events = [gauges(elapsed_seconds=5), *map(DamagedEvent, range(2, 20)), gauges(elapsed_seconds=9)]
+    summary = summarise_records([], events)
+    assert summary.damaged_events == tuple(range(2, 12))
+    assert summary.throughput.wall_seconds == 9

@@ -7,13 +7,13 @@ from rich.console import Console
 from sample_values import finished, gauges, record
 from test_summary import summarise_records
 
-from taco_stream.events import Event, PromptTooLong, UnknownEvent
+from taco_stream.events import DamagedEvent, PromptTooLong, UnknownEvent, WrittenEvent
 from taco_stream.report.text import print_report
 from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Record, Status
 
 
-def printed(records: Sequence[Record], events: Sequence[Event | UnknownEvent] = (), ks: tuple[int, ...] = (1,)) -> str:
+def printed(records: Sequence[Record], events: Sequence[WrittenEvent] = (), ks: tuple[int, ...] = (1,)) -> str:
     """What a pipe would get."""
     out = io.StringIO()
     print_report(summarise_records(records, events, ks), Console(file=out, width=120, highlight=False))
@@ -142,3 +142,8 @@ def test_events_of_a_newer_version_are_told_of() -> None:
     text = printed([record()], [UnknownEvent("moved", 1.0), UnknownEvent("moved", 2.0)])
     assert "events of kinds unknown to this version were left out: moved (2)" in text
     assert "newer version" not in printed([record()])
+
+
+def test_damaged_events_are_named_by_their_lines() -> None:
+    text = printed([record()], [gauges(elapsed_seconds=5), DamagedEvent(2), DamagedEvent(7)])
+    assert "events.jsonl is damaged (line 2, 7)" in text

@@ -471,6 +471,15 @@ async def test_gauges_hold_the_statistics(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
+async def test_a_start_that_is_killed_soon_has_left_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come often at first; five seconds apart, a start that is killed before the first would count for nothing."""
+    monkeypatch.setattr("taco_stream.run.pipeline.FIRST_GAUGE_SECONDS", 0.05)
+    store = MemoryStore()
+    engine = ScriptedEngine(Script(rows=1, seconds=0.1))
+    await Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store).run()
+    assert sum(isinstance(entry, RunGauges) for entry in store.entries) > 1
+
+
 async def test_the_samples_of_the_whole_run_are_counted_beside_it() -> None:
     pipeline = Pipeline(task(), engine=ScriptedEngine(Script(seconds=0.05)), evaluator=ToldJudge(), store=MemoryStore())
     await pipeline.run()

@@ -12,7 +12,7 @@ import pytest
 from sample_values import completion, gauges, manifest, record
 
 from taco_stream.errors import RunInUseError, RunMismatchError, StoreError
-from taco_stream.events import Event, RunStarted
+from taco_stream.events import DamagedEvent, Event, RunStarted
 from taco_stream.store.journal import Journal
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run_directory import RecordIndex, RunDirectory, RunFiles, open_run
@@ -334,3 +334,16 @@ async def test_what_the_evaluator_failed_on_is_judged_again_at_the_next_start(tm
         assert "judged again" in run.repairs[0]
         await run.append([record("a", 1)])
     assert list(RunFiles(tmp_path / "run").records()) == [record("a", 0), record("a", 1)]
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"{}", b"\0\0", b"[1]", b'{"kind": "gauges", "at": 1}', b"\xff\xfe", b'{"kind": "\xff"}', 9999 * b"["]
+)
+async def test_a_damaged_event_is_read_as_such_and_the_others_as_they_are(tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "run"
+    await write(path, [completion("a"), RunStarted(at=1.0), gauges(judged=1)])
+    first, second = (path / "events.jsonl").read_bytes().splitlines()
+    (path / "events.jsonl").write_bytes(b"\n".join((first, damaged, second, b"")))
+    assert list(RunFiles(path).events()) == [RunStarted(at=1.0), DamagedEvent(2), gauges(judged=1)]
+    async with open_run(path, manifest()) as run:
+        assert run.repairs == ()
