@@ -1,17 +1,16 @@
 """The file an audit writes: a line of JSON for each problem, appended as soon as the problem is finished.
 
-One process writes, which holds a lock on the file itself (`flock`, released by the kernel however the holder dies). A
-line is written whole and brought to the disk before the next, so a kill can only tear the last one; the next start cuts
-that off and continues with the problems that have no line. A problem on which the evaluator failed is judged again and
-gets a second line: of a problem's lines the last one counts.
+One process writes, which holds a lock on the file itself (`store.lock`). A line is written whole and brought to the
+disk before the next, so a kill can only tear the last one; the next start cuts that off and continues with the problems
+that have no line. A problem on which the evaluator failed is judged again and gets a second line: of a problem's lines
+the last one counts.
 
 Every line repeats the rules it was found under; a start under other rules is refused, for its lines would not compare.
 """
 
-import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -20,6 +19,7 @@ import msgspec
 from taco_stream.audit.findings import Finding, Rate
 from taco_stream.errors import UsageError
 from taco_stream.store.journal import Journal, read_values, repair
+from taco_stream.store.lock import lock_file
 from taco_stream.types import ComparisonMode
 
 FIRST_BYTES = b'{"problem_id":'
@@ -101,7 +101,16 @@ async def open_ledger(path: Path | None, rules: Rules) -> AsyncIterator[Ledger]:
 
     Raises `UsageError` if the file is not a ledger, is in use or was written under other rules.
     """
-    with _held(path):
+    with ExitStack() as held:
+        if path is not None:
+            try:
+                held.callback(os.close, lock_file(path))
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"--out {path} is being written by another audit: wait for it or name another file"
+                ) from error
+            except OSError as error:
+                raise UsageError(f"--out {path} cannot be written: {error.strerror}") from error
         ledger = Ledger(path)
         _check_rules(ledger, rules, path)
         await ledger.open()
@@ -110,24 +119,6 @@ async def open_ledger(path: Path | None, rules: Rules) -> AsyncIterator[Ledger]:
         finally:
             with anyio.CancelScope(shield=True):
                 await ledger.close()
-
-
-@contextmanager
-def _held(path: Path | None) -> Iterator[None]:
-    if path is None:
-        yield
-        return
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"--out {path} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UsageError(f"--out {path} is being written by another audit: wait for it or name another file") from error
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> dict[str, Audited]:

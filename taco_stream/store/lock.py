@@ -1,7 +1,7 @@
-"""The exclusive lock on a run directory.
+"""Locks on files that one process at a time may write: a run directory's `lock`, an audit's ledger.
 
-`flock` on the file `lock`: the kernel releases it when its holder dies, however that happens, so a lock is never stale.
-The holder writes its process id into the file for the error message of a second process; the id is not the lock.
+`flock`: the kernel releases it when its holder dies, however that happens, so a lock is never stale. The holder of a
+run directory writes its process id into the file for the error message of a second process; the id is not the lock.
 
 Not covered: network file systems whose `flock` is local to each machine.
 """
@@ -18,9 +18,15 @@ from taco_stream.errors import RunInUseError, StoreError
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
     """Holds the directory's lock. Raises `RunInUseError` that names the process which holds it."""
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = directory / "lock"
     try:
-        _take(descriptor, directory)
+        descriptor = lock_file(path)
+    except BlockingIOError as error:
+        holder = path.read_text(errors="replace").strip() or "unknown"
+        raise RunInUseError(
+            f"{directory} is being written by process {holder}: wait for it or use another run directory"
+        ) from error
+    try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -28,15 +34,18 @@ def exclusive(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(descriptor: int, directory: Path) -> None:
+def lock_file(path: Path) -> int:
+    """Locks a file, which is made if it is missing; the descriptor that holds the lock until it is closed.
+
+    Raises `BlockingIOError` if the file is locked already, another `OSError` if it cannot be opened, and `StoreError`
+    if its file system has no locks.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        raise RunInUseError(
-            f"{directory} is being written by process {holder}: wait for it or use another run directory"
-        ) from error
     except OSError as error:
-        raise StoreError(
-            f"{directory} cannot be locked ({error.strerror}): use a run directory on another file system"
-        ) from error
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        raise StoreError(f"{path} cannot be locked ({error.strerror}): use another file system") from error
+    return descriptor
