@@ -39,6 +39,7 @@ from taco_stream.evaluator.zygote import (
     SERVES,
     ProgramRequest,
 )
+from taco_stream.workers.exception_log import LOG_TAIL_BYTES, last_exception
 
 ANSWER_SECONDS = 60.0
 """How long beyond a test's clock limit the zygote may take to answer before it counts as broken. It needs a millisecond
@@ -65,7 +66,7 @@ ISOLATED = ("-s", "-S", "-P")
 
 
 class ZygoteError(Exception):
-    """The zygote died or does not answer."""
+    """The zygote or a program process died or does not answer; the message has the exception that it died with."""
 
 
 class Execution(NamedTuple):
@@ -193,7 +194,7 @@ class Zygote:
             socket.send_fds(self._link, [b"program"], [descriptor, theirs.fileno()])
         except OSError as error:
             ours.close()
-            raise ZygoteError(f"the zygote is gone: {error}") from error
+            raise self.failure("the zygote is gone") from error
         finally:
             os.close(descriptor)
             theirs.close()
@@ -217,6 +218,11 @@ class Zygote:
         self.generation += 1
         return memory_bytes
 
+    def failure(self, what: str) -> ZygoteError:
+        """The error to raise: what failed, and the exception that the zygote or a program process ended with."""
+        exception = last_exception(_read(self._log.fileno(), LOG_TAIL_BYTES).decode("utf-8", "replace"))
+        return ZygoteError(f"{what}: {exception}" if exception else what)
+
     def close(self) -> None:
         """Ends the zygote and everything below it."""
         self._link.close()
@@ -230,12 +236,14 @@ class Zygote:
             self._group.close()
         if self._scratch is not None:
             self._scratch.close()
+        self._log.close()
 
     def _start(self) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # With namespaces the scratch folder is inside, and gone with them.
         self._scratch = None if self.plan.has_namespaces else ScratchFolder()
         self._group = LeafGroup() if Layer.CGROUP in self.plan.layers else None
+        self._log = FileIO(memory_file(b""))
         script = Path(__file__).with_name("zygote.py")
         self._process = subprocess.Popen(
             [
@@ -253,18 +261,19 @@ class Zygote:
             env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=self._log,
             cwd="/tmp",
         )
         theirs.close()
         self._link.settimeout(STARTED_SECONDS)
         try:
             word = self._link.recv(64)
-        except OSError as error:
-            self.close()
-            raise ZygoteError(f"the zygote did not start: {error}") from error
+        except OSError:  # a time-out, or a reset if it died with something unread
+            word = b""
         if word != b"ready":
+            error = self.failure("the zygote did not start")
             self.close()
-            raise ZygoteError("the zygote did not start")
+            raise error
         self._link.settimeout(ANSWER_SECONDS)
 
 
@@ -325,7 +334,7 @@ class RunningProgram:
         self._generation = self._zygote.generation
         if self._answer(ANSWER_SECONDS) != COMPILING:
             self._control.close()
-            raise ZygoteError("a program process ended before it had anything to do with its program")
+            raise self._zygote.failure("a program process ended before it had anything to do with its program")
         compiled = self._answer(COMPILED_SECONDS)
         if not compiled:
             self._control.close()
@@ -360,11 +369,11 @@ class RunningProgram:
             while (ended := self._answer(limits.wall_seconds + ANSWER_SECONDS, clock)) == LATE:
                 pass
             if not ended:
-                raise ZygoteError("the program process has ended")
+                raise self._zygote.failure("the program process has ended")
             output, errors, *result = files[1:4]
             contents = [_read(output), _read(errors, MAX_ERRORS_BYTES), *map(_read, result)]
         except OSError as error:
-            raise ZygoteError(f"the program process is gone: {error}") from error
+            raise self._zygote.failure("the program process is gone") from error
         finally:
             for file in files:
                 os.close(file)
@@ -380,7 +389,7 @@ class RunningProgram:
                 self._zygote.pulse()
                 self._control.send(PACKED_SECONDS.pack(clock.seconds_left(handles[0])))
         except OSError as error:
-            raise ZygoteError(f"the program process does not answer: {error}") from error
+            raise self._zygote.failure("the program process does not answer") from error
         for handle in handles:
             os.close(handle)
         return message

@@ -101,8 +101,8 @@ RESULT, ARGUMENTS = 3, 4
 
 end_process = os._exit  # under a name that a program does not replace
 
-CONTROL = 10
-"""The descriptor of a program process's socket: above those that a test's files get."""
+CONTROL, LOG = 10, 11
+"""The descriptors of a program process's socket, and of the zygote's standard error: above those of a test's files."""
 
 COMPILER_SECONDS = 5
 COMPILER_BYTES = 4 << 30
@@ -190,7 +190,13 @@ def main() -> None:
             link.close()
             confine.enter_program(zygote)
             started_with, control = descriptors
-            serve_program(started_with, control, plan)
+            try:
+                serve_program(started_with, control, plan)
+            except BaseException as error:
+                # Not left to the interpreter, which would report it on standard error: that is a test's by now. In a
+                # test there is no log, and the interpreter reports both.
+                os.write(LOG, describe(error).encode("utf-8", "replace") + b"\n")
+                os._exit(1)
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -244,6 +250,7 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     """
     program = ProgramRequest._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
     control = _socket.socket(fileno=os.dup2(control_descriptor, CONTROL))
+    os.dup2(2, LOG)
     limit_compiler(COMPILER_SECONDS, COMPILER_BYTES)
     control.send(COMPILING)
     compiled: list[Any] = [compile_or_error(text) for text in program.forms]

@@ -15,7 +15,6 @@ Runs under asyncio and trio.
 """
 
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -27,15 +26,11 @@ import msgspec
 from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from taco_stream.workers.exception_log import LOG_TAIL_BYTES, last_exception
 from taco_stream.workers.frames import HEADER_BYTES, FrameDecoder, FrameError, body_length, encode_frame
 
 STOP_SECONDS = 5.0
 """How long a worker may take to end by itself before it is killed, and the kernel to end it then."""
-
-LOG_TAIL_BYTES = 16384
-
-EXCEPTION = re.compile(r"([\w.]+\.)?\w*(Error|Exception|Interrupt|Exit)(:|$)|Fatal Python error|\S+: No module named")
-"""How Python's last line of a traceback begins, or the only line if there is no traceback."""
 
 T = TypeVar("T")
 
@@ -159,9 +154,3 @@ class FrameReceiver(Generic[T]):
         body = await self._bytes.receive_exactly(self._length)
         self._length = None
         return self._decoder.decode(body)
-
-
-def last_exception(log: str) -> str | None:
-    """The last line of a log that names an exception, None if none does: whatever else libraries write is no reason."""
-    lines = [line.strip() for line in log.splitlines()]
-    return next((line for line in reversed(lines) if EXCEPTION.match(line)), None)

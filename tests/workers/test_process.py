@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from taco_stream.workers import process
 from taco_stream.workers.frames import encode_frame
-from taco_stream.workers.process import FrameReceiver, WorkerGoneError, WorkerProcess, last_exception
+from taco_stream.workers.process import FrameReceiver, WorkerGoneError, WorkerProcess
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -165,25 +165,16 @@ async def test_a_process_that_cannot_be_started_is_a_worker_gone(monkeypatch: py
         await WorkerProcess[Note].spawn("some_worker", received=Note)
 
 
-DEVICE_ASSERT = """torch.AcceleratorError: CUDA error: device-side assert triggered
-CUDA kernel errors might be asynchronously reported at some other API call
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
-NO_MODULE = "/usr/bin/python: No module named taco_stream.engine.worker"
-
-
-@pytest.mark.parametrize(
-    ("log", "reason"),
-    [
-        ("Loading weights: 100%|████| 30/30 [00:00<00:00, 9000it/s]", None),
-        ("/lib/torch/x.py:3: UserWarning: a RuntimeError: perhaps\n  warnings.warn(", None),
-        ("[transformers] `loss_type=None` was set in the config but it is unrecognized.", None),
-        ("", None),
-        ("Traceback (most recent call last):\n  …\nIndexError: index out of range\n", "IndexError: index out of range"),
-        (DEVICE_ASSERT, "torch.AcceleratorError: CUDA error: device-side assert triggered"),
-        ("ValueError: first\nOSError: last\nLoading weights: 10%|█   |\n", "OSError: last"),
-        (NO_MODULE, NO_MODULE),
-    ],
-)
-def test_only_an_exception_is_a_reason(log: str, reason: str | None) -> None:
-    assert last_exception(log) == reason
+@pytest.mark.anyio
+@pytest.mark.parametrize("end", [WorkerProcess.stop, WorkerProcess.kill])
+async def test_a_cancelled_end_still_kills_and_reaps(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, end: Callable[[WorkerProcess[Note]], Awaitable[None]]
+) -> None:
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.5)
+    worker = await spawn("write_frame(outgoing, Note('up')); time.sleep(60)")
+    await worker.receive()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await end(worker)
+    assert worker.exit_reason() == "signal 9"
+    assert not Path(f"/proc/{worker.pid}").exists()
