@@ -1,6 +1,10 @@
-"""Files that are there whole or not at all: a reader, or a kill, meets the old content or the new, nothing between."""
+"""Files that are there whole or not at all: a reader, or a kill, meets the old content or the new, nothing between.
+
+A kill leaves the temporary file behind, whose name starts with a dot.
+"""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +19,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises `StoreError` if it cannot be written; the file at `path` is then as it was.
     """
-    fresh = path.with_name(f".{path.name}.new")
+    # A name of its own for each writer: two that write one file at a time, say `report --html`, must not meet half-way.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
     try:
         try:
-            with fresh.open("wb") as file:
+            with fresh.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -28,6 +33,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             fresh.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed writers of `path` left, whom a lock must have kept from running now."""
+    for leftover in path.parent.glob(f".{path.name}.*.new"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -34,7 +34,7 @@ from anyio import to_thread
 from taco_stream.errors import StoreError
 from taco_stream.events import DamagedEvent, Event, UnknownEvent, WrittenEvent
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
-from taco_stream.store.atomic import sync_folder, write_atomically
+from taco_stream.store.atomic import remove_leftovers, sync_folder, write_atomically
 from taco_stream.store.event_line import decode_event
 from taco_stream.store.journal import Journal, decoded_lines, read_at, read_lines, read_values, repair, withdraw
 from taco_stream.store.lock import exclusive
@@ -273,6 +273,8 @@ async def open_run(
 def _prepared(path: Path, manifest: Manifest, defaults: Mapping[str, Any], growth: Growth) -> RunDirectory:
     """Checks and repairs the files, and writes the manifest of this start."""
     written = path / MANIFEST
+    for name in (MANIFEST, SUMMARY):  # not the report, which another process may be writing
+        remove_leftovers(path / name)
     is_resumed = written.exists()
     if is_resumed:
         before = read_manifest(written)

@@ -34,3 +34,11 @@ def test_a_block_that_fails_keeps_the_old_content_and_leaves_nothing_behind(tmp_
         fail_half_way()
     assert (tmp_path / "f").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    with replacing(tmp_path / "f") as first, replacing(tmp_path / "f") as second:
+        first.write(b"the first writer's")
+        second.write(b"the second's")
+    assert (tmp_path / "f").read_bytes() == b"the first writer's"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]

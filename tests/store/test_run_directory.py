@@ -347,3 +347,12 @@ async def test_a_damaged_event_is_read_as_such_and_the_others_as_they_are(tmp_pa
     assert list(RunFiles(path).events()) == [RunStarted(at=1.0), DamagedEvent(2), gauges(judged=1)]
     async with open_run(path, manifest()) as run:
         assert run.repairs == ()
+
+
+async def test_a_start_that_was_killed_while_it_wrote_its_manifest_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").write_text("1\n")
+    (tmp_path / "run" / ".run.json.1-0a0b.new").write_text("{")
+    async with open_run(tmp_path / "run", manifest()) as run:
+        assert not run.is_resumed
+    assert not list(tmp_path.glob("run/.*.new"))
