@@ -244,6 +244,8 @@ class WorkerHandle:
     async def cancel(self) -> None:
         """Forgets all samples, and frees the process's slots of them."""
         self.finished.clear()
+        # Its next report is read by the next run; until then nothing may look as busy as it was in this one.
+        self.gauges = msgspec.structs.replace(self.gauges, rows_busy=0, samples_waiting=0)
         if tickets := self.abandon():
             await self.send(Cancel(tickets))
 

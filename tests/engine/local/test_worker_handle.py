@@ -4,6 +4,7 @@ import pytest
 
 from taco_stream.engine.local.worker_handle import Chunk, WorkerHandle
 from taco_stream.engine.protocol import Load
+from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, FinishReason, Request, SamplingParameters, TextPrompt
 
 
@@ -111,3 +112,11 @@ def test_deaths_of_everything_are_in_vain(worker: WorkerHandle) -> None:
             worker.condemn(ticket, "signal 9")
             condemned += 1
     assert condemned == 2
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_run_leaves_no_figures_of_a_busy_worker(worker: WorkerHandle) -> None:
+    give(worker, 3)
+    worker.gauges = EngineStatistics(rows_busy=2, rows_total=4, samples_waiting=5, completion_tokens=7)
+    await worker.cancel()
+    assert worker.statistics() == EngineStatistics(rows_total=4, completion_tokens=7)
