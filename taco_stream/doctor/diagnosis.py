@@ -134,7 +134,7 @@ def diagnose_limits(limits: Mapping[str, tuple[int, int]], cores: int) -> list[D
     if _is_below(limits["STACK"][0], STACK_BYTES):
         text = f"the stack is {limits['STACK'][0] >> 10} KiB: deep recursion that passes elsewhere crashes here"
         diagnoses.append(Diagnosis("limits", Level.NOTE, text, f"ulimit -s {STACK_BYTES >> 10}"))
-    enough = f"{limits['NOFILE'][0]} open files, and every other is enough for a test"
+    enough = f"{limits['NOFILE'][0]} open files; the other limits allow all that a test is given"
     return diagnoses or [Diagnosis("limits", Level.OK, enough)]
 
 
