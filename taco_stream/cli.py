@@ -21,13 +21,13 @@ import typer
 from taco_stream import __version__
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.engine.settings import ModelSettings
-from taco_stream.errors import TacoStreamError, UsageError
+from taco_stream.errors import TacoStreamError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
 from taco_stream.run.settings import SETTINGS, RunSettings, SampleSettings
-from taco_stream.settings import ENVIRONMENT_PREFIX, Group, Setting, collect_settings
+from taco_stream.settings import ENVIRONMENT_PREFIX, Group, Setting, collect_settings, parse_value
 from taco_stream.terminal import printable
-from taco_stream.types import ComparisonMode, SamplingParameters
+from taco_stream.types import ComparisonMode, ExportFormat, SamplingParameters
 
 PANELS: dict[Group, str] = {
     ModelSettings: "Model",
@@ -52,14 +52,31 @@ Flags = Mapping[str, Any]
 RunDirectoryArgument = Annotated[Path | None, typer.Argument(help="Default: a new folder under runs/.")]
 ExistingRun = Annotated[Path, typer.Argument(help="A run directory.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
-ModeOption = Annotated[ComparisonMode | None, typer.Option(help="Comparison mode to score by; default: the run's.")]
-KOption = Annotated[list[int] | None, typer.Option(help="A k of pass@k; repeatable. Default: the run's.")]
+
 ExportTarget = Annotated[Path | None, typer.Option("--to", help="Folder to write to; default: the run directory.")]
-ExportFormatOption = Annotated[
-    str, typer.Option("--format", help="taco, evalplus, livecodebench, parquet or inspect (an extra).")
-]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="Also write the report to this file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+METAVARS = {str: "TEXT", int: "N", float: "X", bool: " "}
+
+
+def parsed_option(flag: str, kind: type, help: str) -> Any:
+    """An option that is not a setting, parsed like one: typer reports errors in the words of a library below it."""
+
+    def parse(text: str) -> Any:
+        return parse_value(kind, text, flag)
+
+    return typer.Option(flag, help=help, metavar=METAVARS.get(kind, "NAME"), parser=parse)
+
+
+ModeOption = Annotated[
+    ComparisonMode | None,
+    parsed_option("--mode", ComparisonMode, f"Score by {', '.join(ComparisonMode)}; default: the run's mode."),
+]
+KOption = Annotated[list[int] | None, parsed_option("--k", int, "A k of pass@k; repeatable. Default: the run's.")]
+ExportFormatOption = Annotated[
+    ExportFormat,
+    parsed_option("--format", ExportFormat, f"{', '.join(ExportFormat)}, which needs the extra of that name."),
+]
 
 
 def main() -> None:
@@ -124,15 +141,13 @@ def with_settings(
     return decorate
 
 
-METAVARS = {str: "TEXT", int: "N", float: "X", bool: " "}
-
-
 def _option(setting: Setting) -> Any:
-    """The typer option of one setting. Ranges are checked by `resolve`, once for flags, environment and file."""
-    kind = setting.kind
-    if get_origin(kind) is tuple:
-        element = get_args(kind)[0]
-        kind = list[getattr(element, "__origin__", element)]  # type: ignore[misc]
+    """The typer option of one setting."""
+    is_repeatable = get_origin(setting.kind) is tuple
+    element = get_args(setting.kind)[0] if is_repeatable else setting.kind
+    element = getattr(element, "__origin__", element)
+    # Text, not the setting's type: `resolve` parses values, in the same words for flags, environment and file.
+    kind: Any = list[str] if is_repeatable else bool if element is bool else str
     help = setting.description
     if setting.default not in (None, (), False):
         help = f"{help.removesuffix('.')} (default: {setting.default})."
@@ -140,7 +155,7 @@ def _option(setting: Setting) -> Any:
         setting.flag,
         help=help,
         show_default=False,
-        metavar=METAVARS.get(get_args(kind)[0] if get_origin(kind) is list else kind, "NAME"),
+        metavar=METAVARS.get(element, "NAME"),
         rich_help_panel=PANELS[setting.group],
     )
     return Annotated[kind | None, option]
@@ -233,17 +248,14 @@ def report(
 def export(
     run_directory: ExistingRun,
     to: ExportTarget = None,
-    format: ExportFormatOption = "taco",
+    format: ExportFormatOption = ExportFormat.TACO,
     mode: ModeOption = None,
     k: KOption = None,
 ) -> None:
-    """Write a run in another tool's format; by default generations.json and taco_metrics.json of TACO's own scripts."""
+    """Write a run in another tool's format; by default the three files that TACO's own scripts write."""
     from taco_stream.commands.export import export_run
-    from taco_stream.formats import ExportFormat
 
-    if format not in list(ExportFormat):
-        raise UsageError(f"--format cannot be {format!r}: it is {', '.join(ExportFormat)}")
-    for path in export_run(run_directory, to or run_directory, ExportFormat(format), mode=mode, ks=tuple(k or ())):
+    for path in export_run(run_directory, to or run_directory, format, mode=mode, ks=tuple(k or ())):
         print(path)
 
 

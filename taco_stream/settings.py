@@ -12,7 +12,8 @@ A setting with `changes_results` must be equal when a run is resumed; the others
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -61,13 +62,29 @@ class Setting(NamedTuple):
     def parse(self, value: Any, origin: str) -> Any:
         """The value that was given, as the setting's type. Raises `UsageError` that names `origin` if it is not one."""
         if get_origin(self.kind) is tuple and isinstance(value, list):
-            element = self._replace(kind=get_args(self.kind)[0], meta=Meta())
-            return tuple(element.parse(each, origin) for each in value)
-        try:
-            return msgspec.convert(value, Annotated[self.kind, self.meta], strict=False)
-        except msgspec.ValidationError as error:
-            shown = repr(value) if isinstance(value, str) else value
-            raise UsageError(f"{origin} cannot be {shown}: {str(error)[0].lower()}{str(error)[1:]}") from error
+            return tuple(parse_value(get_args(self.kind)[0], each, origin) for each in value)
+        return parse_value(Annotated[self.kind, self.meta], value, origin)
+
+
+KINDS_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def parse_value(kind: Any, value: Any, origin: str) -> Any:
+    """The value as `kind`, which may be annotated with its limits. Raises `UsageError` that says what may be given."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        plain = getattr(kind, "__origin__", kind)
+        if isinstance(plain, type) and issubclass(plain, StrEnum):
+            choices = [str(each) for each in plain]
+            expected = f"{', '.join(choices[:-1])} or {choices[-1]}{_suggestion(str(value), choices)}"
+        else:
+            # msgspec names types as Python does ("Expected `float` >= 0.0"), and then the type that it found.
+            expected = str(error).partition(", got ")[0].removeprefix("Expected ")
+            for name, words in KINDS_IN_WORDS.items():
+                expected = expected.replace(f"`{name}`", words)
+        shown = repr(value) if isinstance(value, str) else value
+        raise UsageError(f"{origin} cannot be {shown}: it is {expected}") from error
 
 
 def setting(description: str, *, changes_results: bool = False, **limits: Any) -> Meta:
@@ -143,6 +160,9 @@ def _from_file(known: Mapping[str, Setting], path: Path) -> Layer:
 def _check_known(known: Mapping[str, Setting], name: str, origin: str) -> None:
     if name in known:
         return
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UsageError(f"{origin} is not a setting{hint}")
+    raise UsageError(f"{origin} is not a setting{_suggestion(name, known)}")
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, [*known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

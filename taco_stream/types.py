@@ -86,6 +86,16 @@ class ExtractionMethod(StrEnum):
     NONE = "none"  # no program was found
 
 
+class ExportFormat(StrEnum):
+    """The formats that a run can be written in."""
+
+    TACO = "taco"  # generations.json, taco_results.json and taco_metrics.json of the original scripts
+    EVALPLUS = "evalplus"  # samples.jsonl
+    LIVECODEBENCH = "livecodebench"  # its custom evaluator's output file
+    PARQUET = "parquet"  # one row per sample
+    INSPECT = "inspect"  # a log that `inspect view` opens; needs the extra `inspect`
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One programming problem in TACO's columns.
 

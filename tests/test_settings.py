@@ -39,6 +39,23 @@ def test_a_value_out_of_range_names_its_flag(flags: dict[str, object], named: st
         RunSettings.resolve(flags, environ={})
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"mode": "strct"}, "--mode cannot be 'strct': it is strict, official or spj; did you mean 'strict'?"),
+        ({"mode": 7}, "--mode cannot be 7: it is strict, official or spj"),
+        ({"samples": "many"}, "--samples cannot be 'many': it is a whole number"),
+        ({"temperature": -1}, "--temperature cannot be -1: it is a number >= 0.0"),
+        ({"failures_first": "maybe"}, "--failures-first cannot be 'maybe': it is true or false"),
+        ({"k": ["ten"]}, "--k cannot be 'ten': it is a whole number"),
+    ],
+)
+def test_a_refused_value_is_one_sentence_that_says_what_may_be_given(flags: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        RunSettings.resolve(flags, environ={})
+    assert str(raised.value) == sentence
+
+
 def test_an_unknown_variable_suggests_the_nearest_setting() -> None:
     with pytest.raises(UsageError, match=r"TACO_STREAM_TEMPERATUR is not a setting; did you mean 'temperature'"):
         RunSettings.resolve({}, environ={"TACO_STREAM_TEMPERATUR": "1"})

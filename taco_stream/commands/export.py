@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from taco_stream.commands.report import count_records, read_run
-from taco_stream.formats import ExportFormat, export
+from taco_stream.formats import export
 from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
 from taco_stream.prompting import build_prompting
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.terminal import stderr_console
-from taco_stream.types import ComparisonMode, Prompt, TextPrompt
+from taco_stream.types import ComparisonMode, ExportFormat, Prompt, TextPrompt
 
 
 def export_run(

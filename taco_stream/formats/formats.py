@@ -1,7 +1,6 @@
 """All formats together: finds out which one a file of completions has, and writes a run in the one asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from taco_stream.formats.json_files import read_entries
 from taco_stream.formats.named_fields import FieldNames
 from taco_stream.formats.samples import ProblemRecords, Prompts, group_records, number_samples
 from taco_stream.store.run_directory import RecordIndex, RunFiles
-from taco_stream.types import ComparisonMode, Completion
+from taco_stream.types import ComparisonMode, Completion, ExportFormat
 
 
 def read_completions(
@@ -53,16 +52,6 @@ def read_completions(
     else:
         samples = named_fields.read(entries, named_fields.find(FieldNames(), first))
     return number_samples(samples, f"replay:{path.name}")
-
-
-class ExportFormat(StrEnum):
-    """The formats that a run can be written in."""
-
-    TACO = "taco"  # generations.json, taco_results.json and taco_metrics.json of the original scripts
-    EVALPLUS = "evalplus"  # samples.jsonl
-    LIVECODEBENCH = "livecodebench"  # its custom evaluator's output file
-    PARQUET = "parquet"  # one row per sample
-    INSPECT = "inspect"  # a log that `inspect view` opens; needs the extra `inspect`
 
 
 def export(
