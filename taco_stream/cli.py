@@ -245,6 +245,36 @@ def report(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories: the baseline, then what to compare with it.")],
+    mode: Annotated[
+        ComparisonMode | None, typer.Option(help="Comparison mode to score by; default: the first run's.")
+    ] = None,
+    k: Annotated[
+        list[int] | None, typer.Option(help="A k of pass@k; repeatable. Default: those that all runs report.")
+    ] = None,
+    *,
+    difficulty: Annotated[list[str] | None, typer.Option(help="Only this difficulty; repeatable.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DELTA",
+            help="Exit with 1 if a run is not complete, or its pass@k less the first run's is under DELTA percentage "
+            "points, for any k: 0 allows no loss, -2 a loss of two points, 1 asks for a gain.",
+        ),
+    ] = None,
+) -> None:
+    """Compare runs with the first, problem by problem: differences with intervals, a test, and what flipped."""
+    from taco_stream.commands.compare import compare_paths
+
+    code = compare_paths(
+        runs, mode=mode, ks=tuple(k or ()), difficulties=tuple(difficulty or ()), as_json=json, fail_under=fail_under
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def export(
     run_directory: ExistingRun,
     to: ExportTarget = None,

@@ -45,9 +45,14 @@ def count_records(files: RunFiles) -> Tally:
 
 def sum_up(tally: Tally, files: RunFiles, settings: RunSettings) -> Summary:
     """The summary of everything in the run directory."""
-    most = max((count.scored for count in tally.problems[settings.evaluator.mode].values()), default=0)
-    ks = tuple(k for k in settled_ks(settings.samples.k, max(most, *settings.samples.k, 1)) if k <= most)
-    return summarise(tally, files.events(), mode=settings.evaluator.mode, ks=ks)
+    mode = settings.evaluator.mode
+    return summarise(tally, files.events(), mode=mode, ks=reported_ks(tally, mode, settings.samples.k))
+
+
+def reported_ks(tally: Tally, mode: ComparisonMode, asked: tuple[int, ...]) -> tuple[int, ...]:
+    """The k that a run is reported by: those it was started with or the usual ones, as far as there are samples."""
+    most = max((count.scored for count in tally.problems[mode].values()), default=0)
+    return tuple(k for k in settled_ks(asked, max(most, *asked, 1)) if k <= most)
 
 
 def read_run(path: Path, mode: ComparisonMode | None, ks: tuple[int, ...]) -> tuple[RunFiles, RunSettings]:

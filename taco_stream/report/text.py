@@ -38,7 +38,7 @@ def _tables(summary: Summary) -> list[Table]:
 def notes_on(summary: Summary) -> list[str]:
     """Caveats about the samples behind the scores, a sentence each."""
     return [
-        *_notes_on_samples(summary.coverage),
+        *notes_on_samples(summary.coverage),
         *_notes_on_ks(summary),
         *_notes_on_few_problems(summary),
         *notes_on_prompts(summary.coverage),
@@ -46,7 +46,8 @@ def notes_on(summary: Summary) -> list[str]:
     ]
 
 
-def _notes_on_samples(coverage: Coverage) -> list[str]:
+def notes_on_samples(coverage: Coverage) -> list[str]:
+    """What is missing from a run, or counted twice in it."""
     notes = []
     if coverage.samples_expected and coverage.samples < coverage.samples_expected:
         notes.append(f"not complete: {coverage.samples:,} of {coverage.samples_expected:,} samples are judged")
