@@ -275,6 +275,35 @@ def compare(
 
 
 @app.command()
+def show(
+    run_directory: ExistingRun,
+    problem: Annotated[str, typer.Argument(help="A problem's id.")],
+    sample: Annotated[int | None, typer.Argument(min=0, help="A sample's index; default: a table of them.")] = None,
+    *,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Judge the program again, in the sandbox, and compare the verdicts.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Folder for the program, the test that it fails, and a script.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, nothing cut.")] = False,
+    mode: ModeOption = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Where the run's problems are now; default: where they were.")
+    ] = None,
+) -> None:
+    """Show one sample of a run: completion, program, failing test, verdicts; or a problem and all its samples."""
+    from taco_stream.commands.show import show_problem, show_sample
+
+    if sample is not None:
+        show_sample(run_directory, problem, sample, dataset=dataset, mode=mode, as_json=json, rerun=rerun, save=save)
+    elif rerun or save is not None:
+        raise UsageError("--rerun and --save need the index of a sample")
+    else:
+        show_problem(run_directory, problem, dataset=dataset, mode=mode, as_json=json)
+
+
+@app.command()
 def export(
     run_directory: ExistingRun,
     to: ExportTarget = None,

@@ -109,6 +109,13 @@ def chat_prompt(
     return _conversation([*messages, ChatMessage("user", _chat_text(problem))], system, thinking)
 
 
+def shown_text(prompt: Prompt) -> str:
+    """A prompt as a person reads it: a conversation with the role before each turn."""
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)
+
+
 def instruction_for(problem: Problem | Example) -> str:
     """The instruction to a chat model about the form of its answer."""
     closing = "Give the complete program in one Python code block (```python … ```)."

@@ -6,11 +6,10 @@ from contextlib import ExitStack
 import msgspec
 
 from taco_stream.engine.worker.rendering import render_prompt
-from taco_stream.prompting import build_prompting
+from taco_stream.prompting import build_prompting, shown_text
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.run.settings import RunSettings
 from taco_stream.terminal import stderr_console, write_out
-from taco_stream.types import Prompt, TextPrompt
 
 DEFAULT_MODEL = RunSettings().model.model
 """The demo model, which has no chat template."""
@@ -34,10 +33,3 @@ def print_prompt(problem_id: str, settings: RunSettings) -> None:
         console.print(f"{tokens:,} tokens", style="dim")
     is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
     write_out(text + ("\n" if is_cut_short else ""))
-
-
-def shown_text(prompt: Prompt) -> str:
-    """A prompt as a person reads it: a conversation with the role before each turn."""
-    if isinstance(prompt, TextPrompt):
-        return prompt.text
-    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in prompt.messages)

@@ -5,7 +5,9 @@ selection are disjoint and together are exactly the problems that a run without 
 names ignore letter case and treat spaces and underscores alike.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -64,6 +66,22 @@ def read_selection(settings: DatasetSettings) -> Selection:
         shuffle_seed=settings.shuffle,
         shard=_parse_shard(settings.shard) if settings.shard else None,
     )
+
+
+def nearest_ids(name: str, ids: Iterable[str]) -> list[str]:
+    """The ids that somebody who wrote `name` may have meant, at most three: `demo/001` for `1` and for `Demo/01`."""
+    plain = {each: _plain_id(each) for each in ids}
+    wanted = _plain_id(name)
+    same = [each for each, its in plain.items() if its == wanted or its.endswith(f"/{wanted}")]
+    if same:
+        return same[:3]
+    close = difflib.get_close_matches(wanted, set(plain.values()), 3, cutoff=0.7)
+    return [each for each, its in plain.items() if its in close][:3]
+
+
+def _plain_id(name: str) -> str:
+    """An id without what people leave out of one: the case of letters and zeros before a number."""
+    return re.sub(r"0*([0-9]+)", r"\1", name.strip().casefold())
 
 
 def _meet(wanted: tuple[str, ...], present: tuple[str, ...]) -> bool:

@@ -25,6 +25,7 @@ class ReadableTest(msgspec.Struct, frozen=True, kw_only=True):
 
     `arguments` is the list of a call's arguments as Python writes it. `expected` is None if the tests do not state it:
     code asserts, the answers of a reference solution are known only once it has run, and `find_zero` has many.
+    `prompt` is code whose names are there for code that asserts, unless the program defines them.
     """
 
     kind: TestKind
@@ -32,6 +33,7 @@ class ReadableTest(msgspec.Struct, frozen=True, kw_only=True):
     expected: str | None
     fn_name: str | None = None
     arguments: str | None = None
+    prompt: str = ""
 
 
 def read_tests(problem: Problem, settings: EvaluatorSettings) -> ProblemTests:
@@ -57,11 +59,14 @@ def readable_test(problem: Problem, tests: ProblemTests, index: int) -> Readable
     arguments = untagged(msgspec.json.decode(test.given))
     if tests.assertions or tests.epilogue:
         code = msgspec.convert(decode_tests(problem.tests)["assertions"], Assertions)
+        call = f"assert {tests.fn_name}({', '.join(map(repr, arguments))})"
+        statement = code.statements[arguments[0]] if code.statements else call
         return ReadableTest(
             kind=TestKind.CODE,
-            given=code.statements[arguments[0]] if code.statements else code.setup,
+            given=f"{code.setup.strip()}\n\n{statement.strip()}\n".lstrip(),
             expected=None,
             fn_name=code.entry_point or None,
+            prompt=code.prompt,
         )
     is_stated = tests.reference is None and not (test.rule and test.rule.is_zero)
     return ReadableTest(

@@ -41,6 +41,13 @@ class FailingTest(msgspec.Struct, frozen=True, kw_only=True):
     stderr_tail: str
 
 
+class Rerun(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdicts on a sample's program judged once more, and whether they are those of the record."""
+
+    verdicts: Mapping[ComparisonMode, Verdict]
+    is_same: bool
+
+
 class SampleStory(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about one sample.
 
@@ -73,6 +80,7 @@ class SampleStory(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""
     error: str | None = None
     notes: tuple[str, ...] = ()
+    rerun: Rerun | None = None
 
     @property
     def key(self) -> SampleKey:
@@ -179,6 +187,14 @@ def tell_sample(
         error=completion.error if completion else None,
         notes=tuple(told),
     )
+
+
+def tell_rerun(story: SampleStory, fresh: Mapping[ComparisonMode, Verdict]) -> SampleStory:
+    """The story with fresh verdicts beside the recorded; they are the same if each mode's status and test are."""
+    before = {mode: (verdict.status, verdict.failed_test) for mode, verdict in story.verdicts.items()}
+    now = {mode: (verdict.status, verdict.failed_test) for mode, verdict in fresh.items()}
+    is_same = all(now.get(mode) == outcome for mode, outcome in before.items())
+    return msgspec.structs.replace(story, rerun=Rerun(verdicts=fresh, is_same=is_same))
 
 
 def tell_problem(

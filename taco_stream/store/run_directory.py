@@ -22,10 +22,10 @@ A duplicate key (no run writes one; somebody joined two files) counts once, the 
 
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import msgspec
@@ -41,6 +41,9 @@ from taco_stream.store.lock import exclusive
 from taco_stream.store.manifest import NO_GROWTH, Growth, Manifest, check_agreement, read_manifest
 from taco_stream.store.record_line import RecordLine, line_to_record, record_to_line
 from taco_stream.types import Completion, Record, SampleKey, Status
+
+_L = TypeVar("_L")
+_S = TypeVar("_S", Completion, Record)
 
 SYNC_SECONDS = 1.0
 
@@ -109,29 +112,54 @@ def _decode_if_whole(line: bytes) -> Event | UnknownEvent | None:
         return None
 
 
-class RecordIndex:
-    """The records of a run by problem: an offset per record in memory, one problem's records at a time."""
+class _LineIndex:
+    """The lines of a file by problem: an offset per line in memory."""
 
-    def __init__(self, run: RunFiles) -> None:
-        self._path = run.path / RESULTS
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._offsets: dict[str, array[int]] = {}
-        for line in read_lines(self._path, _Key):
+        for line in read_lines(path, _Key):
             self._offsets.setdefault(line.value.problem_id, array("Q")).append(line.offset)
 
     @property
     def problem_ids(self) -> tuple[str, ...]:
-        """The problems with a record, in the order of their first."""
+        """The problems with a line, in the order of their first."""
         return tuple(self._offsets)
+
+    def _read(self, problem_id: str, kind: type[_L]) -> Iterator[_L]:
+        if offsets := self._offsets.get(problem_id):
+            with self._path.open("rb") as file:
+                for offset in offsets:
+                    yield read_at(file, offset, kind)
+
+
+class RecordIndex(_LineIndex):
+    """The records of a run by problem, one problem's at a time."""
+
+    def __init__(self, run: RunFiles) -> None:
+        super().__init__(run.path / RESULTS)
 
     def records(self, problem_id: str) -> list[Record]:
         """A problem's records by sample index; the first of duplicates; empty if it has none."""
-        offsets = self._offsets.get(problem_id)
-        if offsets is None:
-            return []
-        with self._path.open("rb") as file:
-            records = [line_to_record(read_at(file, offset, RecordLine)) for offset in offsets]
-        first = {record.sample_index: record for record in reversed(records)}
-        return [first[index] for index in sorted(first)]
+        return _first_of_each(map(line_to_record, self._read(problem_id, RecordLine)))
+
+
+class CompletionIndex(_LineIndex):
+    """The completions of a run by problem, one problem's at a time."""
+
+    def __init__(self, run: RunFiles) -> None:
+        super().__init__(run.path / COMPLETIONS)
+
+    def completions(self, problem_id: str) -> list[Completion]:
+        """A problem's completions by sample index; the first of duplicates; empty if it has none."""
+        return _first_of_each(self._read(problem_id, Completion))
+
+
+def _first_of_each(samples: Iterable[_S]) -> list[_S]:
+    first: dict[int, _S] = {}
+    for sample in samples:
+        first.setdefault(sample.sample_index, sample)
+    return [first[index] for index in sorted(first)]
 
 
 class RunDirectory(RunFiles):

@@ -31,14 +31,25 @@ def test_a_call_is_written_as_python_writes_it() -> None:
 def test_code_is_shown_without_an_answer() -> None:
     assertions = {"entry_point": "add", "statements": ["assert add(1) == 2", "assert add(2) == 3"]}
     test = shown(1, fn_name="check", inputs=[[0], [1]], outputs=[[True], [True]], assertions=assertions)
-    assert (test.kind, test.given, test.expected) == (Kind.CODE, "assert add(2) == 3", None)
+    assert (test.kind, test.given, test.expected) == (Kind.CODE, "assert add(2) == 3\n", None)
     assert test.fn_name == "add"
 
 
-def test_code_that_defines_a_function_is_shown_whole() -> None:
-    assertions = {"entry_point": "add", "setup": "def check(ask):\n    assert ask(1) == 2\n"}
-    test = shown(fn_name="check", inputs=[[0]], outputs=[[True]], assertions=assertions)
-    assert test.given == assertions["setup"]
+def test_code_that_defines_a_function_is_shown_with_its_call() -> None:
+    assertions = {"entry_point": "add", "setup": "def check(n):\n    return add(n) == 2\n"}
+    test = shown(fn_name="check", inputs=[[1]], outputs=[[True]], assertions=assertions)
+    assert test.given == "def check(n):\n    return add(n) == 2\n\nassert check(1)\n"
+
+
+def test_a_statement_comes_after_what_it_calls() -> None:
+    assertions = {
+        "entry_point": "add",
+        "setup": "def check(f): ...\n",
+        "statements": ["check(add)"],
+        "prompt": "import re\n",
+    }
+    test = shown(fn_name="c", inputs=[[0]], outputs=[[True]], assertions=assertions)
+    assert (test.given, test.prompt) == ("def check(f): ...\n\ncheck(add)\n", "import re\n")
 
 
 def test_the_answer_of_a_reference_solution_is_not_known() -> None:
