@@ -21,7 +21,7 @@ import typer
 from taco_stream import __version__
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.engine.settings import ModelSettings
-from taco_stream.errors import TacoStreamError
+from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
 from taco_stream.run.settings import SETTINGS, RunSettings, SampleSettings
