@@ -30,6 +30,7 @@ SLOW = (
     "test_chaos.py",
     "test_cli.py",
     "test_documents.py",
+    "test_interrupts.py",
 )
 """Files and folders that start models, sandboxes or whole runs; `make test-fast` leaves them out."""
 

@@ -45,6 +45,7 @@ from taco_stream.run.problems import problem_source, selected_ids, with_readable
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
+from taco_stream.run.watching import interruptible, under_signals
 from taco_stream.store.manifest import Growth, Manifest, git_commit, versions
 from taco_stream.store.run_directory import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
@@ -53,6 +54,8 @@ from taco_stream.types import Completion, Problem, Status
 DEMO = Path(__file__).parents[1] / "demo"
 DEMO_PRESET = DEMO / "run.toml"
 DEFAULT_SAMPLES = 10
+
+UNBEGUN = "interrupted before anything was generated or judged; the same command begins again"
 
 Problems = Callable[[], Iterator[Problem]]
 
@@ -63,7 +66,14 @@ def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -
     If it is not to be judged, completions are written and left without a verdict.
     """
     directory = path or Path("runs") / default_name(settings)
-    return anyio.run(run, settings, directory, is_judged, stderr_console(), backend_options={"use_uvloop": True})
+    console = stderr_console()
+    try:
+        with interruptible() as was_interrupted:
+            work = partial(run, settings, directory, is_judged, console, was_interrupted)
+            return anyio.run(work, backend_options={"use_uvloop": True})
+    except KeyboardInterrupt:
+        console.print(UNBEGUN)
+        return 130
 
 
 def default_name(settings: RunSettings) -> str:
@@ -74,8 +84,13 @@ def default_name(settings: RunSettings) -> str:
     return "-".join([*dict.fromkeys(words), digest[:8]])
 
 
-async def run(settings: RunSettings, path: Path, is_judged: bool, console: Console) -> int:
-    """Runs the settings in `path`; 0 complete, 3 complete with infrastructure errors, 130 interrupted."""
+async def run(
+    settings: RunSettings, path: Path, is_judged: bool, console: Console, was_interrupted: Callable[[], bool]
+) -> int:
+    """Runs the settings in `path`; 0 complete, 3 complete with infrastructure errors, 130 interrupted.
+
+    Raises `KeyboardInterrupt` if it was interrupted before there was anything to finish.
+    """
     source = parse_engine(settings.samples.engine)
     entries, to_write = entry_stream()
     async with entries, to_write, AsyncExitStack() as opened:
@@ -108,7 +123,10 @@ async def run(settings: RunSettings, path: Path, is_judged: bool, console: Conso
             entries=(entries, to_write),
             completions_buffer=settings.samples.completions_buffer,
         )
-        return await carry_out(pipeline, directory, tally, settings, console)
+        work = partial(carry_out, pipeline, directory, tally, settings, console)
+        if was_interrupted():
+            raise KeyboardInterrupt
+        return await under_signals(work, pipeline.stop)
 
 
 class AnsweredBy(NamedTuple):
@@ -219,6 +237,9 @@ async def carry_out(
         view.cancel_scope.cancel()
     if failure is not None and directory.is_empty:
         raise failure
+    if pipeline.interrupted and directory.is_empty:
+        console.print(UNBEGUN)
+        return 130
     if not isinstance(failure, StoreError):
         await directory.append([RunFinished(statistics=pipeline.statistics())])
         summary = sum_up(tally, directory, settings)

@@ -36,6 +36,7 @@ async def feed(
             if not missing and not left_over:
                 continue
             in_flight.enter(problem, len(missing) + len(left_over))
+            progress.asked += len(missing) + len(left_over)
             for completion in left_over:
                 await backlog.send(completion)
             if missing and task.existing is None:
@@ -43,3 +44,4 @@ async def feed(
             elif task.existing is not None:
                 for index in missing:
                     await generated.send(task.existing.completion(problem, index))
+        progress.is_fed = True

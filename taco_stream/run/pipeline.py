@@ -7,7 +7,7 @@ problems ─▶ feed ─requests─▶ engine ─generated─▶ journal ─▶ 
                                                       └──────── completions ───────┘
 ```
 
-Who runs: one task per stage in one task group, plus one that watches for signals and one that takes gauges. Every
+Who runs: one task per stage in one task group, plus one that takes gauges. Signals come from outside (`stop`). Every
 stream is finite; what limits memory is the sum of their sizes. `journal` puts a completion on its way to the disk
 before it hands it to the evaluator, and one writer takes both kinds of line in order, so a completion is always on disk
 before its verdict. What engine and evaluator have to report they send straight to that writer, from the moment that
@@ -52,7 +52,7 @@ from taco_stream.run.judge import judge, leave_unjudged
 from taco_stream.run.progress import Progress
 from taco_stream.run.record import journal, record
 from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Store, Task
-from taco_stream.run.watching import count, raising_ours, watch_signals
+from taco_stream.run.watching import count, raising_ours
 from taco_stream.statistics import RunStatistics
 from taco_stream.types import Completion, Request
 
@@ -123,8 +123,8 @@ class Pipeline:
     def interrupted(self) -> bool:
         """Whether the run was asked to stop, and did so before it was complete."""
         progress = self._progress
-        done = progress.resumed + (progress.judged if self.is_judging else progress.generated)
-        return self._draining and done != progress.expected
+        done = progress.judged if self.is_judging else progress.generated
+        return self._draining and not (progress.is_fed and done == progress.asked)
 
     def statistics(self) -> RunStatistics:
         """The run as it is now."""
@@ -159,6 +159,15 @@ class Pipeline:
         if self._failure is not None:
             raise self._failure
 
+    def stop(self, number: int) -> None:
+        """Handles a signal: the first one drains, also before `run`, and the second one stops at once."""
+        if self._draining:
+            self._everything.cancel()
+            return
+        self.drain()
+        if number != signal.SIGINT:
+            self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
+
     def drain(self) -> None:
         """Stops feeding; what is decoding is finished and written, and judged within `JUDGING_SECONDS`."""
         self._draining = True
@@ -172,7 +181,6 @@ class Pipeline:
     async def _run(self) -> None:
         with self._everything:
             async with anyio.create_task_group() as watchers:
-                watchers.start_soon(watch_signals, self._stop)
                 watchers.start_soon(self._count)
                 await self._run_stages()
                 watchers.cancel_scope.cancel()
@@ -288,15 +296,6 @@ class Pipeline:
         """Counts the samples of the whole run beside it, so that the time left can be shown."""
         task = self._task
         self._progress.expected = await count(lambda: (len(task.sample_indices(each)) for each in task.problems()))
-
-    def _stop(self, number: int) -> None:
-        """Handles a signal: the first one drains, the second one stops at once."""
-        if self._draining:
-            self._everything.cancel()
-            return
-        self.drain()
-        if number != signal.SIGINT:
-            self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
 
     async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:
         """Measures overlap, and writes every few seconds how far the run is."""

@@ -12,6 +12,8 @@ class Progress:
         self.expected: int | None = None  # the count of problems
         self.resumed = 0  # feed
         self.left_over = 0  # feed: on disk without a verdict
+        self.asked = 0  # feed: samples handed on, to be generated or judged
+        self.is_fed = False  # feed: every problem has been looked at
         self.generated = 0  # journal
         self.judged = self.infrastructure_errors = 0  # judge
         self.judging_ends_at = math.inf  # the drain: monotonic time after which nothing more is given to the judge

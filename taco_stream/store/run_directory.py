@@ -281,20 +281,24 @@ async def open_run(
     Raises `RunInUseError` if another process writes it, `RunMismatchError` if it belongs to a run with other
     settings, `StoreError` if it cannot be written. A directory made here that nothing was written to is removed.
     """
-    is_new = not path.exists()
     with ExitStack() as held:
+        directory: RunDirectory | None = None
+        is_made = False
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            held.enter_context(exclusive(path))
-            directory = await to_thread.run_sync(_prepared, path, manifest, defaults or {}, growth)
-            await directory.open()
-        except OSError as error:
-            raise StoreError(f"the run directory {path} cannot be written: {error.strerror}") from error
-        try:
+            try:
+                is_new = not path.exists()
+                path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(exclusive(path))
+                is_made = is_new
+                directory = await to_thread.run_sync(_prepared, path, manifest, defaults or {}, growth)
+                await directory.open()
+            except OSError as error:
+                raise StoreError(f"the run directory {path} cannot be written: {error.strerror}") from error
             yield directory
         finally:
-            await directory.close()
-            if is_new and directory.is_empty:
+            if directory is not None:
+                await directory.close()
+            if is_made and (directory is None or directory.is_empty):
                 _remove(path)
 
 

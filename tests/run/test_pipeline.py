@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskStatus
 
@@ -18,6 +19,7 @@ from taco_stream.run import pipeline as pipeline_module
 from taco_stream.run.existing import Existing
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.task import Entry, Task
+from taco_stream.run.watching import interruptible, under_signals
 from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import (
     ComparisonMode,
@@ -34,6 +36,13 @@ from taco_stream.types import (
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Signals are for the tests alone: what they do is put back."""
+    with interruptible():
+        yield
 
 
 class ToldJudge:
@@ -257,7 +266,7 @@ async def test_an_interrupt_while_the_engine_opens_does_not_wait_for_it() -> Non
     pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=MemoryStore())
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(pipeline.run)
+            tasks.start_soon(under_signals, pipeline.run, pipeline.stop)
             await engine.is_opening.wait()
             assert pipeline.statistics().loading
             os.kill(os.getpid(), signal.SIGINT)
@@ -289,6 +298,30 @@ async def test_a_run_that_was_complete_when_it_was_interrupted_is_complete() -> 
     assert not pipeline.interrupted
 
 
+async def test_a_run_that_was_complete_before_it_was_counted_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def count(things: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(pipeline_module, "count", count)
+    store = MemoryStore()
+    pipeline = Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=store)
+    store.on_append = lambda: pipeline.drain() if len(store.keys(Record)) == 12 else None
+    await pipeline.run()
+    assert not pipeline.interrupted
+
+
+async def test_signals_are_ignored_once_the_work_is_done() -> None:
+    """A command that has only to end would otherwise end as interrupted, or by the signal."""
+
+    async def work() -> str:
+        return "done"
+
+    assert await under_signals(work, lambda _: None) == "done"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+    await anyio.lowlevel.checkpoint()
+
+
 async def test_a_hang_up_finishes_what_is_in_flight() -> None:
     store = MemoryStore()
     engine = ScriptedEngine(Script(rows=2, seconds=0.01))
@@ -296,7 +329,7 @@ async def test_a_hang_up_finishes_what_is_in_flight() -> None:
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             await tasks.start(lambda task_status: interrupt(1, store, signal.SIGHUP, task_status=task_status))
-            await pipeline.run()
+            await under_signals(pipeline.run, pipeline.stop)
     assert pipeline.interrupted
     assert 0 < len(store.keys(Record)) < 200
     assert sorted(store.keys(Completion)) == sorted(store.keys(Record))
@@ -381,7 +414,7 @@ async def test_the_first_interrupt_finishes_what_is_in_flight() -> None:
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             await tasks.start(lambda task_status: interrupt(1, store, task_status=task_status))
-            await pipeline.run()
+            await under_signals(pipeline.run, pipeline.stop)
     assert pipeline.interrupted
     assert sorted(store.keys(Completion)) == sorted(store.keys(Record))
 
@@ -393,7 +426,7 @@ async def test_the_second_interrupt_stops_at_once() -> None:
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             await tasks.start(lambda task_status: interrupt(2, store, task_status=task_status))
-            await pipeline.run()
+            await under_signals(pipeline.run, pipeline.stop)
     assert pipeline.interrupted
     assert store.keys(Completion)
 
