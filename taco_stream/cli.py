@@ -248,20 +248,25 @@ def report(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run directories: the baseline, then what to compare with it.")],
     mode: Annotated[
-        ComparisonMode | None, typer.Option(help="Comparison mode to score by; default: the first run's.")
+        ComparisonMode | None,
+        parsed_option(
+            "--mode", ComparisonMode, f"Score by {', '.join(ComparisonMode)}; default: the first run's mode."
+        ),
     ] = None,
     k: Annotated[
-        list[int] | None, typer.Option(help="A k of pass@k; repeatable. Default: those that all runs report.")
+        list[int] | None,
+        parsed_option("--k", int, "A k of pass@k; repeatable. Default: those that all runs report."),
     ] = None,
     *,
-    difficulty: Annotated[list[str] | None, typer.Option(help="Only this difficulty; repeatable.")] = None,
+    difficulty: Annotated[list[str] | None, parsed_option("--difficulty", str, "Only this; repeatable.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     fail_under: Annotated[
         float | None,
-        typer.Option(
-            metavar="DELTA",
-            help="Exit with 1 if a run is not complete, or its pass@k less the first run's is under DELTA percentage "
-            "points, for any k: 0 allows no loss, -2 a loss of two points, 1 asks for a gain.",
+        parsed_option(
+            "--fail-under",
+            float,
+            "Exit with 1 if a run is not complete, or its pass@k less the first run's is under X percentage points, "
+            "for any k: 0 allows no loss, -2 a loss of two points, 1 asks for a gain.",
         ),
     ] = None,
 ) -> None:
@@ -301,6 +306,17 @@ def show(
         raise UsageError("--rerun and --save need the index of a sample")
     else:
         show_problem(run_directory, problem, dataset=dataset, mode=mode, as_json=json)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder of run directories.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """List runs with their state, progress and score, the one written last first."""
+    from taco_stream.commands.runs import list_runs
+
+    list_runs(folder, as_json=json)
 
 
 @app.command()

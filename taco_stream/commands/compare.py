@@ -135,7 +135,7 @@ def find_differences(manifests: Sequence[Manifest]) -> list[SettingDifference]:
     rows += [
         ("dataset", "content", [each.results.get("dataset_fingerprint") for each in manifests]),
         ("evaluator", "sandbox", [each.sandbox_tier or None for each in manifests]),
-        ("versions", "git commit", [each.git_commit for each in manifests]),
+        ("versions", "git commit", [each.git_commit and each.git_commit[:12] for each in manifests]),
     ]
     for component, facts in (
         ("versions", [each.versions for each in manifests]),

@@ -171,7 +171,7 @@ def _difference_tables(compared: ComparedRuns) -> Iterator[Table]:
             for run, comparison in zip(compared.runs[1:], compared.comparisons, strict=True)
             if k in comparison.pass_at_k
         }
-        yield _difference_table(f"pass@{k} by {compared.mode}", rows, "it")
+        yield _difference_table(f"pass@{k} by {compared.mode}", rows, "other")
     yield _sign_test_table(compared)
 
 

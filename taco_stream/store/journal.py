@@ -154,6 +154,19 @@ def read_values(path: Path, kind: type[T]) -> Iterator[T]:
         yield line.value
 
 
+def last_lines(path: Path, limit: int = 1 << 16) -> list[bytes]:
+    """The whole lines among the last `limit` bytes of a file, newest first; none if there is no file."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - limit)
+            file.seek(start)
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    # What is behind the last newline is torn, and what is before the first may be half a line.
+    return lines[1 if start else 0 : -1][::-1]
+
+
 def read_at(file: BinaryIO, offset: int, kind: type[T]) -> T:
     """The value whose line starts at `offset`, as `read_lines` reported it."""
     file.seek(offset)

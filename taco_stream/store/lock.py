@@ -3,16 +3,23 @@
 `flock`: the kernel releases it when its holder dies, however that happens, so a lock is never stale. The holder of a
 run directory writes its process id into the file for the error message of a second process; the id is not the lock.
 
+`is_held` is for whoever only wants to know. It takes a shared lock for an instant, since the kernel has no question, so
+taking the exclusive lock is tried more than once.
+
 Not covered: network file systems whose `flock` is local to each machine.
 """
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from taco_stream.errors import RunInUseError, StoreError
+
+ATTEMPTS = 5
+"""How often the lock is tried for. A process that only looks has it for microseconds, one that writes for good."""
 
 
 @contextmanager
@@ -42,10 +49,32 @@ def lock_file(path: Path) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for attempt in reversed(range(ATTEMPTS)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not attempt:
+                    raise
+                time.sleep(0.02)
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
             raise
         raise StoreError(f"{path} cannot be locked ({error.strerror}): use another file system") from error
     return descriptor
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a process holds the directory's lock. Raises `OSError` if that cannot be found out."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

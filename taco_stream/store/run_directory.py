@@ -36,8 +36,17 @@ from taco_stream.events import DamagedEvent, Event, UnknownEvent, WrittenEvent
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
 from taco_stream.store.atomic import remove_leftovers, sync_folder, write_atomically
 from taco_stream.store.event_line import decode_event
-from taco_stream.store.journal import Journal, decoded_lines, read_at, read_lines, read_values, repair, withdraw
-from taco_stream.store.lock import exclusive
+from taco_stream.store.journal import (
+    Journal,
+    decoded_lines,
+    last_lines,
+    read_at,
+    read_lines,
+    read_values,
+    repair,
+    withdraw,
+)
+from taco_stream.store.lock import exclusive, is_held
 from taco_stream.store.manifest import NO_GROWTH, Growth, Manifest, check_agreement, read_manifest
 from taco_stream.store.record_line import RecordLine, line_to_record, record_to_line
 from taco_stream.types import Completion, Record, SampleKey, Status
@@ -103,6 +112,31 @@ class RunFiles:
         """Every event on disk, in the order sent. No score depends on one, so a damaged line is not an error."""
         for number, line in enumerate(decoded_lines(self.path / EVENTS, _decode_if_whole), start=1):
             yield line.value or DamagedEvent(number)
+
+    def newest_events(self) -> Iterator[Event | UnknownEvent]:
+        """The last events on disk, newest first: some two hundred, read without the rest. Damaged ones are left out."""
+        for line in last_lines(self.path / EVENTS):
+            if event := _decode_if_whole(line):
+                yield event
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process writes the run now."""
+        return is_held(self.path)
+
+    @property
+    def summary_is_current(self) -> bool:
+        """Whether `summary.json` was written after the last record."""
+        try:
+            return (self.path / SUMMARY).stat().st_mtime_ns >= (self.path / RESULTS).stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
+    @property
+    def written_at(self) -> float:
+        """When anything was last written, in seconds since the epoch."""
+        paths = [self.path / name for name in (MANIFEST, COMPLETIONS, RESULTS, EVENTS, SUMMARY)]
+        return max(path.stat().st_mtime for path in paths if path.exists())
 
 
 def _decode_if_whole(line: bytes) -> Event | UnknownEvent | None:

@@ -9,7 +9,7 @@ import pytest
 from sample_values import completion
 
 from taco_stream.errors import StoreError
-from taco_stream.store.journal import Journal, read_lines, read_values, repair
+from taco_stream.store.journal import Journal, last_lines, read_lines, read_values, repair
 from taco_stream.types import Completion
 
 TEXTS = ("first\n", "naïve — ünïcode 😀", 'quotes " and \\ and \x00')
@@ -166,3 +166,20 @@ async def test_appended_lines_are_visible_to_others_before_any_sync(tmp_path: Pa
     await journal.append([completion()])
     assert os.path.getsize(tmp_path / "j") > 0
     await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "limit", "lines"),
+    [
+        (b"", 100, []),
+        (b"1\n2\n3\n", 100, [b"3", b"2", b"1"]),
+        (b"1\n2\n3", 100, [b"2", b"1"]),
+        (b"11\n22\n33\n", 6, [b"33"]),
+        (b"11\n22\n33\n", 7, [b"33", b"22"]),
+        (b"1234567\n", 4, []),
+    ],
+)
+def test_the_last_whole_lines_come_newest_first(tmp_path: Path, content: bytes, limit: int, lines: list[bytes]) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert last_lines(tmp_path / "file", limit) == lines
+    assert last_lines(tmp_path / "missing") == []
