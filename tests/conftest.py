@@ -31,6 +31,7 @@ SLOW = (
     "test_cli.py",
     "test_documents.py",
     "test_interrupts.py",
+    "test_without_torch.py",
 )
 """Files and folders that start models, sandboxes or whole runs; `make test-fast` leaves them out."""
 

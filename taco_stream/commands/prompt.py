@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import msgspec
 
+from taco_stream.engine.libraries import check_libraries
 from taco_stream.engine.worker.rendering import render_prompt
 from taco_stream.prompting import build_prompting, shown_text
 from taco_stream.run.problems import problem_source, with_readable_dataset
@@ -22,14 +23,17 @@ def print_prompt(problem_id: str, settings: RunSettings) -> None:
     of tokens then goes to standard error.
     """
     console = stderr_console()
+    is_rendered = settings.model.model != DEFAULT_MODEL
+    if is_rendered:
+        check_libraries()
     with ExitStack() as opened:
         wanted = msgspec.structs.replace(with_readable_dataset(settings.dataset, opened), ids=(problem_id,))
         problem = next(problem_source(wanted, console)())
     prompt = build_prompting(settings.prompt).build(problem)
-    if settings.model.model == DEFAULT_MODEL:
-        text = shown_text(prompt)
-    else:
+    if is_rendered:
         text, tokens = render_prompt(settings.model.model, prompt)
         console.print(f"{tokens:,} tokens", style="dim")
+    else:
+        text = shown_text(prompt)
     is_cut_short = sys.stdout.isatty() and not text.endswith("\n")
     write_out(text + ("\n" if is_cut_short else ""))

@@ -25,6 +25,7 @@ from rich.console import Console
 from taco_stream.commands.report import count_records, sum_up
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.datasets.settings import SELECTING, DatasetSettings
+from taco_stream.engine.libraries import check_libraries
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.engine.settings import ModelSettings
@@ -92,6 +93,8 @@ async def run(
     Raises `KeyboardInterrupt` if it was interrupted before there was anything to finish.
     """
     source = parse_engine(settings.samples.engine)
+    if source.kind == "local":
+        check_libraries()
     entries, to_write = entry_stream()
     async with entries, to_write, AsyncExitStack() as opened:
         dataset = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))

@@ -176,6 +176,9 @@ def diagnose_control_group(group: ControlGroup, seen: Sandbox) -> Diagnosis:
 
 def diagnose_accelerators(torch: Torch, shown_by_driver: str) -> list[Diagnosis]:
     """The devices models run on. `shown_by_driver` names the driver's devices, which torch may be unable to use."""
+    if not torch.is_installed:
+        text = "torch is not installed: completions can be judged here, and no model can run"
+        return [Diagnosis("accelerator", Level.NOTE, text, "pip install 'taco-stream[local]'")]
     again = "pip install --force-reinstall torch"
     if torch.failure:
         return [Diagnosis("accelerator", Level.PROBLEM, f"torch does not load: {torch.failure}", again)]
@@ -209,7 +212,7 @@ def diagnose_packages(packages: Sequence[Package]) -> list[Diagnosis]:
     diagnoses = [Diagnosis("versions", Level.OK, text)]
     for each in packages:
         fits = bool(each.installed) and SpecifierSet(each.wanted).contains(each.installed, prereleases=True)
-        if not each.extra and not fits:
+        if not fits and (not each.extra or (each.extra == "local" and each.installed)):
             text = f"{each.name} {each.installed or 'is missing'}: {each.wanted} is needed"
             diagnoses.append(Diagnosis("versions", Level.PROBLEM, text, f"pip install '{each.name}{each.wanted}'"))
     if absent := [each for each in packages if each.extra and not each.installed]:

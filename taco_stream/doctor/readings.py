@@ -8,6 +8,7 @@ Not covered: the hub is not called, and whether a given model fits is known only
 """
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -76,6 +77,7 @@ class Device(msgspec.Struct, frozen=True):
 class Torch(msgspec.Struct, frozen=True, kw_only=True):
     """Torch's own account: the CUDA version it was built for (None: without) and the devices it can use."""
 
+    is_installed: bool = True
     cuda: str | None = None
     devices: tuple[Device, ...] = ()
     failure: str = ""
@@ -142,6 +144,8 @@ def read_verdict() -> Verdict:
 
 def read_torch() -> Torch:
     """Torch's account, from a separate interpreter."""
+    if importlib.util.find_spec("torch") is None:
+        return Torch(is_installed=False)
     command = [sys.executable, "-P", "-m", "taco_stream.doctor.readings"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_SECONDS, check=True)
@@ -211,6 +215,8 @@ def read_packages() -> list[Package]:
         return []
     packages = []
     for requirement in map(Requirement, requirements):
+        if requirement.name == "taco-stream":  # an extra that includes another
+            continue
         extra = next((each for each in extras if _applies(requirement, each)), None)
         if extra is not None and extra != "dev":
             installed = installed_version(requirement.name)

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 import anyio
 import msgspec
 
+from taco_stream.engine.libraries import check_libraries
 from taco_stream.engine.protocol import Cancel, Drain, EventFrame, FromWorker, Generate, Load, Ready, Refused, ToWorker
 from taco_stream.engine.visible_devices import device_environment
 from taco_stream.errors import EngineError, ModelError, UsageError
@@ -142,10 +143,12 @@ class WorkerHandle:
     async def prepare(self) -> None:
         """Starts the process, which then waits for `start`, unless there is one.
 
-        Raises `UsageError` if its device is hidden from it, `ModelError` if no process can be started.
+        Raises `UsageError` if its device is hidden from it or a library is missing, `ModelError` if no process can be
+        started.
         """
         if self._process is not None:
             return
+        check_libraries()
         environment = device_environment(self.load.device, os.environ) | QUIET
         try:
             self._process = await WorkerProcess[FromWorker].spawn(
