@@ -22,6 +22,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from taco_stream.engine.stop_strings import stop_pattern
+
 PROBED_TOKENS = 256
 """Spread over the vocabulary; decoding them takes some milliseconds, once per tokenizer."""
 SLACK_CHARACTERS = 32
@@ -34,7 +36,7 @@ class StopStringDetector:
     def __init__(self, tokenizer: Any, stop_strings: tuple[str, ...]) -> None:
         """Watches for `stop_strings`, of which empty ones are ignored; `tokenizer` is one of transformers'."""
         self._tokenizer = tokenizer
-        self._pattern = _pattern(stop_strings)
+        self._pattern = stop_pattern(stop_strings)
         self._watch = _watch(tokenizer, tuple(stop for stop in stop_strings if stop)) if self._pattern else None
         self._stop_strings = stop_strings
         self._is_found = False
@@ -159,12 +161,6 @@ def _vocabulary(tokenizer: Any) -> frozenset[int]:
     if tokenizer not in _VOCABULARIES:
         _VOCABULARIES[tokenizer] = frozenset(tokenizer.get_vocab().values())
     return _VOCABULARIES[tokenizer]
-
-
-@lru_cache(maxsize=64)
-def _pattern(stop_strings: tuple[str, ...]) -> re.Pattern[str] | None:
-    wanted = [re.escape(stop) for stop in stop_strings if stop]
-    return re.compile("|".join(wanted)) if wanted else None
 
 
 @lru_cache(maxsize=64)
