@@ -78,6 +78,14 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gptj": {"rotary_dim": 8},
     "gpt_neo": {"attention_types": [[["global", "local", "global"], 1]], "window_size": 40},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "llama4_text": {
+        "num_local_experts": 4,
+        "num_experts_per_tok": 1,
+        "interleave_moe_layer_step": 2,
+        "intermediate_size_mlp": 96,
+        "attention_chunk_size": 40,
+        "no_rope_layers": [1, 0, 1],
+    },
 }
 """What each architecture sets beyond `COMMON`; windows are short so that samples run out of them."""
 

@@ -24,20 +24,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from taco_stream.engine.worker.kv_cache import LayerShape, SlotCache
-from taco_stream.engine.worker.layer_masks import LayerMasks, UnservedModelError, window_size
+from taco_stream.engine.worker.layer_masks import LayerMasks, UnservedModelError, Window, read_window
 
 _NUMBERS = count()
 
 
 class Scoring(NamedTuple):
-    """How a layer scores keys and weighs them: factor, sliding window, cap, sinks.
+    """How a layer scores keys and weighs them: factor, window, cap, sinks.
 
     A head's sink takes part in the softmax as the score of a key whose value is zero ("Efficient Streaming Language
     Models with Attention Sinks", 2023; as gpt-oss learns it). `sinks` has one for each head, shaped as its user needs.
     """
 
     scaling: float
-    window: int | None
+    window: Window | None
     softcap: float | None
     sinks: Tensor | None
 
@@ -45,6 +45,11 @@ class Scoring(NamedTuple):
     def is_plain(self) -> bool:
         """Whether a softmax over scaled products is all there is."""
         return self.softcap is None and self.sinks is None
+
+    @property
+    def is_for_flash(self) -> bool:
+        """Whether torch's own flash attention offers it, which slides windows but knows no chunks."""
+        return self.is_plain and not (self.window and self.window.in_chunks)
 
 
 @dataclass(eq=False)
@@ -59,27 +64,27 @@ class Group:
     longest: int
     shortest: int
     lengths: Tensor
-    masks: dict[int | None, Tensor | None] = field(default_factory=dict)
+    masks: dict[Window | None, Tensor | None] = field(default_factory=dict)
     flash: "FlashRows | None" = None
 
-    def start(self, window: int | None) -> int:
+    def start(self, window: Window | None) -> int:
         """The first position that any row looks at."""
-        return 0 if window is None else max(0, self.shortest - window)
+        return 0 if window is None else max(0, window.first(self.shortest - 1))
 
-    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+    def mask(self, window: Window | None, dtype: torch.dtype) -> Tensor | None:
         """What is added to the scores [rows, 1, 1, keys]; None if every row looks at every key."""
         if window not in self.masks:
             self.masks[window] = self._make_mask(window, dtype)
         return self.masks[window]
 
-    def _make_mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+    def _make_mask(self, window: Window | None, dtype: torch.dtype) -> Tensor | None:
         start = self.start(window)
         if self.shortest == self.longest:  # equal lengths: `start` has cut what is outside the window for all
             return None
         positions = torch.arange(start, self.longest, device=self.lengths.device)
         outside = positions >= self.lengths[:, None]
         if window is not None:
-            outside |= positions < self.lengths[:, None] - window
+            outside |= positions < window.first(self.lengths[:, None] - 1)
         mask = torch.zeros(outside.shape, dtype=dtype, device=outside.device).masked_fill_(outside, float("-inf"))
         return mask[:, None, None, :]
 
@@ -110,20 +115,20 @@ class ChunkSpan:
     slot: int
     start: int
     end: int
-    masks: dict[int | None, Tensor] = field(default_factory=dict)
+    masks: dict[Window | None, Tensor] = field(default_factory=dict)
 
-    def first(self, window: int | None) -> int:
+    def first(self, window: Window | None) -> int:
         """The first position that any of the tokens looks at."""
-        return 0 if window is None else max(0, self.start + 1 - window)
+        return 0 if window is None else max(0, window.first(self.start))
 
-    def mask(self, window: int | None, queries: Tensor) -> Tensor:
+    def mask(self, window: Window | None, queries: Tensor) -> Tensor:
         """What is added to the scores [tokens, keys from `first` on]; one serves all layers of a step."""
         if window not in self.masks:
             positions = torch.arange(self.start, self.end, device=queries.device)[:, None]
             keys = torch.arange(self.first(window), self.end, device=queries.device)
             outside = keys > positions
             if window is not None:
-                outside |= keys <= positions - window
+                outside |= keys < window.first(positions)
             mask = torch.zeros(outside.shape, dtype=queries.dtype, device=queries.device)
             self.masks[window] = mask.masked_fill_(outside, float("-inf"))
         return self.masks[window]
@@ -153,7 +158,7 @@ class SlotAttention:
         self.layout: Layout | None = None
         self.masks: LayerMasks | None = None
         self.shapes: list[LayerShape] = []
-        self.windows: list[int | None] = []
+        self.windows: list[Window | None] = []
         self.is_masked: list[bool] = []
         self.reads_lengths = True
         self._layers: dict[int, int] = {}
@@ -183,7 +188,7 @@ class SlotAttention:
             raise UnservedModelError("the model makes attention masks of its own")
         scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, self.windows[layer], softcap, s_aux)
         if self.cache is None or self.layout is None:
-            self.reads_lengths &= scoring.is_plain and has_flash(queries, values)
+            self.reads_lengths &= scoring.is_for_flash and has_flash(queries, values)
             attended = _chunk(queries, keys, values, ChunkSpan(slice(0), 0, 0, len(queries)), scoring)
             return attended[None].contiguous(), None
         self.cache.write(layer, self.layout.places, keys, values)
@@ -225,7 +230,7 @@ class SlotAttention:
         """No window that was read from a mask is wider than `window` meanwhile."""
         windows = self.windows
         self.windows = [
-            own if own is None or not is_masked else min(own, window)
+            own if own is None or not is_masked else own.shortened(window)
             for own, is_masked in zip(windows, self.is_masked, strict=True)
         ]
         try:
@@ -233,8 +238,11 @@ class SlotAttention:
         finally:
             self.windows = windows
 
-    def _learn(self, module: nn.Module, keys: Tensor, values: Tensor, mask: Tensor | None, window: int | None) -> int:
+    def _learn(
+        self, module: nn.Module, keys: Tensor, values: Tensor, mask: Tensor | None, sliding_window: int | None
+    ) -> int:
         """Notes the layer that `module` attends for, and returns its number."""
+        window = None if sliding_window is None else Window(sliding_window)
         if mask is not None:
             if self.masks is None:
                 raise UnservedModelError("the model makes attention masks of its own")
@@ -274,9 +282,10 @@ class _OwnAttention:
         self._window: int | None = None
         self._has_mask = isinstance(visible, Tensor) and visible.dtype is torch.bool
         if isinstance(visible, Tensor) and visible.dtype is torch.bool:
-            self._window = window_size(
+            window = read_window(
                 lambda _batch, _head, query, key: visible[0, 0, query, key], visible.shape[-1], visible.device
             )
+            self._window = window.size if window else None
 
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
@@ -305,7 +314,7 @@ def _refuse_what_is_not_served(module: nn.Module, others: dict[str, Any]) -> Non
 def _decode(queries: Tensor, keys: Tensor, values: Tensor, group: Group, scoring: Scoring) -> Tensor:
     """One query per row against the row's slot: [rows, heads, value size]."""
     rows, heads, size = queries.shape
-    if group.flash is not None and scoring.is_plain and has_flash(queries, values):
+    if group.flash is not None and scoring.is_for_flash and has_flash(queries, values):
         return _flash(queries, keys[group.slots], values[group.slots], group.flash, scoring)
     packed = queries.reshape(rows, keys.shape[2], -1, size)  # query heads that share a key head are rows of its matrix
     span = slice(group.start(scoring.window), group.longest)
@@ -332,7 +341,7 @@ def _device_has_flash(device: torch.device) -> bool:
 
 def _flash(queries: Tensor, keys: Tensor, values: Tensor, rows: FlashRows, scoring: Scoring) -> Tensor:
     """One query per row, each against as many keys as its device-side length says."""
-    window = {} if scoring.window is None else {"window_size_left": scoring.window - 1, "window_size_right": 0}
+    window = {} if scoring.window is None else {"window_size_left": scoring.window.size - 1, "window_size_right": 0}
     output = torch.ops.aten._flash_attention_forward(
         queries.contiguous(),
         keys.flatten(0, 1),
@@ -357,7 +366,7 @@ def _chunk(queries: Tensor, keys: Tensor, values: Tensor, span: ChunkSpan, scori
     tokens, heads, size = queries.shape
     key_heads = keys.shape[1]
     # torch's own causal attention skips half the work, but knows only prompts from their start on
-    if span.start == 0 and scoring.is_plain and (scoring.window is None or tokens <= scoring.window):
+    if span.start == 0 and scoring.is_plain and (scoring.window is None or tokens <= scoring.window.size):
         keys, values = (row.repeat_interleave(heads // key_heads, 1).transpose(0, 1)[None] for row in (keys, values))
         attended = _attend(queries.transpose(0, 1)[None], keys, values, None, scoring, is_causal=True)
         return attended[0].transpose(0, 1)

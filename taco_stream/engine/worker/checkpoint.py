@@ -147,6 +147,7 @@ def _context_length(config: Any) -> int:
 
     Rotary scalings that switch by the longest position of a batch would make a sample depend on its neighbours, so such
     models are served up to the length before the switch: the shortest, if kinds of layers have scalings of their own.
+    So is Llama 4, whose layers without rotations scale queries by positions that they count in the batch themselves.
     """
     text = config.get_text_config(decoder=True)
     longest = getattr(text, "max_position_embeddings", None) or 1 << 20
@@ -158,6 +159,8 @@ def _context_length(config: Any) -> int:
         for kind in kinds
         if "dynamic" in (name := kind.get("rope_type") or "") or name == "longrope"
     ]
+    if getattr(text, "attn_temperature_tuning", None) and 0 in (getattr(text, "no_rope_layers", None) or ()):
+        switches.append(text.floor_scale - 1)  # all factors are 1 until then
     return int(min([longest, *switches]))
 
 

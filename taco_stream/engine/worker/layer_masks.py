@@ -1,8 +1,9 @@
 """Reads from a model's masks which window each of its layers has.
 
-transformers makes masks with functions that are looked up by the name of the attention (`AttentionMaskInterface`) and
-are given a function of positions that describes the mask. Asked about positions at the end of the context, that
-function shows how wide a window is without making a mask of that size, or computing as many tokens as the window has.
+A window slides, or is the chunk of the context that a token stands in (Llama 4). transformers makes masks with
+functions that are looked up by the name of the attention (`AttentionMaskInterface`) and are given a function of
+positions that describes the mask. Asked about positions at the end of the context, that function shows how wide a
+window is without making a mask of that size, or computing as many tokens as the window has.
 
 Some models tell their attention of a window in its mask alone, others by `sliding_window=` as well. The mask counts: it
 is what a model's own forward computes with, while the other is for kernels that take no masks.
@@ -10,12 +11,14 @@ is what a model's own forward computes with, while the other is for kernels that
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sliding_window_causal_mask_function
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+Position = TypeVar("Position", int, Tensor)
 
 MaskFunction = Callable[..., Tensor]
 """Whether a query sees a key: of batch, head, and the positions of both, as integers or tensors."""
@@ -23,6 +26,25 @@ MaskFunction = Callable[..., Tensor]
 
 class UnservedModelError(Exception):
     """The model asks for an attention that slots do not offer."""
+
+
+class Window(NamedTuple):
+    """A token sees the last `size` tokens, itself included; or, `in_chunks`, those of its own chunk of `size`."""
+
+    size: int
+    in_chunks: bool = False
+
+    def first(self, position: Position) -> Position:
+        """The first position that a token at `position` sees; negative if there are fewer before it."""
+        return position - position % self.size if self.in_chunks else position + 1 - self.size
+
+    def shortened(self, size: int) -> "Window":
+        """The same kind of window, of at most `size` tokens."""
+        return self._replace(size=min(self.size, size))
+
+    def sees(self, _batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """The function by which transformers makes a mask of this window."""
+        return (key <= query) & (key >= self.first(query))
 
 
 class LayerMasks:
@@ -48,11 +70,11 @@ class LayerMasks:
         self._made.append((mask, mask_function))
         return mask
 
-    def window(self, mask: Tensor) -> int | None:
+    def window(self, mask: Tensor) -> Window | None:
         """The window that `mask` stands for. Raises `UnservedModelError` for a mask that was not made here."""
         for made, mask_function in self._made:
             if made.untyped_storage().data_ptr() == mask.untyped_storage().data_ptr():
-                return window_size(mask_function, self._context_length, mask.device)
+                return read_window(mask_function, self._context_length, mask.device)
         raise UnservedModelError("the model makes attention masks of its own")
 
 
@@ -74,12 +96,13 @@ def short_windows(name: str, window: int, context_length: int) -> Iterator[None]
 
     def make_short(*, mask_function: MaskFunction, device: torch.device, **given: Any) -> Any:
         try:
-            wide = window_size(mask_function, context_length, device)
+            wide = read_window(mask_function, context_length, device)
         except UnservedModelError:  # of no consequence if no layer uses it
             wide = None
         if wide is not None:
-            mask_function = sliding_window_causal_mask_function(min(wide, window))
-            given["local_size"] = min(wide, window)
+            short = wide.shortened(window)
+            mask_function = short.sees
+            given["local_size"] = short.size
         return make(mask_function=mask_function, device=device, **given)
 
     ALL_MASK_ATTENTION_FUNCTIONS[name] = make_short
@@ -95,10 +118,10 @@ def named_windows(config: Any, context_length: int) -> set[int]:
     return {window for window in windows if window is not None and window < context_length}
 
 
-def window_size(mask_function: MaskFunction, context_length: int, device: torch.device) -> int | None:
-    """How many tokens a token sees at most, itself included; None if in a context of that length it sees all before it.
+def read_window(mask_function: MaskFunction, context_length: int, device: torch.device) -> Window | None:
+    """The window that a mask is; None if a token in a context of that length sees all tokens before it.
 
-    Raises `UnservedModelError` for what is not a causal window, such as chunks or blocks that see each other.
+    Raises `UnservedModelError` for what is neither, such as blocks that see each other.
     """
     positions = torch.arange(context_length, device=device)
     first = torch.zeros((), dtype=torch.int64, device=device)
@@ -108,9 +131,19 @@ def window_size(mask_function: MaskFunction, context_length: int, device: torch.
         return keys
 
     last = context_length - 1
-    window = int(seen(last).sum())
-    for position in {last, last - 1, last // 2}:
-        expected = (positions > position - window) & (positions <= position)
-        if not bool((seen(position) == expected).all()):
-            raise UnservedModelError("the model has masks that are neither causal nor a sliding window")
-    return window if window < context_length else None
+    visible = int(seen(last).sum())
+    if visible == context_length:
+        candidates = [Window(context_length)]
+    else:
+        # In chunks, the token before the first that is seen ends a whole chunk.
+        candidates = [Window(visible), Window(int(seen(last - visible).sum()), in_chunks=True)]
+    for window in candidates:
+        asked = {last, last - 1, last // 2, last - visible} if window.in_chunks else {last, last - 1, last // 2}
+        if window.size and all(_agrees(seen(position), window, positions, position) for position in asked):
+            return window if window.size < context_length else None
+    raise UnservedModelError("the model has masks that are neither causal nor a window")
+
+
+def _agrees(seen: Tensor, window: Window, positions: Tensor, position: int) -> bool:
+    expected = (positions >= window.first(position)) & (positions <= position)
+    return bool((seen == expected).all())

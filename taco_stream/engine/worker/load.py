@@ -43,6 +43,9 @@ class SlotsFailedError(Exception):
     """Slots failed at a model that they may well be able to serve: an error of this package or of the device's."""
 
 
+SERVED_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
+"""The kinds of layers that slots may be able to serve, by transformers' names. Others they cannot."""
+
 CHECKED_TOKENS = 24
 CHECKED_WINDOW = 8
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -141,10 +144,15 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
     model, context_length = checkpoint.model, checkpoint.context_length
     config = model.config.get_text_config(decoder=True)
     kinds = set(getattr(config, "layer_types", None) or ())
-    if unknown := kinds - {"full_attention", "sliding_attention"}:
+    if unknown := kinds - SERVED_KINDS:
         raise UnservedModelError(f"it has layers of the kind {', '.join(sorted(unknown))}")
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise UnservedModelError("it counts its positions itself")
+    if getattr(config, "attn_temperature_tuning", None):
+        # Llama 4 does from this position on; `checkpoint.context_length` ends before it, and a batch must as well.
+        kind = checkpoint.device.type
+        if config.floor_scale <= LARGEST_CHUNK[kind] + MAX_SLOTS[kind]:
+            raise UnservedModelError("it counts its positions itself")
     positions = torch.arange(CHECKED_TOKENS, device=checkpoint.device)
     tokens = positions % config.vocab_size
     own_attention = model.config._attn_implementation
@@ -163,7 +171,8 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
         attention.masks = None
         if len(attention.shapes) != config.num_hidden_layers:
             raise UnservedModelError("not all of its layers are attention over keys and values")
-        if missing := named_windows(model.config, context_length) - set(attention.windows):
+        found = {window.size for window in attention.windows if window}
+        if missing := named_windows(model.config, context_length) - found:
             window = ", ".join(map(str, sorted(missing)))
             raise UnservedModelError(
                 f"the window of {window} that its configuration names does not reach its attention"

@@ -9,6 +9,7 @@ from engine.bench import GREEDY, SAMPLED, Bench, requests, texts
 from engine.tiny_models import ARCHITECTURES
 
 from taco_stream.engine.worker.attention import Group, Scoring, _decode
+from taco_stream.engine.worker.layer_masks import Window
 
 pytestmark = [
     pytest.mark.gpu,
@@ -63,6 +64,6 @@ def test_flash_attends_as_masked_attention_does(window: int | None) -> None:
     flash = Group(everyone, everyone, longest=stride, shortest=0, lengths=lengths)
     starts = torch.arange(rows + 1, dtype=torch.int32, device="cuda")
     flash.flash = FlashRows(starts, starts * stride, lengths.int())
-    scoring = Scoring(size**-0.5, window, None)
+    scoring = Scoring(size**-0.5, None if window is None else Window(window), None, None)
     expected, attended = (_decode(queries, keys, values, group, scoring) for group in (masked, flash))
     torch.testing.assert_close(attended, expected, atol=2e-2, rtol=2e-2)

@@ -19,8 +19,8 @@ from transformers.masking_utils import (
 
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.attention import SlotAttention
-from taco_stream.engine.worker.checkpoint import Checkpoint, open_checkpoint
-from taco_stream.engine.worker.layer_masks import UnservedModelError, named_windows, window_size
+from taco_stream.engine.worker.checkpoint import Checkpoint, _context_length, open_checkpoint
+from taco_stream.engine.worker.layer_masks import UnservedModelError, Window, named_windows, read_window
 from taco_stream.engine.worker.load import check_served
 from taco_stream.engine.worker.model_runner import ModelRunner
 
@@ -35,7 +35,7 @@ def test_windows_that_only_masks_show_are_kept(model_folder: ModelFolder, varian
     folder = model_folder(variant)
     bench = Bench(folder)
     assert bench.notes == []
-    assert 40 in bench.core.runner._attention.windows
+    assert Window(40) in bench.core.runner._attention.windows
     asked = requests(GREEDY)
     assert texts(bench.generate(asked)) == reference(bench.checkpoint, asked, folder)
 
@@ -70,7 +70,7 @@ def test_logits_that_depend_on_the_longest_row_are_found(model_folder: ModelFold
 def test_a_check_leaves_no_masks_behind(model_folder: ModelFolder) -> None:
     before = dict(ALL_MASK_ATTENTION_FUNCTIONS)
     attention = check(loaded(model_folder("qwen2_moe with windows")))
-    assert attention.windows == [40, None, 40]
+    assert attention.windows == [Window(40), None, Window(40)]
     assert dict(ALL_MASK_ATTENTION_FUNCTIONS) == before
 
 
@@ -103,22 +103,49 @@ def check(checkpoint: Checkpoint, attention: SlotAttention | None = None) -> Slo
 @pytest.mark.parametrize("length", [50, 51, 300])
 @pytest.mark.parametrize("window", [1, 7, 49, 50, 60])
 def test_a_windows_width_is_read_from_its_mask(window: int, length: int) -> None:
-    found = window_size(sliding_window_causal_mask_function(window), length, CPU)
-    assert found == (window if window < length else None)
+    found = read_window(sliding_window_causal_mask_function(window), length, CPU)
+    assert found == (Window(window) if window < length else None)
 
 
 def test_a_causal_mask_has_no_window() -> None:
-    assert window_size(causal_mask_function, 1 << 20, CPU) is None
+    assert read_window(causal_mask_function, 1 << 20, CPU) is None
 
 
-@pytest.mark.parametrize("chunk", [2, 16, 25, 48, 49])
-def test_chunks_are_no_windows(chunk: int) -> None:
-    with pytest.raises(UnservedModelError, match="neither causal nor a sliding window"):
-        window_size(chunked_causal_mask_function(chunk, torch.zeros(1, dtype=torch.int64)), 50, CPU)
+@pytest.mark.parametrize("length", [49, 50, 51])
+@pytest.mark.parametrize("chunk", [2, 7, 16, 25, 48, 49, 50])
+def test_a_chunks_size_is_read_from_its_mask(chunk: int, length: int) -> None:
+    found = read_window(chunked_causal_mask_function(chunk, torch.zeros(1, dtype=torch.int64)), length, CPU)
+    assert found == (Window(chunk, in_chunks=True) if chunk < length else None)
 
 
-def test_chunks_as_long_as_the_context_are_causal() -> None:
-    assert window_size(chunked_causal_mask_function(50, torch.zeros(1, dtype=torch.int64)), 50, CPU) is None
+@pytest.mark.parametrize("window", [Window(7), Window(7, in_chunks=True)])
+def test_a_window_is_what_transformers_makes_its_mask_from(window: Window) -> None:
+    assert read_window(window.sees, 50, CPU) == window
+
+
+def test_chunks_of_several_sizes_are_no_window() -> None:
+    def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        size = torch.where(query < 40, 4, 10)
+        return (key <= query) & (key // size == query // size)
+
+    with pytest.raises(UnservedModelError, match="neither causal nor a window"):
+        read_window(sees, 50, CPU)
+
+
+def test_the_positions_that_llama_4_counts_itself_limit_the_context() -> None:
+    """Beyond 1,999 tokens its layers without rotations scale queries by where a token stands in the batch."""
+    model = make_model("llama4_text")
+    model.config.update({"floor_scale": 2000, "max_position_embeddings": 4096})
+    assert _context_length(model.config) == 1999
+    model.config.update({"attn_temperature_tuning": False})
+    assert _context_length(model.config) == 4096
+
+
+def test_llama_4_with_positions_that_it_counts_from_early_on_is_left_to_generate(model_folder: ModelFolder) -> None:
+    checkpoint = loaded(model_folder("llama4_text"))
+    checkpoint.model.config.update({"floor_scale": 500})
+    with pytest.raises(UnservedModelError, match="it counts its positions itself"):
+        check(checkpoint)
 
 
 def test_blocks_that_see_each_other_are_no_windows() -> None:
@@ -128,7 +155,7 @@ def test_blocks_that_see_each_other_are_no_windows() -> None:
         )
 
     with pytest.raises(UnservedModelError):
-        window_size(sees, 50, CPU)
+        read_window(sees, 50, CPU)
 
 
 def test_named_windows_are_those_of_generates_cache() -> None:
