@@ -45,10 +45,16 @@ def local(model_folder: ModelFolder) -> Engine:
     return LocalEngine(ModelSettings(model=str(model_folder("llama")), devices="cpu", batch_size=4), threads=1)
 
 
+def recurrent(model_folder: ModelFolder) -> Engine:
+    settings = ModelSettings(model=str(model_folder("qwen3_5_text")), devices="cpu", batch_size=4)
+    return LocalEngine(settings, threads=1)
+
+
 CASES = {
     "scripted on asyncio": (scripted, False),
     "scripted on uvloop": (scripted, True),
     "local on uvloop": (local, True),  # one loop is enough for an engine that starts a process for each test
+    "local with recurrent layers on uvloop": (recurrent, True),
 }
 
 

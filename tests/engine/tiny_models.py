@@ -24,6 +24,43 @@ COMMON = {
     "pad_token_id": 0,
     "tie_word_embeddings": False,
 }
+DELTA_NET = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+}
+STATE_SPACE = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16}
+RECURRENT: dict[str, dict[str, Any]] = {
+    "mamba": {"state_size": 8, "intermediate_size": 128},
+    "qwen3_next": DELTA_NET
+    | {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+    },
+    "qwen3_5_text": DELTA_NET,
+    "falcon_h1": STATE_SPACE | {"mamba_d_ssm": 128},
+    "granitemoehybrid": STATE_SPACE
+    | {
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 32,
+        "layer_types": ["mamba", "attention", "mamba"],
+    },
+    "nemotron_h": {
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 16,
+        "ssm_state_size": 8,
+        "n_groups": 1,
+        "chunk_size": 16,
+        "layers_block_type": ["mamba", "attention", "mamba"],
+    },
+}
+"""Architectures with a state beside keys and values, or without any keys."""
+
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": {},
     "qwen2": {},
@@ -86,7 +123,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "attention_chunk_size": 40,
         "no_rope_layers": [1, 0, 1],
     },
-}
+} | RECURRENT
 """What each architecture sets beyond `COMMON`; windows are short so that samples run out of them."""
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -125,7 +162,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Settings that are rare among published models: the architecture's name, and what is set beyond `COMMON`."""
 
 UNSERVED: dict[str, dict[str, Any]] = {
-    "mamba": {"state_size": 8},
+    "bloom": {},
     "recurrent_gemma": {"lru_width": 64, "attention_window_size": 16},
 }
 """Architectures without a slot per sample, which run through `generate`."""

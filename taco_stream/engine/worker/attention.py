@@ -178,9 +178,13 @@ class SlotAttention:
         s_aux: Tensor | None = None,
         **others: Any,
     ) -> tuple[Tensor, None]:
-        """Attends `query` [1, heads, tokens, size]; returns [1, tokens, heads, value size]."""
+        """Attends `query` [1, heads, tokens, size], or [tokens, heads, 1, size] of as many rows.
+
+        Returns [1, tokens, heads, value size] or [tokens, 1, heads, value size].
+        """
         _refuse_what_is_not_served(module, others)
-        queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [tokens, heads, size]
+        # [tokens, heads, size]
+        queries, keys, values = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, key, value))
         layer = self._layers.get(id(module))
         if layer is None:
             layer = self._learn(module, keys, values, attention_mask, sliding_window)
@@ -198,7 +202,8 @@ class SlotAttention:
             seen = slice(0, span.end)
             row = keys[span.slot, seen], values[span.slot, seen]
             parts.append(_chunk(queries[span.rows], *row, span, scoring))
-        return torch.cat(parts)[None], None  # contiguous, as models expect; of a single part, too
+        attended = torch.cat(parts)  # contiguous, as models expect; of a single part, too
+        return attended.view(query.shape[0], query.shape[2], *attended.shape[1:]), None
 
     def attach(self, model: Any) -> None:
         """Makes `model` attend by this.

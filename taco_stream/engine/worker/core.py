@@ -78,7 +78,8 @@ class EngineCore:
         count = slots(length)  # asked for once: what is allocated is no longer free
         runner.allocate(count, length)
         # Where shapes must not depend on the batch, a shared beginning has to end where every prompt is cut.
-        self._scheduler = Scheduler(count, cut=largest_chunk if prompts_per_step else 1)
+        cut = largest_chunk if prompts_per_step else 1
+        self._scheduler = Scheduler(count, cut=cut, whole_prompts=runner.has_states)
 
     @property
     def is_idle(self) -> bool:
@@ -245,7 +246,7 @@ class EngineCore:
 
     def _shrink_after_oom(self, step: Step) -> None:
         """After a step that did not fit into memory: smaller chunks, else fewer slots, else not this sample."""
-        if step.chunks and self._pace.halve():
+        if step.chunks and not self.runner.has_states and self._pace.halve():
             self._reallocate(self._scheduler.slots, self.runner.length)
             tokens = self._pace.largest
             message = f"out of memory: prompts are computed {tokens} tokens at a time"

@@ -2,7 +2,7 @@
 
 import inspect
 import traceback
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -14,7 +14,7 @@ from taco_stream.engine.worker.core import EngineCore
 from taco_stream.engine.worker.device_memory import free_bytes, is_out_of_memory
 from taco_stream.engine.worker.fallback import GenerateCore, alike_in_batches
 from taco_stream.engine.worker.generation_config import recommendation
-from taco_stream.engine.worker.kv_cache import LayerShape, bytes_per_position
+from taco_stream.engine.worker.kv_cache import bytes_per_position
 from taco_stream.engine.worker.layer_masks import UnservedModelError, learned_masks, named_windows, short_windows
 from taco_stream.engine.worker.model_runner import ModelRunner
 from taco_stream.engine.worker.packed_linear import pack_linears
@@ -43,7 +43,10 @@ class SlotsFailedError(Exception):
     """Slots failed at a model that they may well be able to serve: an error of this package or of the device's."""
 
 
-SERVED_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+RECURRENT = {"linear_attention", "conv"}
+BOTH = {"hybrid", "hybrid_sliding"}
+NEITHER = {"moe", "mlp"}
 """The kinds of layers that slots may be able to serve, by transformers' names. Others they cannot."""
 
 CHECKED_TOKENS = 24
@@ -114,7 +117,9 @@ def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink) -> EngineCo
     def slots(length: int) -> int:
         if load.reproducible:
             return load.batch_size or REPRODUCIBLE_SLOTS
-        return load.batch_size or slots_in_memory(checkpoint, attention.shapes, length)
+        # Beside its row, a slot remembers the states behind its prompt.
+        per_slot = length * bytes_per_position(attention.shapes, checkpoint.model.dtype) + 2 * runner.state_bytes
+        return load.batch_size or slots_in_memory(checkpoint, per_slot)
 
     return EngineCore(
         checkpoint,
@@ -144,9 +149,10 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
     model, context_length = checkpoint.model, checkpoint.context_length
     config = model.config.get_text_config(decoder=True)
     kinds = set(getattr(config, "layer_types", None) or ())
-    if unknown := kinds - SERVED_KINDS:
+    if unknown := kinds - (ATTENTION | RECURRENT | BOTH | NEITHER):
         raise UnservedModelError(f"it has layers of the kind {', '.join(sorted(unknown))}")
-    if "position_ids" not in inspect.signature(model.forward).parameters:
+    has_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if not has_positions and not (kinds and kinds <= RECURRENT):
         raise UnservedModelError("it counts its positions itself")
     if getattr(config, "attn_temperature_tuning", None):
         # Llama 4 does from this position on; `checkpoint.context_length` ends before it, and a batch must as well.
@@ -162,14 +168,15 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
             if not expected.amax(-1).isfinite().all():
                 raise ModelError(f"{checkpoint.not_finite} for its first {CHECKED_TOKENS} tokens")
             rows = torch.stack([positions, positions + max(0, context_length - CHECKED_TOKENS)])
-            beside = model(input_ids=tokens.expand(2, -1), position_ids=rows, use_cache=False).logits[0].float()
+            given = {"position_ids": rows} if has_positions else {}
+            beside = model(input_ids=tokens.expand(2, -1), use_cache=False, **given).logits[0].float()
         if not _difference(beside, expected) <= TOLERANCE[model.dtype]:
             raise UnservedModelError("a row's logits depend on the rows beside it")
         attention.attach(model)
         with learned_masks(attention.name, context_length) as attention.masks:
             runner.probe()
         attention.masks = None
-        if len(attention.shapes) != config.num_hidden_layers:
+        if len(attention.shapes) != _attention_layers(config):
             raise UnservedModelError("not all of its layers are attention over keys and values")
         found = {window.size for window in attention.windows if window}
         if missing := named_windows(model.config, context_length) - found:
@@ -206,6 +213,14 @@ def is_error_of_slots(error: BaseException) -> bool:
     return [name for name in packages if name in ("taco_stream", "transformers")][-1:] == ["taco_stream"]
 
 
+def _attention_layers(config: Any) -> int:
+    """How many layers must come to the attention function."""
+    kinds = getattr(config, "layer_types", None) or ()
+    if set(kinds) <= ATTENTION:
+        return int(config.num_hidden_layers)
+    return sum(kind in ATTENTION | BOTH for kind in kinds)
+
+
 def _difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
     """The largest difference, as a share of the largest logit."""
     return float((logits - expected).abs().max() / expected.abs().max())
@@ -229,13 +244,12 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def slots_in_memory(checkpoint: Checkpoint, shapes: Sequence[LayerShape], length: int) -> int:
-    """How many slots fit: nine tenths of the free memory, less what a prompt chunk and the logits need."""
+def slots_in_memory(checkpoint: Checkpoint, per_slot: int) -> int:
+    """How many slots of `per_slot` bytes fit into nine tenths of the free memory, less what chunks and logits need."""
     kind = checkpoint.device.type
     free = free_bytes(checkpoint.device)
     text = checkpoint.model.config.get_text_config(decoder=True)
     workspace = LARGEST_CHUNK[kind] * 24 * text.hidden_size * checkpoint.model.dtype.itemsize
     logits = MAX_SLOTS[kind] * text.vocab_size * 12  # as computed, in float32, and the sampler's copy
     share = 0.9 if kind == "cuda" else 0.5  # a CPU's memory also feeds the evaluator
-    per_slot = length * bytes_per_position(shapes, checkpoint.model.dtype)
     return int(max(1, min(MAX_SLOTS[kind], (share * free - workspace - logits) // per_slot)))

@@ -5,6 +5,7 @@ stay on the device for the next step, which may be launched before the host has 
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -14,8 +15,10 @@ from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import ChunkSpan, FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.worker.fixed_decode import Drawn, FixedDecode, SlotState
 from taco_stream.engine.worker.kv_cache import SlotCache
+from taco_stream.engine.worker.layer_masks import UnservedModelError
 from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.worker.scheduler import BatchRow, PrefillChunk, Step
+from taco_stream.engine.worker.slot_states import Past, SlotStates
 
 
 class Launched(NamedTuple):
@@ -41,6 +44,9 @@ class ModelRunner:
     are (`fixed_shapes`), decoding rows go through `FixedDecode` and prompt chunks through a forward of their own. A
     `reproducible` runner computes nothing in a shape that depends on who else is in the batch: decoding always has all
     rows, and each chunk, which the scheduler cuts at the same places of a prompt every time, a forward of its own.
+
+    A model with recurrent layers, which would run the sequences of a packed forward into each other, computes decoding
+    rows as a batch of one token each, and each prompt whole, in a forward of its own (`slot_states` says more).
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class ModelRunner:
     ) -> None:
         """Whatever slows the runner down is sent to `emit`."""
         self._model = model
+        self._parameters = frozenset(signature(model.forward).parameters)
         self._attention = attention
         self._device = device
         self._fixed_shapes = fixed_shapes or reproducible
@@ -63,12 +70,28 @@ class ModelRunner:
         self._state = SlotState.allocate(0, device)
         self._fixed: FixedDecode | None = None
         self._prompt_logits: dict[int, Tensor] = {}
+        self._template: Past | None = None
+        self._states: SlotStates | None = None
+        self._prompt_pasts: dict[int, Past] = {}
         self._runs: tuple[tuple[int, ...], list[tuple[int, int]]] = ((), [])
 
     @property
     def reads_late(self) -> bool:
-        """Whether a step should be launched before the tokens of the one before it are read."""
-        return self._device.type == "cuda"
+        """Whether a step should be launched before the tokens of the one before it are read.
+
+        Not if states would be a token ahead of a row whose token must then be drawn again.
+        """
+        return self._device.type == "cuda" and not self.has_states
+
+    @property
+    def has_states(self) -> bool:
+        """Whether the model has recurrent layers."""
+        return self._template is not None
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory that the states of one sequence take."""
+        return sum(state.nbytes for state in self._template.states()) if self._template else 0
 
     @property
     def length(self) -> int:
@@ -77,18 +100,32 @@ class ModelRunner:
 
     @torch.inference_mode()
     def probe(self) -> None:
-        """Runs a few tokens through the model, from which the attention learns what each layer stores."""
+        """Runs a few tokens through the model, which shows what each layer stores.
+
+        Raises `UnservedModelError` if recurrent layers keep their states elsewhere than in transformers' cache.
+        """
         tokens = torch.arange(4, device=self._device)
-        self._model(input_ids=tokens[None], position_ids=tokens[None], use_cache=False)
+        past = Past.empty(self._model.config)
+        if past.has_all_states():  # there are none
+            self._model(input_ids=tokens[None], position_ids=tokens[None], use_cache=False)
+            return
+        self._call(tokens[None], tokens[None], past)
+        if not past.has_all_states():
+            raise UnservedModelError("its recurrent layers keep their states themselves")
+        self._template = past
 
     @torch.inference_mode()
     def compute_logits(self, tokens: Tensor) -> Tensor:
-        """Logits [tokens, vocabulary] of a prompt, computed in two chunks and the last tokens as decoding rows."""
+        """Logits [tokens, vocabulary] of a prompt, computed in two chunks and the last tokens as decoding rows.
+
+        With states it is a single chunk.
+        """
         cut, end = len(tokens) // 2, len(tokens) - 3
+        chunks = [(0, end)] if self.has_states else [(0, cut), (cut, end)]
         self.allocate(2, len(tokens))
         stride, positions = len(tokens) + 1, torch.arange(len(tokens), device=self._device)
         parts = []
-        for first, last in [(0, cut), (cut, end), *((position, position + 1) for position in range(end, len(tokens)))]:
+        for first, last in [*chunks, *((position, position + 1) for position in range(end, len(tokens)))]:
             span, slots = slice(0, last - first), slice(1, 2)
             lengths = positions[first:last] + 1
             group = Group(span, slots, longest=last, shortest=last, lengths=lengths)
@@ -96,8 +133,10 @@ class ModelRunner:
             layout = Layout(stride + positions[first:last], [group], [])
             if last <= end:
                 layout = Layout(layout.places, [], [ChunkSpan(span, 1, first, last)])
+            elif first == end and self._states:
+                self._states.begin(1, self._prompt_pasts[1])
             parts.append(self._compute(tokens[first:last], positions[first:last], layout))
-        self._attention.cache = None
+        self.release()
         return torch.cat(parts)
 
     @torch.inference_mode()
@@ -106,6 +145,8 @@ class ModelRunner:
         self.release()
         self._state = SlotState.allocate(slots, self._device)
         self._attention.cache = SlotCache(self._attention.shapes, slots, length, self._model.dtype, self._device)
+        if self._template:
+            self._states = SlotStates(self._template, slots)
         if self._fixed_shapes:
             self._fixed = FixedDecode(
                 self._compute,
@@ -119,8 +160,9 @@ class ModelRunner:
 
     def release(self) -> None:
         """Drops all slots, and gives their memory back to the device."""
-        self._attention.cache = self._attention.layout = self._fixed = None
+        self._attention.cache = self._attention.layout = self._fixed = self._states = None
         self._prompt_logits.clear()
+        self._prompt_pasts.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -133,6 +175,8 @@ class ModelRunner:
             cache.copy(copy.source, copy.target, copy.length)
             if copy.is_whole:
                 self._prompt_logits[copy.target] = self._prompt_logits[copy.source]
+                if self._states:
+                    self._prompt_pasts[copy.target] = self._prompt_pasts[copy.source]
         self._note_sampling(step.beginning)
         if self._fixed is None:
             return self._send(step, [self._launch_packed(step)])
@@ -140,8 +184,7 @@ class ModelRunner:
         for chunks in [[chunk] for chunk in step.chunks] if self._reproducible else [step.chunks]:
             self._keep_prompt_logits(chunks, self._forward((), chunks))
         if step.beginning:
-            logits = torch.stack([self._prompt_logits[row.slot] for row in step.beginning])
-            drawn.append(self._draw(step.beginning, logits, exact=exact))
+            drawn.append(self._draw(step.beginning, self._begin(step.beginning), exact=exact))
         return self._send(step, drawn)
 
     @torch.inference_mode()
@@ -155,8 +198,8 @@ class ModelRunner:
         decoded = len(step.decoding)
         self._keep_prompt_logits(step.chunks, logits[decoded:])
         if step.beginning:
-            begun = [self._prompt_logits[row.slot] for row in step.beginning]
-            logits = torch.cat([logits[:decoded], torch.stack(begun)]) if decoded else torch.stack(begun)
+            begun = self._begin(step.beginning)
+            logits = torch.cat([logits[:decoded], begun]) if decoded else begun
         return self._draw(step.rows, logits[: len(step.rows)], exact=True)
 
     def _send(self, step: Step, drawn: Sequence[Drawn]) -> Launched:
@@ -173,10 +216,23 @@ class ModelRunner:
         arrival.record(torch.cuda.current_stream(tokens.device))
         return Launched(step, hosts[0], hosts[1], arrival)
 
+    def _begin(self, rows: Sequence[BatchRow]) -> Tensor:
+        """Logits [rows, vocabulary] behind the prompts from which `rows` begin; their states go on from there, too."""
+        if self._states:
+            for row in rows:
+                self._states.begin(row.slot, self._prompt_pasts[row.slot])
+        return torch.stack([self._prompt_logits[row.slot] for row in rows])
+
     def _forward(self, rows: Sequence[BatchRow], chunks: Sequence[PrefillChunk]) -> Tensor:
-        """Logits [decoding rows + chunks that end a prompt, vocabulary] of one packed forward."""
+        """Logits [decoding rows + chunks that end a prompt, vocabulary] of one packed forward.
+
+        With states it is one for the rows and one for each prompt.
+        """
         if not rows and not chunks:
             return torch.empty(0, 0, device=self._device)
+        if self._states and len(chunks) + bool(rows) > 1:
+            decoded = [self._forward(rows, ())] if rows else []
+            return torch.cat([*decoded, *(self._forward((), [chunk]) for chunk in chunks)])
         packed = _Packed([row.slot for row in rows], [row.position for row in rows], list(range(len(rows))))
         for chunk in chunks:
             packed.add(chunk)
@@ -189,10 +245,32 @@ class ModelRunner:
     def _compute(self, tokens: Tensor, positions: Tensor, layout: Layout, wanted: Tensor | int = 0) -> Tensor:
         """The model's logits of a packed sequence, at the places `wanted` or (0) at all."""
         self._attention.layout = layout
+        if self._states:
+            return self._compute_with_states(self._states, tokens, positions, layout, wanted)
         output = self._model(
             input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=wanted
         )
         logits: Tensor = output.logits[0]
+        return logits
+
+    def _compute_with_states(
+        self, states: SlotStates, tokens: Tensor, positions: Tensor, layout: Layout, wanted: Tensor | int
+    ) -> Tensor:
+        """The logits of either a whole prompt at the places `wanted`, or of decoding rows as a batch."""
+        if layout.chunks:
+            (prompt,) = layout.chunks
+            past = self._prompt_pasts[prompt.slot] = states.empty_past()
+            return self._call(tokens[None], positions[None], past, wanted)[0]
+        slots = [slot for group in layout.groups for slot in range(group.slots.start, group.slots.stop)]
+        with states.decoding(slots) as past:
+            return self._call(tokens[:, None], positions[:, None], past)[:, 0]
+
+    def _call(self, tokens: Tensor, positions: Tensor, past: Past, wanted: Tensor | int = 0) -> Tensor:
+        """Logits [rows, wanted, vocabulary] of the tokens [rows, tokens] that follow `past`."""
+        given: dict[str, Any] = {"position_ids": positions} if "position_ids" in self._parameters else {}
+        # Models without attention have a name of their own for it.
+        given["cache_params" if "cache_params" in self._parameters else "past_key_values"] = past
+        logits: Tensor = self._model(input_ids=tokens, use_cache=True, logits_to_keep=wanted, **given).logits
         return logits
 
     def _keep_prompt_logits(self, chunks: Sequence[PrefillChunk], logits: Tensor) -> None:

@@ -133,9 +133,13 @@ class _Shared(NamedTuple):
 class Scheduler:
     """The slots and who waits for them."""
 
-    def __init__(self, slots: int, *, cut: int = 1) -> None:
-        """Prompts share their beginnings up to a multiple of `cut` tokens, as where all are cut at these places."""
+    def __init__(self, slots: int, *, cut: int = 1, whole_prompts: bool = False) -> None:
+        """Prompts share their beginnings up to a multiple of `cut` tokens, as where all are cut at these places.
+
+        With `whole_prompts` each is computed at once from its first token, and a step's first however long it is.
+        """
         self._cut = cut
+        self._whole_prompts = whole_prompts
         self._slots = [_Slot() for _ in range(slots)]
         self._queue: deque[_Prefix] = deque()
 
@@ -297,6 +301,8 @@ class Scheduler:
         """The slot that holds the most of the prefix's first tokens, all of them but the last at most."""
         common: dict[_Prefix, int] = {}
         best, length, coming = 0, 0, 0
+        if self._whole_prompts:
+            return _Shared(best, length, is_coming=False)
         for index, slot in enumerate(self._slots):
             if slot.prefix is None:
                 continue
@@ -332,8 +338,8 @@ class Scheduler:
         unfinished = [index for index, slot in enumerate(self._slots) if self._missing(slot)]
         for index in sorted(unfinished, key=self._arrival):
             slot = self._slots[index]
-            size = min(tokens, self._missing(slot))
-            if size <= 0 or (prompts is not None and len(chunks) >= prompts):
+            size = self._missing(slot) if self._whole_prompts else min(tokens, self._missing(slot))
+            if tokens <= 0 or (chunks and size > tokens) or (prompts is not None and len(chunks) >= prompts):
                 break
             assert slot.prefix is not None
             assert slot.sample is not None

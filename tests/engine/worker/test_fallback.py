@@ -9,7 +9,7 @@ import torch
 from engine.bench import GREEDY, SAMPLED, FallbackBench, reference, requests, texts
 from engine.tiny_models import UNSERVED, make_tokenizer
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, MambaForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, BloomForCausalLM
 
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.fallback import GenerateCore
@@ -36,14 +36,14 @@ def test_unserved_models_are_announced_and_greedy_samples_equal_generate(
 
 
 def test_samples_do_not_depend_on_their_batch(model_folder: ModelFolder) -> None:
-    folder = model_folder("mamba")
+    folder = model_folder("bloom")
     one = FallbackBench(folder, batch_size=1).generate(requests(SAMPLED, count=2))
     many = FallbackBench(folder, batch_size=9).generate(requests(SAMPLED, count=2))
     assert texts(one) == texts(many)
 
 
 def test_a_stop_string_ends_a_sample_and_is_cut_off(model_folder: ModelFolder) -> None:
-    bench = FallbackBench(model_folder("mamba"))
+    bench = FallbackBench(model_folder("bloom"))
     (key, text), *_ = texts(bench.generate(requests(GREEDY, samples=1, count=1))).items()
     stopping = SamplingParameters(max_new_tokens=40, temperature=0, stop=(text[3:5],))
     completion = bench.generate(requests(stopping, samples=1, count=1))[key]
@@ -54,7 +54,7 @@ def test_a_stop_string_ends_a_sample_and_is_cut_off(model_folder: ModelFolder) -
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
     model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = model_folder("mamba")
+    folder = model_folder("bloom")
     expected = texts(FallbackBench(folder).generate(requests(SAMPLED, samples=5, count=2)))
     bench = FallbackBench(folder, batch_size=5)
     model = bench.checkpoint.model  # type: ignore[attr-defined]
@@ -73,7 +73,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
 def test_a_sample_too_large_alone_is_an_error_completion_of_generate(
     model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = FallbackBench(model_folder("mamba"), batch_size=2)
+    bench = FallbackBench(model_folder("bloom"), batch_size=2)
 
     def never(prompts: Tensor, **_: object) -> object:
         raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
@@ -85,7 +85,7 @@ def test_a_sample_too_large_alone_is_an_error_completion_of_generate(
 
 
 def test_draining_cancels_what_has_not_started(model_folder: ModelFolder) -> None:
-    bench = FallbackBench(model_folder("mamba"), batch_size=2)
+    bench = FallbackBench(model_folder("bloom"), batch_size=2)
     bench.add(requests(GREEDY, samples=3, count=2))
     first = bench.core.step()
     bench.core.drain()
@@ -97,13 +97,13 @@ def test_draining_cancels_what_has_not_started(model_folder: ModelFolder) -> Non
 
 
 def test_reproducible_mode_is_refused(model_folder: ModelFolder) -> None:
-    load = Load(model=str(model_folder("mamba")), device="cpu", reproducible=True)
+    load = Load(model=str(model_folder("bloom")), device="cpu", reproducible=True)
     with pytest.raises(UsageError, match="has no reproducible mode"):
         start(load, lambda event: None)
 
 
 def test_a_prompt_that_leaves_too_little_room_is_noted(model_folder: ModelFolder) -> None:
-    bench = FallbackBench(model_folder("mamba"))
+    bench = FallbackBench(model_folder("bloom"))
     context = bench.core._checkpoint.context_length  # type: ignore[attr-defined]
     wanted = SamplingParameters(max_new_tokens=context, temperature=0, stop=tuple("abcdefgh =int\n"))
     bench.generate(requests(wanted, samples=1, count=1))
@@ -139,15 +139,15 @@ def test_a_model_that_mixes_rows_up_generates_one_at_a_time(tmp_path: Path) -> N
 def test_a_model_that_takes_no_second_row_generates_one_at_a_time(
     model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generate = MambaForCausalLM.generate
+    generate = BloomForCausalLM.generate
 
     def picky(self: object, prompts: Tensor, **settings: object) -> object:
         if len(prompts) > 1:
             raise ValueError("matC_old has wrong shape")
         return generate(self, prompts, **settings)
 
-    monkeypatch.setattr(MambaForCausalLM, "generate", picky)
-    bench = FallbackBench(model_folder("mamba"))
+    monkeypatch.setattr(BloomForCausalLM, "generate", picky)
+    bench = FallbackBench(model_folder("bloom"))
     assert bench.notes == ["generate_fallback", "one_row_at_a_time"]
     assert len(bench.generate(requests(GREEDY, samples=3, count=1))) == 3
 
@@ -158,8 +158,8 @@ def test_a_model_that_generates_nothing_at_all_is_refused(
     def broken(self: object, prompts: Tensor, **_: object) -> object:
         raise IndexError("index out of range in self")
 
-    monkeypatch.setattr(MambaForCausalLM, "generate", broken)
+    monkeypatch.setattr(BloomForCausalLM, "generate", broken)
     with pytest.raises(
         ModelError, match="transformers cannot generate with this model: IndexError: index out of range"
     ):
-        FallbackBench(model_folder("mamba"))
+        FallbackBench(model_folder("bloom"))

@@ -20,7 +20,7 @@ class LateReading(Bench):
     """A core that works as on CUDA: bucketed batches, prompts apart, every step launched before the last is read."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, slots: int = 5) -> None:
-        monkeypatch.setattr(ModelRunner, "reads_late", True)
+        monkeypatch.setattr(ModelRunner, "reads_late", property(lambda runner: not runner.has_states))
         original = ModelRunner.__init__
 
         def with_fixed_shapes(runner: ModelRunner, *args: object, **settings: object) -> None:
@@ -48,11 +48,12 @@ def test_late_reading_gives_the_samples_of_reading_at_once(
     assert texts(LateReading(folder, monkeypatch).generate(requests(SAMPLED))) == expected
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen3_5_text"])
 def test_rows_that_the_window_cannot_decide_are_drawn_again(
-    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+    model_folder: ModelFolder, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a temperature of 30 nothing but the full sort knows the token."""
-    folder = model_folder("llama")
+    folder = model_folder(architecture)
     flat = SamplingParameters(max_new_tokens=20, temperature=30.0, top_p=0.95)
     expected = texts(Bench(folder).generate(requests(flat, samples=2)))
     late = LateReading(folder, monkeypatch)
@@ -78,15 +79,17 @@ def test_preempted_samples_go_on_while_tokens_are_in_flight(
 
 @pytest.mark.parametrize("make", [requests, few_shot], ids=["different prompts", "a shared beginning"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen3_5_text", "falcon_h1"])
 def test_reproducible_samples_are_bitwise_the_same_for_any_arrival(
     model_folder: ModelFolder,
+    architecture: str,
     dtype: str,
     make: Callable[[SamplingParameters], list[Request]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Compared by the logits that every token was drawn from; most prompts take several chunks."""
     monkeypatch.setattr("taco_stream.engine.worker.load.REPRODUCIBLE_CHUNK", 32)
-    folder = model_folder("llama")
+    folder = model_folder(architecture)
     asked = make(SAMPLED)
     drawn: list[dict[tuple[str, int, int], torch.Tensor]] = []
     for seed in (1, 2):

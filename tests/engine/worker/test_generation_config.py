@@ -100,7 +100,7 @@ def test_all_that_is_refused_is_named_at_once(configured: Configured) -> None:
         opened(folder, "repetition_penalty")
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mamba"])
+@pytest.mark.parametrize("architecture", ["llama", "bloom"])
 def test_an_ignored_field_changes_no_sample(
     model_folder: ModelFolder, configured: Configured, architecture: str
 ) -> None:
@@ -119,8 +119,8 @@ def test_what_only_makes_generate_faster_or_slower_changes_no_sample(
     model_folder: ModelFolder, configured: Configured, field: str, value: Any
 ) -> None:
     asked = requests(GREEDY, samples=2, count=1)
-    plain = texts(Bench(model_folder("mamba")).generate(asked))
-    assert texts(Bench(configured("mamba", **{field: value})).generate(asked)) == plain
+    plain = texts(Bench(model_folder("bloom")).generate(asked))
+    assert texts(Bench(configured("bloom", **{field: value})).generate(asked)) == plain
 
 
 def test_a_name_that_is_no_refused_field_cannot_be_ignored(model_folder: ModelFolder) -> None:

@@ -36,7 +36,7 @@ def refusal(folder: Path, **settings: str) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mamba"])
+@pytest.mark.parametrize("architecture", ["llama", "bloom"])
 def test_weights_that_are_not_numbers_are_refused(model_folder: ModelFolder, tmp_path: Path, architecture: str) -> None:
     folder = shutil.copytree(model_folder(architecture), tmp_path / "model")
     change_weights(folder, lambda weights: next(iter(weights.values())).fill_(NAN))
@@ -52,7 +52,9 @@ def spoil_token(folder: Path, text: str) -> None:
     """Makes the embedding of a text's one token NaN."""
     (token,) = make_tokenizer()(text)["input_ids"]
     name = (
-        "model.embed_tokens.weight" if "llama" in (folder / "config.json").read_text() else "backbone.embeddings.weight"
+        "model.embed_tokens.weight"
+        if "llama" in (folder / "config.json").read_text()
+        else "transformer.word_embeddings.weight"
     )
     change_weights(folder, lambda weights: weights[name][token].fill_(NAN))
 
@@ -78,7 +80,7 @@ def test_a_sample_that_stops_being_finite_is_an_error_and_harms_no_other(
 
 
 def test_generate_answers_such_a_sample_with_an_error(model_folder: ModelFolder, tmp_path: Path) -> None:
-    folder = shutil.copytree(model_folder("mamba"), tmp_path / "model")
+    folder = shutil.copytree(model_folder("bloom"), tmp_path / "model")
     spoil_token(folder, "z")
     completions = FallbackBench(folder).generate([request("abc", "good"), request("azc", "bad")])
     for key, completion in completions.items():
@@ -108,7 +110,7 @@ def test_no_token_is_drawn_from_logits_that_are_not_finite(
     assert not is_short[1:3].any()
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mamba"])
+@pytest.mark.parametrize("architecture", ["llama", "bloom"])
 def test_a_token_that_the_model_does_not_have_refuses_its_prompt_alone(
     model_folder: ModelFolder, tmp_path: Path, architecture: str
 ) -> None:

@@ -280,6 +280,7 @@ def test_common_length_counts_what_both_begin_with(first: list[int], second: lis
     budget=st.integers(1, 8),
     lag=st.integers(0, 1),
     preemptions=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 4)), max_size=3),
+    whole_prompts=st.booleans(),
 )
 def test_every_sample_comes_out_as_if_it_were_alone(
     *,
@@ -290,9 +291,10 @@ def test_every_sample_comes_out_as_if_it_were_alone(
     budget: int,
     lag: int,
     preemptions: list[tuple[int, int]],
+    whole_prompts: bool,
 ) -> None:
     """Whatever is admitted when, shares what, and is sent back in between."""
-    scheduler, cache = Scheduler(slots), TokenCache()
+    scheduler, cache = Scheduler(slots, whole_prompts=whole_prompts), TokenCache()
     batch = [
         samples((*range(length), *[ticket] * own), count, limit, ticket)
         for ticket, (length, count, limit) in enumerate(prompts)
@@ -307,3 +309,23 @@ def test_every_sample_comes_out_as_if_it_were_alone(
     assert [sample.tokens for group in batch for sample in group] == [
         alone(sample) for group in batch for sample in group
     ]
+
+
+def test_whole_prompts_are_neither_cut_nor_shared_in_part() -> None:
+    scheduler, cache = Scheduler(4, whole_prompts=True), TokenCache()
+    beginning = tuple(range(40))
+    asked = [samples((*beginning, 50 + number), 2, ticket=number) for number in range(3)]
+    for group in asked:
+        scheduler.add(group)
+    steps = list(run(scheduler, cache, budget=50))
+    assert [[len(chunk.tokens) for chunk in step.chunks] for step in steps if step.chunks] == [[41], [41], [41]]
+    assert all(sample.tokens == alone(sample) for group in asked for sample in group)
+    assert all(copy.is_whole for step in steps for copy in step.copies)
+
+
+def test_a_whole_prompt_longer_than_the_budget_is_computed_alone() -> None:
+    scheduler, cache = Scheduler(3, whole_prompts=True), TokenCache()
+    for number, length in enumerate((10, 100, 10)):
+        scheduler.add(samples(tuple(range(number, number + length)), 1, ticket=number))
+    steps = list(run(scheduler, cache, budget=30))
+    assert [[len(chunk.tokens) for chunk in step.chunks] for step in steps if step.chunks] == [[10], [100], [10]]
