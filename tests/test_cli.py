@@ -438,7 +438,11 @@ def test_completions_in_fields_of_any_name_are_judged(tmp_path: Path, dataset: P
 
 def test_a_run_leaves_a_report_for_people(tmp_path: Path, dataset: Path) -> None:
     taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    assert "<strong>50.0 %</strong>" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    document = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
+    assert document["summary"]["pass_at_k"]["1"]["value"] == 0.5
+    assert (document["state"], document["embedded"]["left_out"]) == ("complete", 0)
+    assert all(problem["question"] for problem in document["embedded"]["problems"].values())
 
 
 def test_settings_come_from_the_environment_and_the_file(tmp_path: Path, dataset: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from taco_stream.commands.report import count_records, read_run, reported_ks
+from taco_stream.commands.report import count_records, read_run
 from taco_stream.errors import UsageError
 from taco_stream.metrics import Tally, settled_ks
 from taco_stream.report.compared_runs import (
@@ -23,7 +23,7 @@ from taco_stream.report.compared_runs import (
     find_shortfalls,
     print_comparison,
 )
-from taco_stream.report.summary import summarise
+from taco_stream.report.summary import reported_ks, summarise
 from taco_stream.run.settings import GROUPS, SETTINGS, RunSettings
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run_directory import RunFiles

@@ -1,18 +1,23 @@
 """The command `report`, and the summary of a run directory, finished or running, for other commands."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from taco_stream.datasets.settings import DatasetSettings
+from taco_stream.datasets.sources import STANDARD_INPUT
+from taco_stream.errors import DatasetError
 from taco_stream.metrics import Tally, settled_ks
 from taco_stream.report.html import write_html
-from taco_stream.report.summary import Summary, summarise
+from taco_stream.report.summary import Summary, reported_ks, summarise
 from taco_stream.report.text import print_report
+from taco_stream.run.problems import problem_source
 from taco_stream.run.settings import SETTINGS, RunSettings
 from taco_stream.store.run_directory import RunFiles
-from taco_stream.terminal import stdout_console
-from taco_stream.types import ComparisonMode
+from taco_stream.terminal import stderr_console, stdout_console
+from taco_stream.types import ComparisonMode, Problem
 
 
 def print_summary(
@@ -28,11 +33,18 @@ def print_summary(
         settled_ks(ks, max((each.scored for each in tally.problems[settings.evaluator.mode].values()), default=0))
     summary = sum_up(tally, files, settings)
     if html is not None:
-        write_html(files, summary, tally, html)
+        write_html(path, html, settings.evaluator, settings.samples.k, problems=lambda: read_again(settings.dataset))
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
     else:
         print_report(summary, stdout_console())
+
+
+def read_again(settings: DatasetSettings) -> Iterator[Problem]:
+    """The problems of a run that is over. Raises `DatasetError` if they are not there any more."""
+    if settings.dataset == STANDARD_INPUT:
+        raise DatasetError("the problems came on standard input")
+    return problem_source(settings, stderr_console())()
 
 
 def count_records(files: RunFiles) -> Tally:
@@ -47,12 +59,6 @@ def sum_up(tally: Tally, files: RunFiles, settings: RunSettings) -> Summary:
     """The summary of everything in the run directory."""
     mode = settings.evaluator.mode
     return summarise(tally, files.events(), mode=mode, ks=reported_ks(tally, mode, settings.samples.k))
-
-
-def reported_ks(tally: Tally, mode: ComparisonMode, asked: tuple[int, ...]) -> tuple[int, ...]:
-    """The k that a run is reported by: those it was started with or the usual ones, as far as there are samples."""
-    most = max((count.scored for count in tally.problems[mode].values()), default=0)
-    return tuple(k for k in settled_ks(asked, max(most, *asked, 1)) if k <= most)
 
 
 def read_run(path: Path, mode: ComparisonMode | None, ks: tuple[int, ...]) -> tuple[RunFiles, RunSettings]:

@@ -126,7 +126,7 @@ async def run(
             entries=(entries, to_write),
             completions_buffer=settings.samples.completions_buffer,
         )
-        work = partial(carry_out, pipeline, directory, tally, settings, console)
+        work = partial(carry_out, pipeline, directory, tally, settings, console, problems=problems)
         if was_interrupted():
             raise KeyboardInterrupt
         return await under_signals(work, pipeline.stop)
@@ -222,7 +222,13 @@ def open_existing(
 
 
 async def carry_out(
-    pipeline: Pipeline, directory: RunDirectory, tally: Tally, settings: RunSettings, console: Console
+    pipeline: Pipeline,
+    directory: RunDirectory,
+    tally: Tally,
+    settings: RunSettings,
+    console: Console,
+    *,
+    problems: Problems,
 ) -> int:
     """Runs the pipeline under the view and sums up, however it ends; the exit code."""
     await directory.append([RunResumed() if directory.is_resumed else RunStarted()])
@@ -248,7 +254,10 @@ async def carry_out(
         summary = sum_up(tally, directory, settings)
         if pipeline.is_judging:
             directory.write_summary(summary)
-            write_html(directory, summary, tally, directory.path / REPORT)
+            report = directory.path / REPORT
+            # A person who interrupted the run waits for its end: the dataset is not read once more for them.
+            again = None if pipeline.interrupted else problems
+            write_html(directory.path, report, settings.evaluator, settings.samples.k, problems=again)
             print_report(summary, stdout_console(lenient=True))
         else:
             print_speed(directory, summary, console)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from taco_stream.commands.report import count_records, read_run, reported_ks
+from taco_stream.commands.report import count_records, read_run
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.metrics import Estimate
 from taco_stream.report.run_list import RunLine, RunList, UnreadableFolder, find_state, print_runs, read_last_start
-from taco_stream.report.summary import Summary
+from taco_stream.report.summary import Summary, reported_ks
 from taco_stream.run.settings import RunSettings
 from taco_stream.store.run_directory import MANIFEST, SUMMARY, RunFiles
 from taco_stream.terminal import stdout_console

@@ -1,133 +1,77 @@
 """The report as one HTML file: no script, style, font or image from elsewhere, so it can be mailed and archived.
 
-The template beside this file lays out; what it shows is computed here, in `summary` and in `timeline`. Everything that
-comes from a run is escaped.
+It is the page that `taco-stream view` serves, with its files and its document put into it. The document stands in an
+element that no browser executes, with every `<` escaped, and the page inserts what comes from it as text. A policy in
+the page allows its own script and style by their hashes and nothing else, no connection either.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import base64
+import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-from taco_stream.metrics import Estimate, ProblemCount, Tally, pass_at_k
-from taco_stream.report.summary import Summary
-from taco_stream.report.text import count_problems, describe_speed, notes_on
-from taco_stream.report.timeline import draw_lanes, sample_moments
+import msgspec
+
+from taco_stream.evaluator.settings import EvaluatorSettings
+from taco_stream.report.embedding import EMBEDDED_BYTES, embed
+from taco_stream.report.page_data import RunPage
+from taco_stream.report.run_reader import RunReader
 from taco_stream.store.atomic import write_atomically
-from taco_stream.store.manifest import Manifest
-from taco_stream.store.run_directory import RunFiles
+from taco_stream.types import Problem
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
-
-
-class ScoreRow(NamedTuple):
-    """A line of a table of scores: one estimate for each k, None if there is none."""
-
-    name: str
-    estimates: list[Estimate | None]
-    problems: int
+PAGE = Path(__file__).with_name("page")
+STYLE, SCRIPTS = "page.css", ("charts.js", "page.js")
 
 
-class Share(NamedTuple):
-    """One part of a whole: a status and its samples, or a stage and the seconds it was busy."""
+def write_html(
+    run: Path,
+    path: Path,
+    settings: EvaluatorSettings,
+    ks: tuple[int, ...],
+    *,
+    problems: Callable[[], Iterable[Problem]] | None,
+    limit: int = EMBEDDED_BYTES,
+) -> None:
+    """Writes the report of the run directory `run` to `path`, under the mode of the settings.
 
-    name: str
-    amount: float
-    percent: float
+    `problems` are those of its dataset, None to do without them; `limit` bounds the bytes of the samples in it. Raises
+    `StoreError` if the run cannot be read or the report cannot be written.
+    """
+    reader = RunReader(run, mode=settings.mode, ks=ks)
+    reader.refresh()
+    page = reader.page(run.name)
+    embedded = embed(reader, page.problems, problems=problems, settings=settings, limit=limit)
+    write_atomically(path, render(msgspec.structs.replace(page, embedded=embedded)).encode("utf-8"))
 
 
-class ProblemRow(NamedTuple):
-    """One problem: its counts, and pass@k for each k it has samples for."""
-
-    problem_id: str
-    counted: ProblemCount
-    scores: list[float | None]
-
-
-def write_html(run: RunFiles, summary: Summary, tally: Tally, path: Path) -> None:
-    """Writes the report of a run. Raises `StoreError` if it cannot be written."""
-    write_atomically(path, render(run, summary, tally).encode("utf-8"))
-
-
-def render(run: RunFiles, summary: Summary, tally: Tally) -> str:
-    """The report as one page."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def render(page: RunPage) -> str:
+    """The page with its document, as one text."""
+    style = (PAGE / STYLE).read_text("utf-8")
+    scripts = {name: (PAGE / name).read_text("utf-8") for name in SCRIPTS}
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, scripts.values()))}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    moments = sample_moments(run.events())
-    ks = list(summary.pass_at_k)
-    modes = {f"{summary.mode} (scored)": summary.pass_at_k}
-    modes.update({str(mode): estimates for mode, estimates in summary.other_modes.items()})
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=run_title(run.manifest),
-        run=run,
-        created=datetime.fromtimestamp(run.manifest.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        summary=summary,
-        ks=ks,
-        splits={
-            "Comparison mode": _score_rows(modes, ks),
-            "Difficulty": _score_rows(summary.by_difficulty, ks),
-            "Skill": _score_rows(summary.by_skill, ks),
-        },
-        shares={
-            "Status": _shares(summary.statuses),
-            "Program found by": _shares(summary.extractions),
-            "Finish reason": _shares(summary.finish_reasons),
-        },
-        notes=notes_on(summary),
-        speed=describe_speed(summary.throughput),
-        stages=_stages(summary),
-        lanes=draw_lanes(moments),
-        duration=str(timedelta(seconds=round(moments[-1].seconds))) if moments else "",
-        problems=_problem_rows(tally.problems[summary.mode], ks),
+    document = msgspec.json.encode(page).decode("utf-8").replace("<", "\\u003c")
+    text = (PAGE / "page.html").read_text("utf-8")
+    text = _put(text, f'<link rel="stylesheet" href="{STYLE}">', f"<style>{style}</style>")
+    for name, script in scripts.items():
+        text = _put(text, f'<script src="{name}" defer></script>', f"<script>{script}</script>")
+    text = _put(
+        text,
+        '<meta charset="utf-8">',
+        f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
     )
+    return _put(text, "<noscript>", f'<script type="application/json" id="data">{document}</script>\n<noscript>')
 
 
-def run_title(manifest: Manifest) -> str:
-    """The model and the dataset."""
-    settings = {name: str(value) for name, value in manifest.settings.items()}
-    engine = settings.get("engine", "local")
-    made_by = settings.get("model", engine) if engine == "local" else engine
-    return f"{made_by} on {settings.get('dataset', 'unknown problems')}"
+def _put(text: str, place: str, content: str) -> str:
+    """The text with the content in the one place that is marked so."""
+    before, mark, after = text.partition(place)
+    assert mark, f"page.html has no {place}"
+    return before + content + after
 
 
-def _score_rows(split: Mapping[str, Mapping[int, Estimate]], ks: Sequence[int]) -> list[ScoreRow]:
-    return [
-        ScoreRow(name, [estimates.get(k) for k in ks], count_problems(estimates)) for name, estimates in split.items()
-    ]
-
-
-def _shares(counts: Mapping[str, int]) -> list[Share]:
-    total = sum(counts.values())
-    return [Share(name, count, 100 * count / total) for name, count in counts.items()]
-
-
-def _stages(summary: Summary) -> list[Share]:
-    """How long each stage was busy, of the whole run; nothing if no time is known."""
-    throughput = summary.throughput
-    whole = throughput.wall_seconds
-    busy = {
-        "generating": throughput.generating_seconds,
-        "judging": throughput.judging_seconds,
-        "overlapping": throughput.overlapped_seconds,
-    }
-    return [Share(name, seconds, min(100.0, 100 * seconds / whole)) for name, seconds in busy.items() if whole]
-
-
-def _problem_rows(counts: Mapping[str, ProblemCount], ks: Sequence[int]) -> list[ProblemRow]:
-    return [
-        ProblemRow(
-            problem_id,
-            counted,
-            [pass_at_k(counted.scored, counted.passed, k) if counted.scored >= k else None for k in ks],
-        )
-        for problem_id, counted in sorted(counts.items(), key=lambda item: _by_number(item[0]))
-    ]
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Sorts `p2` before `p10`: runs of digits by their value, what is between them as text."""
-    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"([0-9]+)", name)]
+def _hash(text: str) -> str:
+    """The name of an inline script or style in a policy (CSP level 2)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"

@@ -15,7 +15,7 @@ from taco_stream.events import (
     UnknownEvent,
     WrittenEvent,
 )
-from taco_stream.metrics import Estimate, Tally
+from taco_stream.metrics import Estimate, Tally, settled_ks
 from taco_stream.statistics import EngineStatistics, RunStatistics
 from taco_stream.types import ComparisonMode
 
@@ -92,15 +92,26 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     damaged_events: tuple[int, ...] = ()
 
 
+def reported_ks(tally: Tally, mode: ComparisonMode, asked: Sequence[int]) -> tuple[int, ...]:
+    """The k that a run is reported by: those it was started with or the usual ones, as far as there are samples."""
+    most = max((count.scored for count in tally.problems[mode].values()), default=0)
+    return tuple(k for k in settled_ks(asked, max(most, *asked, 1)) if k <= most)
+
+
 def summarise(tally: Tally, events: Iterable[WrittenEvent], *, mode: ComparisonMode, ks: Sequence[int]) -> Summary:
     """Sums up the counts, and the run's time from its events.
 
     A problem with fewer scored samples than the largest k stays out of that k and is named as incomplete.
     """
-    scores = tally.scores(mode, ks)
-    totals = _EventTotals()
+    totals = EventTotals()
     for event in events:
         totals.add(event)
+    return sum_up_totals(tally, totals, mode=mode, ks=ks)
+
+
+def sum_up_totals(tally: Tally, totals: "EventTotals", *, mode: ComparisonMode, ks: Sequence[int]) -> Summary:
+    """The same from events that have been added up, for whoever reads them as they come."""
+    scores = tally.scores(mode, ks)
     return Summary(
         mode=mode,
         pass_at_k=scores.overall,
@@ -117,7 +128,7 @@ def summarise(tally: Tally, events: Iterable[WrittenEvent], *, mode: ComparisonM
     )
 
 
-def _coverage(tally: Tally, mode: ComparisonMode, totals: "_EventTotals") -> Coverage:
+def _coverage(tally: Tally, mode: ComparisonMode, totals: "EventTotals") -> Coverage:
     counts = tally.problems[mode]
     most = max((count.samples for count in counts.values()), default=0)
     incomplete = [name for name, count in counts.items() if count.samples < most]
@@ -136,7 +147,7 @@ def _coverage(tally: Tally, mode: ComparisonMode, totals: "_EventTotals") -> Cov
     )
 
 
-class _EventTotals:
+class EventTotals:
     """The totals of a run's events, added one at a time.
 
     Each start counts from zero in its gauges; its last ones count for it, even if it was killed after them.

@@ -1,119 +1,137 @@
-"""A run over time, from the gauges in its events: what the chart of the HTML report draws. Pure.
+"""A run over time, from the gauges in its events: what the chart of both stages draws. Pure.
 
-Every start counts from zero, so starts are laid end to end; the time between them is left out. What engine and
-evaluator add up is drawn as the mean since the gauge before, which no program between two gauges escapes. A run of days
-has tens of thousands of gauges: every second one goes whenever there are twice as many as are worth drawing.
+Every start counts from zero, so starts are laid end to end; the time between them is left out. Gauges carry running
+totals, so what an interval shows is the mean since the gauge before, which no program between two gauges escapes, and a
+gauge can be left out without falsifying its neighbours: a run of days has tens of thousands of gauges, and every second
+one goes whenever there are twice as many as are worth drawing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
+
 from taco_stream.events import DamagedEvent, RunFinished, RunGauges, RunResumed, RunStarted, WrittenEvent
-from taco_stream.statistics import EngineStatistics, EvaluatorStatistics
+from taco_stream.statistics import EngineStatistics, EvaluatorStatistics, RunStatistics
 
-MAX_MOMENTS = 500
-"""Gauges worth drawing: a point every second pixel or so."""
+MAX_INTERVALS = 300
+"""Intervals worth drawing: one every second pixel or so."""
 
 
-class Moment(NamedTuple):
-    """The run at one gauge.
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the run, in seconds of running since the very beginning.
 
-    Since the very beginning: seconds, tokens, the seconds that evaluator workers were busy, summed over them, and how
-    many that could have been. At the gauge itself: the share of batch rows busy, and how much waited.
+    `generating` and `judging` are the shares of it, from 0 to 1, that the stage was busy, and `idle` the share that
+    neither was. `rows_busy` is how much of the batch was used while any of it was, and `workers_busy` the share of the
+    evaluator workers' time that they were judging. `completions_waiting` had no verdict at its end.
     """
 
-    seconds: float
-    tokens: float
-    worker_seconds: float
-    worker_capacity: float
+    since: float
+    until: float
+    generating: float
+    judging: float
+    idle: float
+    tokens_per_second: float
     rows_busy: float
-    completions_waiting: float
+    workers_busy: float
+    completions_waiting: int
 
 
-_BEGINNING = Moment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+class _Moment(NamedTuple):
+    """Totals since the very beginning, and how many completions waited."""
+
+    seconds: float = 0.0
+    generating: float = 0.0
+    judging: float = 0.0
+    both: float = 0.0
+    tokens: int = 0
+    row_seconds: float = 0.0
+    row_capacity: float = 0.0
+    worker_seconds: float = 0.0
+    worker_capacity: float = 0.0
+    waiting: int = 0
 
 
-class Lane(NamedTuple):
-    """One curve: its title, what its top means, and its steps as an SVG path in a box of 1000 by 100."""
+class Timeline:
+    """Takes a run's events in order, and sums up the intervals between its gauges at any time.
 
-    title: str
-    top: str
-    path: str
-
-
-def sample_moments(events: Iterable[WrittenEvent]) -> list[Moment]:
-    """The run at evenly many gauges from the first to the last, fewer than twice `MAX_MOMENTS`.
-
-    None if an event is damaged: it may have been the beginning of a start, from which its figures count.
+    `starts` are the seconds at which a later start of the run began.
     """
-    kept: list[Moment] = []
-    stride, last = 1, None
-    for number, last in enumerate(_all_moments(events)):
-        if last is None:
-            return []
-        if number % stride == 0:
-            kept.append(last)
-            if len(kept) == 2 * MAX_MOMENTS:
-                del kept[1::2]
-                stride *= 2
-    if last is not None and kept[-1] is not last:
-        kept.append(last)
-    return kept
 
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self._kept: list[_Moment] = [_Moment()]
+        self._stride = 1
+        self._gauges = 0
+        self._before = self._newest = _Moment()
+        self._is_damaged = False
 
-def draw_lanes(moments: Sequence[Moment]) -> list[Lane]:
-    """The curves worth drawing: none for fewer than two gauges, and none that is zero throughout."""
-    if len(moments) < 2:
-        return []
-    intervals = list(pairwise([_BEGINNING, *moments]))
-    rates = [_ratio(now.tokens - before.tokens, now.seconds - before.seconds) for before, now in intervals]
-    workers = [
-        _ratio(now.worker_seconds - before.worker_seconds, now.worker_capacity - before.worker_capacity)
-        for before, now in intervals
-    ]
-    waiting = [moment.completions_waiting for moment in moments]
-    curves = [
-        ("tokens per second", rates, max(rates), f"{max(rates):,.0f}"),
-        ("batch rows busy", [moment.rows_busy for moment in moments], 1.0, "100 %"),
-        ("completions waiting to be judged", waiting, max(waiting), f"{max(waiting):,.0f}"),
-        ("evaluator workers busy", workers, 1.0, "100 %"),
-    ]
-    times = [moment.seconds for moment in moments]
-    return [Lane(title, top, _path(times, values, most)) for title, values, most, top in curves if any(values)]
-
-
-def _all_moments(events: Iterable[WrittenEvent]) -> Iterator[Moment | None]:
-    """A moment for each gauge, None for a damaged event."""
-    start = now = _BEGINNING
-    for event in events:
+    def add(self, event: WrittenEvent) -> None:
+        """Takes the next event."""
         match event:
             case RunStarted() | RunResumed():
-                start = now
+                self._before = self._newest
+                if self._before.seconds:
+                    self.starts.append(self._before.seconds)
             case RunGauges(statistics=statistics) | RunFinished(statistics=statistics):
-                engine = statistics.engine or EngineStatistics()
-                evaluator = statistics.evaluator or EvaluatorStatistics()
-                now = Moment(
-                    start.seconds + statistics.elapsed_seconds,
-                    start.tokens + engine.completion_tokens,
-                    start.worker_seconds + evaluator.busy_seconds,
-                    start.worker_capacity + evaluator.workers * statistics.elapsed_seconds,
-                    engine.rows_busy / max(1, engine.rows_total),
-                    statistics.completions_waiting,
-                )
-                yield now
+                self._newest = _moment(self._before, statistics)
+                self._gauges += 1
+                if self._gauges % self._stride == 0:
+                    self._keep(self._newest)
             case DamagedEvent():
-                yield None
+                self._is_damaged = True
+
+    def intervals(self) -> list[Interval]:
+        """The run from its beginning to its newest gauge, in fewer than twice `MAX_INTERVALS` intervals.
+
+        None if an event is damaged: it may have been the beginning of a start, from which its figures count.
+        """
+        if self._is_damaged:
+            return []
+        moments = self._kept if self._kept[-1] == self._newest else [*self._kept, self._newest]
+        return [_interval(before, now) for before, now in pairwise(moments) if now.seconds > before.seconds]
+
+    def _keep(self, moment: _Moment) -> None:
+        self._kept.append(moment)
+        if len(self._kept) == 2 * MAX_INTERVALS:
+            del self._kept[1::2]
+            self._stride *= 2
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else 0.0
-
-
-def _path(times: Sequence[float], values: Sequence[float], most: float) -> str:
-    """A closed area of steps, each from the gauge before, or the beginning, to its own; `most` reaches the top."""
-    steps = (
-        f"V{100 - 100 * min(1.0, value / most):.1f} H{1000 * time / times[-1]:.1f}"
-        for time, value in zip(times, values, strict=True)
+def _moment(before: _Moment, statistics: RunStatistics) -> _Moment:
+    engine = statistics.engine or EngineStatistics()
+    evaluator = statistics.evaluator or EvaluatorStatistics()
+    return _Moment(
+        seconds=before.seconds + statistics.elapsed_seconds,
+        generating=before.generating + statistics.generating_seconds,
+        judging=before.judging + statistics.judging_seconds,
+        both=before.both + statistics.overlapped_seconds,
+        tokens=before.tokens + engine.completion_tokens,
+        row_seconds=before.row_seconds + engine.row_seconds,
+        row_capacity=before.row_capacity + engine.row_seconds_available,
+        worker_seconds=before.worker_seconds + evaluator.busy_seconds,
+        worker_capacity=before.worker_capacity + evaluator.workers * statistics.elapsed_seconds,
+        waiting=statistics.completions_waiting,
     )
-    return f"M0,100 {' '.join(steps)} V100 Z"
+
+
+def _interval(before: _Moment, now: _Moment) -> Interval:
+    seconds = now.seconds - before.seconds
+    generating = now.generating - before.generating
+    judging = now.judging - before.judging
+    both = now.both - before.both
+    return Interval(
+        since=round(before.seconds, 3),
+        until=round(now.seconds, 3),
+        generating=_share(generating, seconds),
+        judging=_share(judging, seconds),
+        idle=_share(seconds - generating - judging + both, seconds),
+        tokens_per_second=round(max(0, now.tokens - before.tokens) / seconds, 1),
+        rows_busy=_share(now.row_seconds - before.row_seconds, now.row_capacity - before.row_capacity),
+        workers_busy=_share(now.worker_seconds - before.worker_seconds, now.worker_capacity - before.worker_capacity),
+        completions_waiting=now.waiting,
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return round(min(1.0, max(0.0, part / whole)), 4) if whole > 0 else 0.0

@@ -110,13 +110,13 @@ class RunFiles:
 
     def events(self) -> Iterator[WrittenEvent]:
         """Every event on disk, in the order sent. No score depends on one, so a damaged line is not an error."""
-        for number, line in enumerate(decoded_lines(self.path / EVENTS, _decode_if_whole), start=1):
+        for number, line in enumerate(decoded_lines(self.path / EVENTS, decode_if_whole), start=1):
             yield line.value or DamagedEvent(number)
 
     def newest_events(self) -> Iterator[Event | UnknownEvent]:
         """The last events on disk, newest first: some two hundred, read without the rest. Damaged ones are left out."""
         for line in last_lines(self.path / EVENTS):
-            if event := _decode_if_whole(line):
+            if event := decode_if_whole(line):
                 yield event
 
     @property
@@ -139,7 +139,8 @@ class RunFiles:
         return max(path.stat().st_mtime for path in paths if path.exists())
 
 
-def _decode_if_whole(line: bytes) -> Event | UnknownEvent | None:
+def decode_if_whole(line: bytes) -> Event | UnknownEvent | None:
+    """The event in a line, None if the line is damaged."""
     try:
         return decode_event(line)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

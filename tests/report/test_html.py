@@ -1,118 +1,130 @@
-"""The HTML report: one file by itself, everything escaped, what the summary says and nothing else."""
+"""The HTML report: one file by itself, nothing executed that comes from a run, nothing fetched from elsewhere."""
 
 import html.parser
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
-from sample_values import finished, gauges, manifest, record
-from test_summary import count_records, summarise_records
+from sample_values import completion, finished, gauges, manifest, record
 
+from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.events import Event, RunStarted
-from taco_stream.report.html import render, write_html
-from taco_stream.statistics import EngineStatistics
-from taco_stream.store.run_directory import RunFiles, open_run
+from taco_stream.report.html import PAGE, SCRIPTS, write_html
+from taco_stream.store.run_directory import open_run
 from taco_stream.types import Record, Status
 
 RECORDS = [
     record("p2", 0, difficulty="EASY", skills=("Sorting",)),
     record("p2", 1, Status.WRONG_ANSWER, difficulty="EASY", skills=("Sorting",)),
-    record("p10", 0, Status.TIME_LIMIT, difficulty="HARD", skills=("Greedy algorithms",)),
-    record("p10", 1, Status.WRONG_ANSWER, difficulty="HARD", skills=("Greedy algorithms",)),
 ]
-EVENTS = [
-    RunStarted(),
-    gauges(elapsed_seconds=5, engine=EngineStatistics(rows_busy=2, rows_total=4, completion_tokens=100)),
-    finished(elapsed_seconds=10, generating_seconds=8, engine=EngineStatistics(rows_total=4, completion_tokens=300)),
-]
+EVENTS = [RunStarted(), gauges(elapsed_seconds=5), finished(elapsed_seconds=10)]
 
 
 def page_of(path: Path, records: list[Record], events: list[Event]) -> str:
     async def write() -> None:
-        async with open_run(path, manifest()) as run:
-            await run.append([*records, *events])
+        async with open_run(path / "run", manifest()) as run:
+            completions = [completion(each.problem_id, each.sample_index, each.program or "") for each in records]
+            await run.append([*completions, *records, *events])
 
-    path.mkdir()
+    (path / "run").mkdir(parents=True)  # one that is made by the run is removed again if nothing is written
     anyio.run(write)
-    return render(RunFiles(path), summarise_records(records, events, ks=(1, 2)), count_records(records))
+    write_html(path / "run", path / "report.html", EvaluatorSettings(), (1, 2), problems=None)
+    return (path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    return page_of(tmp_path / "run", RECORDS, EVENTS)
+    return page_of(tmp_path, RECORDS, EVENTS)
 
 
 class Reader(html.parser.HTMLParser):
-    """The elements a browser would meet, and whether each is closed."""
+    """The elements that a browser would meet, and whether each is closed."""
 
-    VOID = ("meta", "input", "br")
+    VOID = ("meta", "link", "input", "br")
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.addresses: list[str] = []
+        self.scripts: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
         if tag not in self.VOID:
             self.open.append(tag)
 
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
-def test_every_element_is_closed_and_none_asks_for_anything_from_elsewhere(page: str) -> None:
+def read(page: str) -> Reader:
     reader = Reader()
     reader.feed(page)
+    return reader
+
+
+def document(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    built: dict[str, Any] = json.loads(found[1])
+    return built
+
+
+def test_every_element_is_closed_and_none_asks_for_anything_from_elsewhere(page: str) -> None:
+    reader = read(page)
     assert reader.open == []
-    assert reader.addresses == []
-    assert not re.search(r"@import|url\(|https?://", page)
+    assert reader.addresses == ["data:,", "#main"]
+    assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org/2000/svg)", page)
 
 
-def cells(page: str) -> list[list[list[str]]]:
-    """The words of each cell of each row of all tables."""
-    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
-    return [
-        [re.sub(r"<[^>]*>|\s+", " ", cell).split() for cell in re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)]
-        for row in rows
-    ]
+def test_the_document_stands_in_the_page_with_its_samples(page: str) -> None:
+    built = document(page)
+    assert built["summary"]["pass_at_k"]["1"]["value"] == 0.5
+    assert built["state"] == "failed"
+    assert built["embedded"]["samples"]["p2"]["1"]["program"] == "print(1)\n"
+    assert built["embedded"]["left_out"] == 0
 
 
-def test_the_scores_stand_in_the_page(page: str) -> None:
-    assert "<strong>25.0 %</strong>" in page
-    assert "<strong>50.0 %</strong>" in page
+def test_the_policy_allows_the_scripts_and_the_style_of_the_page_and_nothing_else(page: str) -> None:
+    found = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert found
+    directives = dict(each.split(" ", 1) for each in found[1].split("; "))
+    assert directives["default-src"] == "'none'"
+    assert "unsafe" not in found[1]
+    assert len(re.findall(r"'sha256-[^']*'", directives["script-src"])) == len(SCRIPTS)
+    assert len(re.findall(r"'sha256-[^']*'", directives["style-src"])) == 1
 
 
-def test_problems_stand_in_the_order_of_their_numbers(page: str) -> None:
-    problems = [row for row in cells(page) if row and row[0] in (["p2"], ["p10"])]
-    assert problems == [
-        [["p2"], ["EASY"], ["Sorting"], ["2"], ["1"], ["50.0", "%"], ["100.0", "%"]],
-        [["p10"], ["HARD"], ["Greedy", "algorithms"], ["2"], ["0"], ["0.0", "%"], ["0.0", "%"]],
-    ]
-
-
-def test_statuses_stand_with_their_counts(page: str) -> None:
-    assert [["wrong_answer"], [], ["2"], ["50.0", "%"]] in cells(page)
-
-
-def test_the_run_over_time_is_drawn(page: str) -> None:
-    assert page.count("<svg") == 2  # tokens per second and batch rows; nothing waited, no worker was busy
-    assert "0:00:10" in page
-
-
-def test_what_comes_from_a_run_is_escaped(tmp_path: Path) -> None:
-    attack = "<script>alert(1)</script>"
-    page = page_of(tmp_path / "run", [record(attack, 0, difficulty=attack, skills=(attack,))], [])
-    assert attack not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+@pytest.mark.parametrize(
+    "attack", ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "<!--", "]]>", "\u2028"]
+)
+def test_nothing_that_comes_from_a_run_becomes_markup(tmp_path: Path, attack: str) -> None:
+    page = page_of(tmp_path, [record(attack, 0, difficulty=attack, skills=(attack,), program=attack)], [])
+    reader = read(page)
+    assert len(reader.scripts) == 1 + len(SCRIPTS)
+    problem = document(page)["problems"][0]
+    assert (problem["problem_id"], problem["difficulty"], problem["skills"]) == (attack, attack, [attack])
+    assert document(page)["embedded"]["samples"][attack]["0"]["program"] == attack
 
 
 def test_a_run_without_a_result_has_a_report(tmp_path: Path) -> None:
-    assert "Nothing has been judged yet" in page_of(tmp_path / "run", [], [])
+    assert document(page_of(tmp_path / "begun", [record("a")], []))["problems"]
+    assert document(page_of(tmp_path / "empty", [], [RunStarted()]))["problems"] == []
 
 
-def test_the_report_is_written_as_one_file(tmp_path: Path, page: str) -> None:
-    run = RunFiles(tmp_path / "run")
-    write_html(run, summarise_records(RECORDS, EVENTS, ks=(1, 2)), count_records(RECORDS), tmp_path / "report.html")
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+def test_the_page_makes_no_markup_from_text_and_ends_no_script_early() -> None:
+    """What programs wrote reaches the page through text nodes and attributes alone."""
+    for name in SCRIPTS:
+        script = (PAGE / name).read_text("utf-8")
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc", script
+        )
+        assert "</script" not in script
+        assert "<!--" not in script

@@ -1,0 +1,136 @@
+"""A run directory read for the page, as often as somebody looks: what was appended since the last time is counted.
+
+Nothing is locked and nothing is written, so a run that is being written does not notice. Memory holds counters per
+problem and an offset per sample; texts are read from the files when one problem or one sample is asked for. If a start
+of the run took lines out, everything is counted again from the beginning.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from taco_stream.events import DamagedEvent, WrittenEvent
+from taco_stream.report.page_data import RunCounts, RunPage, describe_run
+from taco_stream.report.sample import KnownProblem, ProblemStory, SampleStory, tell_problem, tell_sample
+from taco_stream.report.summary import reported_ks
+from taco_stream.store.journal import read_at
+from taco_stream.store.journal_tail import JournalTail
+from taco_stream.store.record_line import RecordLine, line_to_record
+from taco_stream.store.run_directory import COMPLETIONS, EVENTS, RESULTS, RunFiles, decode_if_whole
+from taco_stream.types import ComparisonMode, Completion, Record
+
+T = TypeVar("T")
+
+FindProblem = Callable[[str], tuple[KnownProblem | None, list[str]]]
+"""Finds a problem of the run's dataset; and what is to be said if it cannot, or if the dataset has changed."""
+
+
+class _ProblemId(msgspec.Struct):
+    """The part of a completion's line that says which problem it belongs to."""
+
+    problem_id: str
+
+
+Offsets = dict[str, "array[int]"]
+"""The lines of each problem."""
+
+
+class RunReader:
+    """One run. Raises `StoreError` if the folder holds none; `find_problem` adds the dataset's part to the stories.
+
+    Not safe for use from several threads at once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mode: ComparisonMode,
+        ks: Sequence[int] = (),
+        find_problem: FindProblem | None = None,
+    ) -> None:
+        self.path = path
+        self._mode = mode
+        self._ks = ks
+        self._find_problem = find_problem
+        self._begin()
+
+    def _begin(self) -> None:
+        self.counts = RunCounts(self._mode)
+        self._event_lines = 0
+        self._files = RunFiles(self.path)
+        self._records = JournalTail(self.path / RESULTS, msgspec.json.Decoder(RecordLine).decode)
+        self._events = JournalTail(self.path / EVENTS, self._decode_event)
+        self._completions = JournalTail(self.path / COMPLETIONS, msgspec.json.Decoder(_ProblemId).decode)
+        self._record_offsets: Offsets = {}
+        self._completion_offsets: Offsets = {}
+
+    def refresh(self) -> None:
+        """Counts what was appended. Raises `StoreError` at a broken record."""
+        if any(tail.was_replaced() for tail in (self._records, self._events, self._completions)):
+            self._begin()
+        for line in self._records.new_lines():
+            record = line_to_record(line.value)
+            self.counts.add(record)
+            self._record_offsets.setdefault(record.problem_id, array("Q")).append(line.offset)
+        for event in self._events.new_lines():
+            self.counts.add_event(event.value)
+
+    def _decode_event(self, line: bytes) -> WrittenEvent:
+        self._event_lines += 1
+        return decode_if_whole(line) or DamagedEvent(self._event_lines)
+
+    def page(self, name: str) -> RunPage:
+        """The page of what has been counted; `name` identifies the run to whoever serves it."""
+        ks = reported_ks(self.counts.tally, self._mode, self._ks)
+        is_running, manifest = self._files.is_running, self._files.manifest
+        return describe_run(self.counts, manifest, name=name, path=str(self.path), ks=ks, is_running=is_running)
+
+    def problem(self, problem_id: str) -> ProblemStory | None:
+        """One problem and its samples, None if the run has none of it."""
+        records, unjudged = self.records(problem_id), self._unjudged(problem_id)
+        if not records and not unjudged:
+            return None
+        known, notes = self._known(problem_id)
+        return tell_problem(problem_id, records, unjudged, known, mode=self._mode, notes=notes)
+
+    def sample(self, problem_id: str, sample_index: int) -> SampleStory | None:
+        """One sample, None if the run does not have it."""
+        of_this = (each for each in self.records(problem_id) if each.sample_index == sample_index)
+        record, completion = next(of_this, None), self._completion(problem_id, sample_index)
+        if record is None and completion is None:
+            return None
+        known, notes = self._known(problem_id)
+        return tell_sample(record, completion, known, mode=self._mode, notes=notes)
+
+    def records(self, problem_id: str) -> list[Record]:
+        """The records of a problem by sample index; the first of duplicates."""
+        lines = self._lines(self._records, self._record_offsets, problem_id, RecordLine)
+        first: dict[int, Record] = {}
+        for record in map(line_to_record, lines):
+            first.setdefault(record.sample_index, record)
+        return [first[index] for index in sorted(first)]
+
+    def _unjudged(self, problem_id: str) -> list[Completion]:
+        judged = {record.sample_index for record in self.records(problem_id)}
+        return [each for each in self._completions_of(problem_id) if each.sample_index not in judged]
+
+    def _completion(self, problem_id: str, sample_index: int) -> Completion | None:
+        return next((each for each in self._completions_of(problem_id) if each.sample_index == sample_index), None)
+
+    def _completions_of(self, problem_id: str) -> list[Completion]:
+        for line in self._completions.new_lines():
+            self._completion_offsets.setdefault(line.value.problem_id, array("Q")).append(line.offset)
+        return self._lines(self._completions, self._completion_offsets, problem_id, Completion)
+
+    def _lines(self, tail: JournalTail[Any], offsets: Offsets, problem_id: str, kind: type[T]) -> list[T]:
+        if problem_id not in offsets:
+            return []
+        with tail.path.open("rb") as file:
+            return [read_at(file, offset, kind) for offset in offsets[problem_id]]
+
+    def _known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
+        return self._find_problem(problem_id) if self._find_problem else (None, [])
