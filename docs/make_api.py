@@ -33,6 +33,8 @@ SECTIONS = {
     "engine": "Generation",
     "extraction": "Programs in answers",
     "evaluator": "Judging",
+    "notebook": "Evaluations and runs",
+    "report": "Evaluations and runs",
     "metrics": "Scores",
     "types": "Values",
     "statistics": "Statistics",

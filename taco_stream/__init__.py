@@ -62,8 +62,17 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.metrics import Tally as Tally
     from taco_stream.metrics import mean_estimate as mean_estimate
     from taco_stream.metrics import pass_at_k as pass_at_k
+    from taco_stream.notebook.evaluation import Evaluation as Evaluation
+    from taco_stream.notebook.evaluation import evaluate as evaluate
+    from taco_stream.notebook.evaluation import evaluate_blocking as evaluate_blocking
+    from taco_stream.notebook.loaded_run import LoadedRun as LoadedRun
+    from taco_stream.notebook.loaded_run import load_run as load_run
     from taco_stream.prompting import base_prompt as base_prompt
     from taco_stream.prompting import chat_prompt as chat_prompt
+    from taco_stream.report.summary import Coverage as Coverage
+    from taco_stream.report.summary import LongPrompt as LongPrompt
+    from taco_stream.report.summary import Summary as Summary
+    from taco_stream.report.summary import Throughput as Throughput
     from taco_stream.statistics import EngineStatistics as EngineStatistics
     from taco_stream.statistics import EvaluatorStatistics as EvaluatorStatistics
     from taco_stream.statistics import RunStatistics as RunStatistics
@@ -107,6 +116,15 @@ _HOMES = {
     "BlockingEvaluator": "taco_stream.evaluator.blocking",
     "open_evaluator": "taco_stream.evaluator.blocking",
     "EvaluatorSettings": "taco_stream.evaluator.settings",
+    "evaluate": "taco_stream.notebook.evaluation",
+    "evaluate_blocking": "taco_stream.notebook.evaluation",
+    "Evaluation": "taco_stream.notebook.evaluation",
+    "load_run": "taco_stream.notebook.loaded_run",
+    "LoadedRun": "taco_stream.notebook.loaded_run",
+    "Summary": "taco_stream.report.summary",
+    "Coverage": "taco_stream.report.summary",
+    "LongPrompt": "taco_stream.report.summary",
+    "Throughput": "taco_stream.report.summary",
     "Estimate": "taco_stream.metrics",
     "Scores": "taco_stream.metrics",
     "Tally": "taco_stream.metrics",

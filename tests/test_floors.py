@@ -23,7 +23,7 @@ FLOORS: dict[str, int] = {
             ("datasets", "engine", "evaluator", "store", "demo"),
             ("report", "formats", "run", "audit", "doctor"),
             ("commands",),
-            ("cli",),
+            ("cli", "notebook"),
             ("__main__",),
         )
     )

@@ -80,6 +80,11 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         self._counted_at = time.monotonic()
 
     @property
+    def settings(self) -> EvaluatorSettings:
+        """How programs are run and which verdict counts."""
+        return self._settings
+
+    @property
     def sandbox_tier(self) -> str:
         """How programs are confined."""
         return self._workers[0].sandbox_tier

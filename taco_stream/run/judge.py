@@ -1,11 +1,12 @@
 """The third stage: a completion becomes a record. And its replacement in a run that judges nothing."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
+from taco_stream.extraction import Extraction
 from taco_stream.run.progress import Progress
 from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Task
 from taco_stream.types import ComparisonMode, Completion, Problem, Record, Status, Verdict
@@ -28,7 +29,7 @@ async def judge(
                 in_flight.leave(completion.problem_id)  # it is on disk, and the next start judges it
                 continue
             record = await judge_completion(
-                completion, in_flight[completion.problem_id], task=task, evaluator=evaluator
+                completion, in_flight[completion.problem_id], extract=task.extract, evaluator=evaluator
             )
             await entries.send(record)
             in_flight.leave(completion.problem_id)
@@ -49,10 +50,16 @@ async def leave_unjudged(to_judge: ObjectReceiveStream[Completion], *, in_flight
             in_flight.leave(completion.problem_id)
 
 
-async def judge_completion(completion: Completion, problem: Problem, *, task: Task, evaluator: Judge) -> Record:
+async def judge_completion(
+    completion: Completion,
+    problem: Problem,
+    *,
+    extract: Callable[[Completion, Problem], Extraction],
+    evaluator: Judge,
+) -> Record:
     """The record of a completion. One without a program is `no_program` in every mode."""
     started_at = time.monotonic()
-    found = task.extract(completion, problem)
+    found = extract(completion, problem)
     if found.program is None:
         missing = Verdict(status=Status.NO_PROGRAM, detail=completion.error or "")
         verdicts: Mapping[ComparisonMode, Verdict] = dict.fromkeys(ComparisonMode, missing)
