@@ -6,14 +6,22 @@ import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
 import taco_stream
-from taco_stream import Evaluator, EvaluatorSettings, open_dataset, open_evaluator
+from taco_stream import (
+    Evaluator,
+    EvaluatorError,
+    EvaluatorSettings,
+    Problem,
+    UsageError,
+    open_dataset,
+    open_evaluator,
+)
 from taco_stream.cli import app
 from taco_stream.commands.run import DEMO_PRESET, default_name
 from taco_stream.run.settings import RunSettings
@@ -72,11 +80,48 @@ PYTHON = [
 ]
 
 
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the first problem of the demo with two samples, of which the second is wrong."""
+    folder = tmp_path_factory.mktemp("demo")
+    right = json.loads(next(iter(open_dataset("demo"))).solutions)[0]
+    completions = [{"problem_id": "demo/001", "text": text} for text in (right, "print(0)\n")]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(each) + "\n" for each in completions))
+    line = ("evaluate", "samples.jsonl", "RUN", "--dataset", "demo", "--workers", "1")
+    subprocess.run(
+        [sys.executable, "-m", "taco_stream", *line], cwd=folder, capture_output=True, check=True, timeout=100
+    )
+    return folder / "RUN"
+
+
 @pytest.mark.parametrize("body", PYTHON)
-def test_python_in_a_guide_runs_in_a_folder_that_holds_a_model(tmp_path: Path, body: str) -> None:
+def test_python_in_a_guide_runs_in_a_folder_that_holds_a_model_and_a_run(
+    tmp_path: Path, body: str, demo_run: Path
+) -> None:
     (tmp_path / "model").symlink_to(DEMO_MODEL)
+    (tmp_path / "RUN").symlink_to(demo_run)
     (tmp_path / "block.py").write_text(body, encoding="utf-8")
     run(tmp_path / "block.py", tmp_path)
+
+
+SHOW = [line for path, line in commands() if path.name == "how-to.md" and re.match("taco-stream show RUN demo/", line)]
+
+
+@pytest.mark.parametrize("line", SHOW)
+def test_a_sample_is_debugged_as_the_guide_says(tmp_path: Path, line: str, demo_run: Path) -> None:
+    (tmp_path / "RUN").symlink_to(demo_run)
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(line.replace("taco-stream", "taco_stream"))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    assert "wrong_answer" in done.stdout
+    assert ("judged again  the same verdicts" in done.stdout) == ("--rerun" in line)
+    if "--save" in line:
+        assert run(tmp_path / "sample" / "run.py", tmp_path) == "0\n"
 
 
 def test_the_example_of_batched_sampling_prints_every_sample_once(tmp_path: Path) -> None:
@@ -97,6 +142,48 @@ def test_the_reward_function_tells_right_from_wrong() -> None:
         reward = passing_reward(evaluator, {problem.problem_id: problem})
         answers = [f"Here it is.\n```python\n{right}\n```", "```python\nraise ValueError\n```", ""]
         assert reward(answers, [problem.problem_id] * 3, prompts=[]) == [1.0, 0.0, 0.0]
+
+
+def trl_call(
+    reward: Callable[..., list[float | None]], completions: list[object], ids: list[str]
+) -> list[float | None]:
+    """Calls a reward function as TRL's GRPOTrainer does: by keyword, with the dataset's columns and things of its own."""
+    columns = {"problem_id": ids, "difficulty": ["EASY"] * len(ids)}
+    ids_of_tokens = [[1, 2]] * len(ids)
+    prompts = [[{"role": "user", "content": "?"}]] * len(ids)
+    return reward(prompts=prompts, completions=completions, completion_ids=ids_of_tokens, trainer_state=None, **columns)
+
+
+def test_the_reward_function_takes_what_trl_gives() -> None:
+    """Conversations, texts, and a share of the tests; an unknown problem and a closed evaluator are named."""
+    passing_reward = runpy.run_path(str(ROOT / "docs" / "reward_function.py"))["passing_reward"]
+    tests = json.dumps({"inputs": ["1\n", "2\n", "3\n", "4\n"], "outputs": ["1\n", "4\n", "9\n", "16\n"]})
+    problems = {"squares/1": Problem(problem_id="squares/1", position=0, question="?", tests=tests)}
+    texts = ["```python\nprint(int(input()) ** 2)\n```", "```python\nprint(1)\n```", "no program"]
+    chats = [[{"role": "assistant", "content": text}] for text in texts]
+    with_tools = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "tool", "content": "4"}, *chats[0]]
+    with open_evaluator(EvaluatorSettings(workers=1, full_results=True)) as evaluator:
+        reward = passing_reward(evaluator, problems)
+        ids = ["squares/1"] * 3
+        assert trl_call(reward, chats, ids) == trl_call(reward, texts, ids) == [1.0, 0.0, 0.0]
+        assert trl_call(reward, [with_tools, []], ids[:2]) == [1.0, 0.0]
+        partly = passing_reward(evaluator, problems, share_of_tests=True)
+        assert trl_call(partly, chats, ids) == [1.0, 0.25, 0.0]
+        with pytest.raises(
+            UsageError, match="names 'square/1', which is not among the 1 problems; did you mean squares/1"
+        ):
+            trl_call(reward, chats[:1], ["square/1"])
+    with pytest.raises(EvaluatorError, match="the evaluator is closed"):
+        trl_call(reward, chats[:1], ids[:1])
+
+
+def test_a_share_of_tests_needs_an_evaluator_that_runs_them_all() -> None:
+    passing_reward = runpy.run_path(str(ROOT / "docs" / "reward_function.py"))["passing_reward"]
+    with (
+        open_evaluator(EvaluatorSettings(workers=1)) as evaluator,
+        pytest.raises(UsageError, match="full_results=True"),
+    ):
+        passing_reward(evaluator, {}, share_of_tests=True)
 
 
 def test_the_reward_function_shows_itself(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.types import Problem, Verdict
 
@@ -17,20 +18,39 @@ from taco_stream.types import Problem, Verdict
 def open_evaluator(settings: EvaluatorSettings = EvaluatorSettings()) -> Iterator["BlockingEvaluator"]:  # noqa: B008
     """An evaluator whose workers live until the context ends. Raises `EvaluatorError` if they do not start."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Evaluator(settings)) as evaluator:
-        yield BlockingEvaluator(portal, evaluator)
+        blocking = BlockingEvaluator(portal, evaluator)
+        try:
+            yield blocking
+        finally:
+            blocking.close()
 
 
 class BlockingEvaluator:
-    """Judges programs and waits for the verdicts."""
+    """Judges programs and waits for the verdicts. Raises `EvaluatorError` once its context has ended."""
 
     def __init__(self, portal: BlockingPortal, evaluator: Evaluator) -> None:
         self._portal = portal
         self._evaluator = evaluator
+        self._is_closed = False
+
+    @property
+    def settings(self) -> EvaluatorSettings:
+        """How programs are run and which verdict counts."""
+        return self._evaluator.settings
+
+    def close(self) -> None:
+        """Accepts no more programs. Leaving the context does this, and ends the workers."""
+        self._is_closed = True
 
     def judge(self, problem: Problem, program: str) -> Verdict:
         """The verdict on one program under the mode of the settings."""
-        return self._portal.call(self._evaluator.judge, problem, program)
+        return self._open_portal().call(self._evaluator.judge, problem, program)
 
     def judge_batch(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """The verdicts on many programs, judged at once, in their order."""
-        return self._portal.call(self._evaluator.judge_batch, items)
+        return self._open_portal().call(self._evaluator.judge_batch, items)
+
+    def _open_portal(self) -> BlockingPortal:
+        if self._is_closed:
+            raise EvaluatorError("the evaluator is closed: judge within `with open_evaluator(…) as evaluator:`")
+        return self._portal

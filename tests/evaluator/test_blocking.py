@@ -6,6 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.blocking import open_evaluator
 from taco_stream.evaluator.pool import EvaluatorSettings
 from taco_stream.types import Problem, Status
@@ -28,3 +29,12 @@ async def test_it_works_inside_a_running_loop(anyio_backend: object) -> None:
     with open_evaluator(SETTINGS) as evaluator:
         assert evaluator.judge(DOUBLE, RIGHT).status is Status.PASSED
     await anyio.lowlevel.checkpoint()
+
+
+def test_after_its_context_it_says_that_it_is_closed() -> None:
+    with open_evaluator(SETTINGS) as evaluator:
+        assert evaluator.settings is SETTINGS
+    with pytest.raises(EvaluatorError, match="the evaluator is closed: judge within `with open_evaluator"):
+        evaluator.judge(DOUBLE, RIGHT)
+    with pytest.raises(EvaluatorError, match="the evaluator is closed"):
+        evaluator.judge_batch([(DOUBLE, RIGHT)])
