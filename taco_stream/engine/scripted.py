@@ -5,6 +5,7 @@ a known time. It ships with the package because the tests of a program that embe
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,8 +77,12 @@ class ScriptedEngine:
             for _ in range(self._script.rows):
                 rows.start_soon(self._row, waiting.clone(), completions)
             waiting.close()
-            async with feed:
-                await self._hand_out(requests, feed)
+            # Broken when every row has left: the script failed.
+            with suppress(anyio.BrokenResourceError):
+                async with feed:
+                    async for request in requests:
+                        for sample_index in request.sample_indices:
+                            await feed.send((request, sample_index))
         if self._failed:
             raise EngineError(f"the scripted engine failed after {self._script.fail_after} completions, as scripted")
 
@@ -97,16 +102,6 @@ class ScriptedEngine:
             row_seconds=self._row_seconds,
             row_seconds_available=elapsed * self._script.rows,
         )
-
-    async def _hand_out(
-        self, requests: ObjectReceiveStream[Request], feed: ObjectSendStream[tuple[Request, int]]
-    ) -> None:
-        async for request in requests:
-            for sample_index in request.sample_indices:
-                try:
-                    await feed.send((request, sample_index))
-                except anyio.BrokenResourceError:  # every row has left: the script failed
-                    return
 
     async def _row(
         self, waiting: ObjectReceiveStream[tuple[Request, int]], completions: ObjectSendStream[Completion]

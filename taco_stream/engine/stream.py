@@ -44,7 +44,8 @@ async def completions(
         tasks.start_soon(run)
         try:
             yield received
-        except Exception as error:  # the caller's own, which the task group would wrap
+        except Exception as error:
+            # The caller's own: raised here, the task group would wrap it into a group that `except` does not match.
             body_error = error
         tasks.cancel_scope.cancel()
     if body_error is not None:
@@ -57,6 +58,7 @@ async def send_all(requests: Iterable[Request] | AsyncIterable[Request], feed: O
     """Sends every request and closes `feed`; ends early if the run does, for nobody wants the rest then."""
     with suppress(anyio.BrokenResourceError):
         async with feed, AsyncExitStack() as ending:
+            # Left to the garbage collector, a generator would be closed in another task, or never.
             if isinstance(requests, AsyncGenerator):
                 ending.push_async_callback(requests.aclose)
             if isinstance(requests, AsyncIterable):

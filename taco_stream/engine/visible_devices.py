@@ -5,6 +5,7 @@ without naming a stream, say, is recorded on the current device's, and on anothe
 is idle, so the event has happened before the worker's copies have. Knows no torch.
 """
 
+import itertools
 from collections.abc import Mapping
 
 from taco_stream.errors import UsageError
@@ -26,14 +27,9 @@ def device_environment(device: str, inherited: Mapping[str, str]) -> dict[str, s
     index = int(number or "0")
     if VARIABLE not in inherited:
         return {**inherited, VARIABLE: str(index)}
-    shown = _shown(inherited[VARIABLE])
+    names = [name.strip() for name in inherited[VARIABLE].split(",")]
+    # The driver stops at the first entry that is not a device, for which -1 is customary.
+    shown = list(itertools.takewhile(lambda name: name and not name.startswith("-"), names))
     if index >= len(shown):
         raise UsageError(f"the device {device} does not exist: {VARIABLE} shows {len(shown)} devices")
     return {**inherited, VARIABLE: shown[index]}
-
-
-def _shown(value: str) -> list[str]:
-    """The entries that count: the driver stops at the first that is not a device, for which -1 is customary."""
-    names = [name.strip() for name in value.split(",")]
-    hidden = next((place for place, name in enumerate(names) if not name or name.startswith("-")), len(names))
-    return names[:hidden]

@@ -42,6 +42,7 @@ class AssertedProgram:
         served: list[Execution] = []
         asking, serving = call_pipes()
 
+        # Called while the asking test runs: the two wait for each other, and this worker has one thread.
         def serve() -> None:
             served.append(self._running.run(b"", limits, form=form, fn_name=self._entry_point, calls=serving))
 

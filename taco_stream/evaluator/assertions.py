@@ -102,6 +102,7 @@ class Assertions(msgspec.Struct, frozen=True, kw_only=True):
 
 def _names_read(table: symtable.SymbolTable) -> Iterator[str]:
     """The names of a module that it, or anything within, reads."""
+    # On the module's own level a name is the module's whatever its scope is called; in a function only a global one is.
     is_module = table.get_type() == "module"
     yield from (
         each.get_name() for each in table.get_symbols() if each.is_referenced() and (is_module or each.is_global())

@@ -55,8 +55,10 @@ def _answer(function: Callable[..., Any], request: str) -> dict[str, Any]:
         answer = {"iterator" if is_iterator else "value": tagged(list(value) if is_iterator else value)}
     except Exception as error:
         sys.excepthook(*sys.exc_info())
+        # The asking side has none of the program's classes: the nearest that both have is a built-in one.
         kind = next(each for each in type(error).__mro__ if getattr(builtins, each.__name__, None) is each)
         answer = {"raised": kind.__name__, "details": tagged(error.args)}
+    # Some functions under test sort or fill what they are given; most leave it alone, and then it is not sent again.
     after = tagged((arguments, named))
     return answer if json.dumps(after) == request else {**answer, "after": after}
 
@@ -120,6 +122,7 @@ def _put_back(old: Any, new: Any) -> Any:
     kind = type(old)
     if kind is not type(new) or kind not in (tuple, list, dict, set):
         return new
+    # In place, because the published code may have other names for the same object.
     if kind is tuple:
         return tuple(map(_put_back, old, new)) if len(old) == len(new) else new
     if kind is dict:

@@ -35,6 +35,7 @@ class Checker(Protocol):
 def checker_text(folder: Path, problem_id: str) -> str | None:
     """The text of a problem's checker, None if the registry has none. Raises `OSError` if it cannot be read."""
     path = folder / f"{problem_id}.py"
+    # An id is the dataset's: it must not lead to a file outside of the registry.
     if ".." in path.parts or not path.is_relative_to(folder) or not path.is_file():
         return None
     return path.read_text(encoding="utf-8")

@@ -102,9 +102,10 @@ class Comparer:
             modes=tuple(modes),
         )
         for _ in range(ATTEMPTS):
-            answer, signalled = self._asked(asked)
+            answer, signalled = self._ask(asked)
             if answer is not None:
                 return list(answer.modes)
+            # The process's own limits end it by SIGXCPU or a MemoryError; only somebody else sends SIGKILL.
             if signalled != signal.SIGKILL:
                 return None
         raise ComparerError("the process that compares large outputs was killed")
@@ -120,9 +121,14 @@ class Comparer:
             process.kill()
             process.communicate()
 
-    def _asked(self, question: Comparison) -> tuple[Compared | None, int]:
+    def _ask(self, question: Comparison) -> tuple[Compared | None, int]:
         """The answer, or None and the signal that ended the process, 0 if none did."""
-        process = self._process = self._process or _spawned()
+        if self._process is None:
+            command = [sys.executable, "-P", "-m", "taco_stream.evaluator.comparer"]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         decoder: FrameDecoder[Compared] = FrameDecoder(Compared)
@@ -144,11 +150,6 @@ class Comparer:
         return None, max(0, -process.returncode)
 
 
-def _spawned() -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-P", "-m", "taco_stream.evaluator.comparer"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
 def main() -> None:
     """Answers comparisons until standard input is closed."""
     sys.set_int_max_str_digits(0)
@@ -156,6 +157,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     decoder: FrameDecoder[Comparison] = FrameDecoder(Comparison)
     while (asked := decoder.read(sys.stdin.buffer)) is not None:
+        # The kernel's limit is on the sum since the process's start, in whole seconds. Only the soft one is moved: a
+        # hard one could not be raised again for the next comparison.
         used = int(time.process_time()) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, resource.RLIM_INFINITY))
         write_frame(sys.stdout.buffer, Compared(modes=tuple(_accepting_modes(asked))))

@@ -56,6 +56,7 @@ def _first_word(text: str, expected: str) -> str:
     for ours, theirs in itertools.zip_longest(words, wanted):
         if ours and theirs and ours[0] == theirs[0]:
             continue
+        # Counted only here, for the one word that differs.
         line = text.count("\n", 0, ours.start() if ours else len(text.rstrip())) + 1
         if ours is None:
             return f"line {line}: the output ends; expected {_shown(theirs[0])}"

@@ -135,6 +135,7 @@ class Zygotes:
 
     def kept_program(self, text: str, limits: Limits) -> "RunningProgram":
         """A program process that stays until another is asked for. Raises `ZygoteError` if there is none."""
+        # The tests' own code is the same for all programs of a problem, and starting it costs as much as a program.
         if self._kept is None or self._kept[0] != (text, limits):
             self._end_kept()
             try:
@@ -188,7 +189,9 @@ class Zygote:
         self.restart_if_out_of_memory()  # the last program's doing, and must not be this one's
         if self._group is not None:
             self._group.allow(ProgramLimits(limits.memory_bytes, limits.output_bytes))
+        # Packets, not a stream: a message comes whole and with the descriptors that were sent with it.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # In a file, for a packet has a limit of some hundred kilobytes and a program may have more.
         descriptor = memory_file(msgspec.json.encode(ProgramRequest(forms, limits.memory_bytes, limits.output_bytes)))
         try:
             socket.send_fds(self._link, [b"program"], [descriptor, theirs.fileno()])
@@ -225,6 +228,7 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the zygote and everything below it."""
+        # It ends by itself when it finds the socket closed, and those below it end with it.
         self._link.close()
         try:
             self._process.wait(timeout=2)
@@ -338,6 +342,7 @@ class RunningProgram:
         compiled = self._answer(COMPILED_SECONDS)
         if not compiled:
             self._control.close()
+            # A program may be made to compile into more memory than there is: the zygote has then been killed with it.
             self._zygote.restart_if_out_of_memory()
             raise CompilerCrashError
         errors: list[str | None] = json.loads(compiled)
@@ -363,6 +368,7 @@ class RunningProgram:
             ends = [calls.inbound.fileno(), calls.outbound.fileno()] if calls else []
             socket.send_fds(self._control, [wanted, fn_name.encode()], [*files, *ends])
             if calls:
+                # Held open here, a pipe would not end for the other side when this side's test does.
                 calls.close()
             meanwhile()
             clock = IdleClock(limits.wall_seconds)
@@ -403,7 +409,7 @@ def memory_file(content: bytes) -> int:
     """A memfd that holds `content`, positioned at its start."""
     descriptor = os.memfd_create("test", os.MFD_CLOEXEC)
     view = memoryview(content)
-    while view:
+    while view:  # one `write` takes 2 GiB at most, and less if a signal comes
         view = view[os.write(descriptor, view) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor

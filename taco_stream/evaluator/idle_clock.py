@@ -56,6 +56,7 @@ class IdleClock:
 def busy_seconds(handle: int) -> float:
     """How long the process behind a pidfd has run or waited to run; 0.0 if it is gone or the kernel does not count."""
     try:
+        # The number that the sender knows the process by is one of its PID namespace; `fdinfo` has ours.
         lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
         process = next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
         return max(map(_thread_busy_seconds, Path(f"/proc/{process}/task").iterdir()), default=0.0)

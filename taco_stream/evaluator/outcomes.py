@@ -79,22 +79,14 @@ class Outcomes:
         try:
             is_right = self._checker(*arguments, test.answer)
         except CheckerError as error:
-            return Outcome(Status.WRONG_ANSWER) if self._checker_copes(arguments[0], test) else broken(error)
+            # Asked about the expected answer: if it copes with that, the program's output was not an answer at all,
+            # which a checker need not be ready for. Otherwise the checker is to blame, and not the program.
+            try:
+                self._checker(arguments[0], test.answer, test.answer)
+            except CheckerError:
+                return Outcome(Status.INFRASTRUCTURE_ERROR, str(error))
+            return Outcome(Status.WRONG_ANSWER)
         return Outcome(Status.PASSED if is_right else Status.WRONG_ANSWER)
-
-    def _checker_copes(self, given: Any, test: Test) -> bool:
-        """Whether the checker has an opinion on the expected answer. Then the program's output was not an answer."""
-        assert self._checker is not None
-        try:
-            self._checker(given, test.answer, test.answer)
-        except CheckerError:
-            return False
-        return True
-
-
-def broken(error: CheckerError) -> Outcome:
-    """The outcome of a test that the checker cannot judge."""
-    return Outcome(Status.INFRASTRUCTURE_ERROR, str(error))
 
 
 def execution_status(execution: Execution, limits: Limits) -> Status:
@@ -106,6 +98,7 @@ def execution_status(execution: Execution, limits: Limits) -> Status:
     killed_for_time = number == signal.SIGKILL and execution.cpu_seconds > limits.cpu_seconds / 2
     if execution.out_of_wall or killed_for_time or number == signal.SIGXCPU:
         return Status.TIME_LIMIT
+    # A kernel limit is in whole seconds, so a test may end by itself after its own limit and before the kernel's.
     if execution.cpu_seconds > limits.cpu_seconds:
         return Status.TIME_LIMIT
     if len(execution.output) >= limits.output_bytes or number == signal.SIGXFSZ:
@@ -113,6 +106,8 @@ def execution_status(execution: Execution, limits: Limits) -> Status:
     if number == signal.SIGSYS:
         return Status.SANDBOX_VIOLATION
     if number or os.WEXITSTATUS(execution.status):
+        # The one thing believed of what a program says of itself: it names a failure, and excuses none. A SIGKILL that
+        # was not for time is the kernel's for memory, for nobody else may signal a test.
         out_of_memory = b"MemoryError" in execution.errors[-500:]
         return Status.MEMORY_LIMIT if out_of_memory or number == signal.SIGKILL else Status.RUNTIME_ERROR
     return Status.PASSED

@@ -104,7 +104,13 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         """The workers are ready. Entering raises `EvaluatorError` if one does not come up, or the sandbox is below the
         floor. Leaving ends them.
         """
-        _check_platform()
+        # What every test needs: files in memory, and handles of processes.
+        missing = [name for name in ("memfd_create", "pidfd_open") if not hasattr(os, name)]
+        if missing:
+            raise EvaluatorError(
+                f"programs cannot be judged on {platform.system()} {platform.release()}, which has no "
+                f"{' and no '.join(missing)}: use Linux 5.3 or later, in a virtual machine or container if need be"
+            )
         try:
             await self._start()
             yield self
@@ -126,6 +132,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
             return dict.fromkeys(ComparisonMode, verdict)
         spec = await self._spec(problem)
         key = cache_key(spec, program, sweep=self._settings.sweep, tier=self.sandbox_tier)
+        # `while`: of several that wait for one program that failed, the first to wake judges it and the others wait.
         while (under_way := self._under_way.get(key)) is not None:
             await under_way.wait()
         verdicts = self._cache.find(key) if use_cache else None
@@ -140,7 +147,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
                 self._under_way.pop(key).set()
         self._judged += 1
         if self._cache.trouble:
-            trouble, self._cache.trouble = self._cache.trouble, ""
+            trouble, self._cache.trouble = self._cache.trouble, ""  # reported once
             await self._report(VerdictCacheClosed(message=trouble))
         return verdicts
 
@@ -156,7 +163,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
                 for number in range(len(items)):
                     tasks.start_soon(judge, number)
         except* EvaluatorError as group:
-            raise group.exceptions[0] from None
+            raise group.exceptions[0] from None  # callers catch the error, not a group of it
         return [verdicts[number] for number in range(len(items))]
 
     def statistics(self) -> EvaluatorStatistics:
@@ -216,21 +223,21 @@ class Evaluator(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def _checked_out(self, spec: JudgeSpec) -> AsyncIterator[EvaluatorWorker]:
-        """Waits for a free worker, if possible one that has the tests, and gives it back.
-
-        One that is left in the middle of an answer is killed; it starts again when it is needed.
-        """
+        """Waits for a free worker, if possible one that has the tests, and gives it back."""
         self._waiting += 1
         try:
             await self._places.acquire()
         finally:
             self._waiting -= 1
+        # Any free worker would do, but it would have to be sent the tests, which may be megabytes, and parse them.
         worker = next((each for each in self._free if each.knows(spec)), self._free[0])
         self._count_busy_seconds()
         self._free.remove(worker)
         try:
             yield worker
         except BaseException:
+            # Cancelled in the middle of an answer, which the next caller would take for its own. A killed worker starts
+            # again when it is needed.
             with anyio.CancelScope(shield=True):
                 await worker.kill()
             raise
@@ -273,13 +280,3 @@ def unfit(program: str) -> str | None:
     if size > MAX_PROGRAM_BYTES:
         return f"the program has {size:,} bytes; the limit is {MAX_PROGRAM_BYTES:,}"
     return None
-
-
-def _check_platform() -> None:
-    """Raises `EvaluatorError` if the system lacks what every test needs: files in memory, handles of processes."""
-    missing = [name for name in ("memfd_create", "pidfd_open") if not hasattr(os, name)]
-    if missing:
-        raise EvaluatorError(
-            f"programs cannot be judged on {platform.system()} {platform.release()}, which has no "
-            f"{' and no '.join(missing)}: use Linux 5.3 or later, in a virtual machine or container if need be"
-        )

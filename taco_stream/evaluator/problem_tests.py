@@ -77,9 +77,14 @@ def parse_tests(message: Tests) -> ProblemTests:
         tests = tuple(_test(given, expected, fn_name, reference) for given, expected in pairs)
         if fn_name and _are_wrapped(tests, raw.get("wrapped")):
             tests = tuple(test._replace(is_wrapped=True) for test in tests)
-        epilogue, assertions = _assertions(raw, fn_name)
+        epilogue, assertions = "", None
+        if fn_name and "assertions" in raw:
+            assertions = msgspec.convert(raw["assertions"], Assertions)
+            if assertions.needs_program:
+                epilogue, assertions = assertions.inside_text(fn_name), None
     except (OSError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
         raise TestsError(f"the tests of problem {message.problem_id} cannot be read: {error!r}") from error
+    # More outputs than inputs are left out, but an input without an output would silently be a test less.
     if len(tests) < len(raw["inputs"]):
         raise TestsError(f"problem {message.problem_id} has {len(raw['inputs'])} inputs and only {len(tests)} outputs")
     if not tests:
@@ -100,23 +105,16 @@ def parse_tests(message: Tests) -> ProblemTests:
 def _are_wrapped(tests: Sequence[Test], stated: bool | None) -> bool:
     """Whether each expected value is wrapped in a list of one: as the source has `stated`, else if every one does.
 
-    TACO wraps them, and others in its format do not. Settled for the problem and not for each test, so that a program
-    that returns `[5]` for 5 at every test is wrong. A bare problem whose every right value is a list of one element can
-    be recognised only by what is stated (`datasets.taco` looks at the starter code). Raises `ValueError` if the values
-    are stated to be wrapped and one is not.
+    TACO wraps them, and others in its format do not. Raises `ValueError` if the values are stated to be wrapped and one
+    is not.
     """
+    # Settled for the problem and not for each test, so that a program that returns `[5]` for 5 at every test is wrong.
+    # A bare problem whose every right value is a list of one element can be recognised only by what is stated
+    # (`datasets.taco` looks at the starter code).
     can_be = all(isinstance(test.expected, list) and len(test.expected) == 1 for test in tests)
     if stated and not can_be:
         raise ValueError("the outputs are stated to be wrapped, and one is not a list of one value")
     return can_be if stated is None else stated
-
-
-def _assertions(raw: dict[str, Any], fn_name: str | None) -> tuple[str, Assertions | None]:
-    """Code that is to be put after the program, or code that need not be."""
-    if "assertions" not in raw or not fn_name:
-        return "", None
-    assertions = msgspec.convert(raw["assertions"], Assertions)
-    return (assertions.inside_text(fn_name), None) if assertions.needs_program else ("", assertions)
 
 
 def decode_tests(text: str) -> Any:

@@ -105,6 +105,7 @@ def refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
         return f"the folder of checkers {settings.checkers_folder} does not exist"
     if settings.memory_limit < MIN_MEMORY_MIB:
         return f"memory_limit cannot be below {MIN_MEMORY_MIB} MiB: an interpreter takes as much"
+    # A limit that this process is under itself can only be lowered for a test: better refused now than at each test.
     granted = ProgramLimits(settings.memory_limit_bytes, settings.output_limit_bytes)
     cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
     if reason := shortfall(granted, cpu_seconds, user_is_ours=plan.has_own_user):

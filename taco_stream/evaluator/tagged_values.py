@@ -111,7 +111,7 @@ def _number(kind: str, content: Any) -> Fraction | Decimal | complex:
         number = Decimal(content)
     except ArithmeticError as error:
         raise ValueError(f"not a number: {error!r}") from error
-    if number.is_snan():
+    if number.is_snan():  # comparing it raises, where Python's own comparisons of NaN are False
         raise ValueError("a signalling NaN cannot be compared")
     return number
 

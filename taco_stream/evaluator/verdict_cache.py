@@ -43,7 +43,7 @@ class VerdictCache:
         self.trouble = ""
         self._recent: OrderedDict[bytes, Verdicts] = OrderedDict()
         self._decoder = msgspec.msgpack.Decoder(dict[ComparisonMode, Verdict])
-        self._database = None if folder is None else _opened(folder)
+        self._database = None if folder is None else _open_database(folder)
 
     def close(self) -> None:
         if self._database is not None:
@@ -91,11 +91,13 @@ def cache_key(problem: JudgeSpec, program: str, *, sweep: Sweep, tier: str) -> b
     return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=20).digest()
 
 
-def _opened(folder: Path) -> sqlite3.Connection:
+def _open_database(folder: Path) -> sqlite3.Connection:
     path = folder / "verdicts.sqlite"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(path, timeout=LOCKED_SECONDS, isolation_level=None, check_same_thread=False)
+        # Readers of a write-ahead log do not wait for the writer, and the other way round. Not synced: after a crash of
+        # the machine the newest verdicts may be gone, which costs judging them again.
         database.execute("pragma journal_mode = wal")
         database.execute("pragma synchronous = off")
         database.execute("create table if not exists verdicts (key blob primary key, verdicts blob) without rowid")

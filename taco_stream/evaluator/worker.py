@@ -56,6 +56,7 @@ def main() -> None:
     sweep = Sweep(sys.argv[1])
     inbound, outbound = take_pipes()
     exit_with_parent(inbound, grace_seconds=GRACE_SECONDS)
+    # Python's limit on converting long integers would refuse right answers to problems about large numbers.
     sys.set_int_max_str_digits(0)
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
     problems: dict[int, ProblemTests | TestsError] = {}
@@ -79,12 +80,13 @@ class Pulse:
 
     def __init__(self, outbound: BinaryIO) -> None:
         self._outbound = outbound
-        self._told_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     def __call__(self) -> None:
-        if time.monotonic() - self._told_at >= PULSE_SECONDS:
+        # Called for each test, which may take a millisecond; the parent is in no hurry to hear of it.
+        if time.monotonic() - self._sent_at >= PULSE_SECONDS:
             write_frame(self._outbound, Judging())
-            self._told_at = time.monotonic()
+            self._sent_at = time.monotonic()
 
 
 def judge(
@@ -108,7 +110,9 @@ def judge(
         zygotes.restart()
         return _failed(asked, str(error), zygotes)
     except Exception as error:
-        zygotes.restart()  # a process that is kept may have an answer for the question that failed
+        # A fault of ours, and as such nobody's to catch further up. What a socket still holds is the answer to the
+        # question that failed: a zygote that is kept would give it to the next.
+        zygotes.restart()
         return _failed(asked, f"the worker failed: {error!r}", zygotes)
 
 
@@ -135,6 +139,7 @@ def fill_answers(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
     if tests.reference is None:
         return tests
     inputs = [test.given for test in tests.tests]
+    # Apart: the answers must not be in a process from which a judged program is forked.
     program = zygotes.apart.kept_program(tests.reference.asked_text, tests.limits)
     execution = program.run(all_inputs(inputs), reference_limits(len(inputs), tests.limits), fn_name=ANSWERS)
     try:
@@ -166,6 +171,7 @@ def open_checker(tests: ProblemTests, zygotes: Zygotes, opened: ExitStack) -> Ch
     if text is None:
         return None
 
+    # A checker is asked only about an output that is not the expected one, so for many programs never.
     @cache
     def running() -> RunningProgram:
         return opened.enter_context(zygotes.program([text], tests.limits))

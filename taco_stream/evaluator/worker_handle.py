@@ -55,7 +55,7 @@ class EvaluatorWorker:
         """Starts the process and waits until it is ready. Raises `WorkerGoneError` if it does not come up."""
         module = "taco_stream.evaluator.worker"
         process = await WorkerProcess[FromWorker].spawn(module, self._settings.sweep, received=FromWorker)
-        self._process = process
+        self._process = process  # before it is ready, so that a start that is cancelled leaves something to stop
         self._keys.clear()
         ready = await process.receive(START_SECONDS)
         if not isinstance(ready, ZygoteReady):
@@ -122,6 +122,7 @@ class EvaluatorWorker:
             return
         file = await anyio.to_thread.run_sync(lambda: memory_file(problem.tests.encode("utf-8", "surrogatepass")))
         try:
+            # Opened by its path: a pipe cannot pass the descriptor itself.
             path = f"/proc/{os.getpid()}/fd/{file}"
             await process.send(msgspec.structs.replace(message, tests="", tests_path=path))
             yield key

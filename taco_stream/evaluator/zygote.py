@@ -179,6 +179,8 @@ def main() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "taco_stream"]:
         del sys.modules[name]  # programs see the modules that an interpreter has
     gc.collect()
+    # The collector writes into what it looks at, and each page of it would be copied in every fork. Frozen objects are
+    # not looked at.
     gc.freeze()
     zygote = os.getpid()
     link.send(b"ready")
@@ -204,12 +206,10 @@ def main() -> None:
 
 
 def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
-    """Imports what programs usually import, seeds it, and returns the header's names.
-
-    `random` and `threading` hook every fork: to reseed, which would undo our seed, and to put right what a
-    fork breaks for other threads, of which there are none. That would take 0.7 ms of every test.
-    """
+    """Imports what programs usually import, seeds it, and returns the header's names."""
     names: dict[str, Any] = {}
+    # `random` and `threading` hook every fork: to reseed, which would undo our seed, and to put right what a fork
+    # breaks for other threads, of which there are none. That would take 0.7 ms of every test.
     register = os.register_at_fork
     os.register_at_fork = lambda **_: None
     try:
@@ -274,7 +274,8 @@ def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequenc
     prefer_solution = ["class Solution" in text for text in texts]
     gc.freeze()
     while True:
-        # The lowest numbers are free, so the files arrive as standard input, output, error, result and arguments.
+        # The lowest numbers are free, so the files arrive as standard input, output, error, result and arguments: no
+        # `dup2` is needed in the test.
         message, descriptors = receive(control)
         if not message:
             return
@@ -282,6 +283,7 @@ def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequenc
         started = time.monotonic()
         child = os.fork()
         if child == 0:
+            # Without the socket, or the program could answer in the name of the kernel.
             os.closerange(CONTROL, 1 << 16)
             if wanted.file_io:
                 put_files(plan)
@@ -291,7 +293,9 @@ def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequenc
         limit_test(child, wanted.cpu_seconds)
         ended = wait_for(child, started, wanted.wall_seconds, control)
         if can_make_processes:
-            kill_session(child)
+            # The test was a session of its own, and what it left of it would go on beside the next test.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child, signal.SIGKILL)
         if wanted.file_io:
             take_output_file()
         confine.wipe_scratch()
@@ -327,6 +331,7 @@ def hide_own_frames() -> None:
 
     def getrecursionlimit() -> int:
         limit = get_limit()
+        # The largest is not raised by our frames, and so not lowered by them either: what was set is read back.
         return limit if limit == MAX_RECURSION_LIMIT else limit - OWN_FRAMES
 
     def setrecursionlimit(limit: int, /) -> None:
@@ -349,11 +354,9 @@ class ProgramLoader(SourceFileLoader):
 
 
 def program_module(name: str, loader: ProgramLoader) -> types.ModuleType:
-    """The module that a program finds itself to be: an interpreter's `__main__`, in the order of its names.
-
-    It is made in the test, not before the fork: what is older is frozen, and the collector at the end would pass by a
-    module that is, and by whatever the program left in it.
-    """
+    """The module that a program finds itself to be: an interpreter's `__main__`, in the order of its names."""
+    # Made in the test, not before the fork: what is older is frozen, and the collector at the end would pass by a
+    # module that is, and by whatever the program left in it.
     module = types.ModuleType(name)
     vars(module).update(
         __loader__=loader, __annotations__={}, __builtins__=builtins, __file__=loader.path, __cached__=None
@@ -375,11 +378,13 @@ def wait_for(
     child: int, started: float, wall_seconds: float, control: _socket.socket
 ) -> tuple[int, float, float, int, bool]:
     """The end of one test, in the order of `PACKED_END`. The worker says how long to wait past the clock limit."""
+    # A handle, not a time-out of `waitpid`, which has none; and its number cannot come to mean another process.
     handle = os.pidfd_open(child)
     seconds = started + wall_seconds - time.monotonic()
     is_killed = False
     while not is_killed and not select.select([handle], [], [], max(0.0, seconds))[0]:
         control.sendmsg([LATE], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, DESCRIPTOR.pack(handle))])
+        # No answer: the worker is gone, and nobody waits for the test. Zeros are 0.0 seconds more.
         (seconds,) = PACKED_SECONDS.unpack(control.recv(PACKED_SECONDS.size) or bytes(PACKED_SECONDS.size))
         if seconds <= 0:
             os.kill(child, signal.SIGKILL)
@@ -388,12 +393,6 @@ def wait_for(
     _, status, usage = os.wait4(child, 0)
     cpu_seconds = usage.ru_utime + usage.ru_stime
     return status, cpu_seconds, time.monotonic() - started, usage.ru_maxrss * 1024, is_killed
-
-
-def kill_session(child: int) -> None:
-    """Kills the rest of a test's session after the test itself has ended."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)
 
 
 def run_test(code: types.CodeType, loader: ProgramLoader, wanted: TestRequest, prefer_solution: bool) -> None:
@@ -437,11 +436,12 @@ def read_arguments() -> list[Any]:
 
 
 def find_function(namespace: dict[str, Any], name: str, *, prefer_solution: bool) -> Any:
-    """The wanted function of the program's, or method of its `Solution`.
+    """The wanted function of the program's, or method of its `Solution`. Raises `NameError` if there is neither.
 
-    The original takes the method wherever `class Solution` stands in the text, and so it is here; where `Solution` has
-    no such method, the function counts. Raises `NameError` if there is neither.
+    If `Solution` has no such method, the function counts.
     """
+    # The original looks for `class Solution` anywhere in the text, a comment for example, and so `prefer_solution`
+    # does.
     if "Solution" in namespace and (prefer_solution or name not in namespace):
         solution = namespace["Solution"]()
         if hasattr(solution, name):
@@ -508,6 +508,7 @@ def take_output_file() -> None:
     """
     os.ftruncate(1, 0)
     try:
+        # A link could lead to a file that only this process may read, and a pipe would block it.
         file = os.open("output.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return

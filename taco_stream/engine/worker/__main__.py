@@ -26,7 +26,6 @@ from taco_stream.engine.protocol import (
     Gauges,
     Generate,
     Load,
-    Ready,
     Refused,
     ToWorker,
 )
@@ -47,17 +46,24 @@ def main() -> None:
     incoming, outgoing = take_pipes()
     decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
     frames: queue.SimpleQueue[ToWorker] = queue.SimpleQueue()
+    # The thread runs before the imports and while the model loads, so that a parent that dies meanwhile is noticed.
     threading.Thread(target=_read_frames, args=(incoming, decoder, frames), daemon=True).start()
-    _import_libraries()
+    # How often torch's threads look for each other before they sleep (GNU's OpenMP, which torch brings). Beside a busy
+    # program on one of two cores they must not look for long; asleep, each wait costs the waking (`bench/LOG.md`).
+    # OpenMP reads the variable once, when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from taco_stream.engine.worker.load import start
+
     load = frames.get()
     if not isinstance(load, Load):
-        raise ValueError("a worker is told first what to load")
+        raise ValueError("the first frame of a worker names the model to load")
     try:
-        core, ready = _start(load, outgoing)
+        load, devices = _with_one_device(load)
+        core, ready = start(load, lambda event: write_frame(outgoing, EventFrame(event)))
     except TacoStreamError as error:
         write_frame(outgoing, Refused(message=str(error), is_usage=isinstance(error, UsageError)))
         return
-    write_frame(outgoing, ready)
+    write_frame(outgoing, msgspec.structs.replace(ready, devices=devices))
     _serve(core, frames, outgoing)
 
 
@@ -66,35 +72,18 @@ def _read_frames(incoming: BinaryIO, decoder: FrameDecoder[ToWorker], frames: "q
         while (frame := decoder.read(incoming)) is not None:
             frames.put(frame)
     finally:
-        os._exit(0)  # the parent is gone, perhaps within a frame, or wants no more: nothing is worth finishing
-
-
-def _import_libraries() -> None:
-    """Imports torch and transformers; loading a model then finds them."""
-    # How often torch's threads look for each other before they sleep (GNU's OpenMP, which torch brings). Beside a busy
-    # program on one of two cores they must not look for long; asleep, each wait costs the waking (`bench/LOG.md`).
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    import taco_stream.engine.worker.load  # noqa: F401
-
-
-def _start(load: Load, outgoing: BinaryIO) -> tuple["EngineCore | GenerateCore", Ready]:
-    """Loads the model."""
-    from taco_stream.engine.worker.load import start
-
-    load, devices = _with_one_device(load)
-    core, ready = start(load, lambda event: write_frame(outgoing, EventFrame(event)))
-    return core, msgspec.structs.replace(ready, devices=devices)
+        # The parent is gone, perhaps within a frame, or wants no more: nothing is worth finishing. `sys.exit` in a
+        # thread would end only the thread, while the main one may be in a forward of seconds.
+        os._exit(0)
 
 
 def _with_one_device(load: Load) -> tuple[Load, int]:
-    """Settles `auto` on the first CUDA device, and lets this process see no other; how many there were, at least 1.
-
-    Only torch knows whether there is one, so the parent cannot do this as it does for a device that is named. Torch
-    counts devices without the driver (`device_count`, not `is_available`), which reads the environment once it is used.
-    """
+    """Settles `auto` on the first CUDA device, and lets this process see no other; how many there were, at least 1."""
     import torch
 
+    # `device_count`, unlike `is_available`, does not start the driver, which reads the environment only once.
     devices = torch.cuda.device_count()
+    # Only torch knows whether there is one, so the parent cannot do this as it does for a device that is named.
     if load.device == "auto" and devices:
         os.environ.update(device_environment("cuda:0", os.environ))
         load = msgspec.structs.replace(load, device="cuda:0", sees_one_device=True)
@@ -104,8 +93,10 @@ def _with_one_device(load: Load) -> tuple[Load, int]:
 def _serve(core: "EngineCore | GenerateCore", frames: "queue.SimpleQueue[ToWorker]", outgoing: BinaryIO) -> None:
     gauges_at = 0.0
     while True:
+        # Everything that has arrived is taken in before a step, so that it can share the step's batch.
         while core.is_idle or not frames.empty():
             _take_in(core, frames.get())
+            # Still idle: all of it was refused or cancelled, and only a step hands that over.
             if core.is_idle:
                 _send(outgoing, core.step())
         finished = core.step()

@@ -40,8 +40,9 @@ def find_place(model: str) -> Place:
             f"{model} holds an adapter (adapter_config.json), which needs peft: "
             "pip install 'taco-stream[adapters]', or merge it into its base model first"
         )
+    # Some training scripts save the whole base model into the adapter's folder.
     if any(file for pattern in WEIGHTS for file in Path(model).glob(pattern)):
-        return Place(model, adapter=model)  # the whole base model lies beside it
+        return Place(model, adapter=model)
     try:
         base = msgspec.json.decode(Path(found).read_bytes(), type=_AdapterConfig).base_model_name_or_path
     except (OSError, msgspec.MsgspecError) as error:
@@ -62,6 +63,7 @@ def merge_adapter(model: Any, adapter: str) -> Any:
     if config.is_prompt_learning:
         raise ModelError(f"the adapter {adapter} is a learned prompt ({config.peft_type}), which cannot be merged")
     config.inference_mode = True
+    # `PeftModel.from_pretrained` would load as well, and keep the report on the weights to itself.
     changed = PeftModel(model, config)
     report = changed.load_adapter(adapter, "default", torch_device=str(model.device))
     if wrong := sorted({*report.missing_keys, *report.unexpected_keys}):

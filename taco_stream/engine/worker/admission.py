@@ -47,9 +47,14 @@ class Admission:
         except ModelError as error:
             return AdmittedPrompt((), 0, str(error))
         if not tokens:
+            # There is no token to compute the first logits from, and what `generate` begins with is no prompt.
             return AdmittedPrompt((), 0, "the prompt is empty")
-        if max(tokens) >= self._vocabulary:
-            return AdmittedPrompt(tokens, 0, self._outside(max(tokens)))
+        if (highest := max(tokens)) >= self._vocabulary:
+            # Tokens may have been added to the tokenizer and not to the model's embedding. Computing with one would end
+            # the process.
+            text = self._tokenizer.convert_ids_to_tokens(highest)
+            reason = f"the prompt has the token {highest} ({text!r}), but the model has only {self._vocabulary} tokens"
+            return AdmittedPrompt(tokens, 0, reason)
         wanted = request.sampling.max_new_tokens
         if wanted <= 0:
             return AdmittedPrompt(tokens, 0, f"no token is to be generated: max_new_tokens is {wanted}")
@@ -59,13 +64,8 @@ class Admission:
         refusal = f"the prompt has {len(tokens)} tokens, which leaves no room in a context of {self._context_length}"
         return AdmittedPrompt(tokens, limit, None if limit else refusal)
 
-    def _outside(self, token: int) -> str:
-        """A tokenizer may have got tokens that the model's embedding has not; computing with one ends the process."""
-        text = self._tokenizer.convert_ids_to_tokens(token)
-        return f"the prompt has the token {token} ({text!r}), and the model knows {self._vocabulary} tokens, from 0 on"
-
     def _note_once(self, request: Request, prompt_tokens: int, limit: int) -> None:
-        """A request comes in several pieces; the first stands for all."""
+        # A problem's samples come in several requests, all with the same prompt.
         if request.problem_id in self._noted:
             return
         self._noted.add(request.problem_id)

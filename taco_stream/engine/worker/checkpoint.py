@@ -87,15 +87,13 @@ def choose_device(name: str, *, sees_one_device: bool = False) -> torch.device:
     if device.type == "cuda":
         index = 0 if sees_one_device else device.index or 0
         if index >= torch.cuda.device_count():
-            raise UsageError(f"the device {name} does not exist: torch sees {_seen(sees_one_device)}")
+            # A process that sees one device cannot say how many there are.
+            count = "no such CUDA device" if sees_one_device else f"{torch.cuda.device_count()} CUDA devices"
+            raise UsageError(f"the device {name} does not exist: torch sees {count}")
         return torch.device("cuda", index)
     if device.type != "cpu":
         raise UsageError(f"the device {name} is not supported: give auto, cpu, or a list such as cuda:0,cuda:1")
     return device
-
-
-def _seen(sees_one_device: bool) -> str:
-    return "no such CUDA device" if sees_one_device else f"{torch.cuda.device_count()} CUDA devices"
 
 
 def _dtype(name: str) -> Any:
@@ -124,6 +122,7 @@ def _generation_config(load: Load, place: str, config: Any) -> Any:
 def _tokenizer(place: Place) -> Any:
     """The adapter's tokenizer, if one was saved with it, else the model's."""
     holder = place.base
+    # Whoever trained the adapter may have added tokens to it, or a chat template.
     if place.adapter is not None and Path(place.adapter, TOKENIZER_CONFIG).is_file():
         holder = place.adapter
     if Path(holder).is_dir() and not any(Path(holder, name).is_file() for name in TOKENIZER_FILES):
@@ -143,22 +142,21 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _context_length(config: Any) -> int:
-    """Positions that the model was made for.
-
-    Rotary scalings that switch by the longest position of a batch would make a sample depend on its neighbours, so such
-    models are served up to the length before the switch: the shortest, if kinds of layers have scalings of their own.
-    So is Llama 4, whose layers without rotations scale queries by positions that they count in the batch themselves.
-    """
+    """Positions that the model was made for."""
     text = config.get_text_config(decoder=True)
+    # A model without such a number has no positions to run out of (ALiBi, recurrent layers).
     longest = getattr(text, "max_position_embeddings", None) or 1 << 20
     rotary = getattr(text, "rope_parameters", None) or {}
     kinds = [rotary, *(nested for nested in rotary.values() if isinstance(nested, dict))]
     original = getattr(text, "original_max_position_embeddings", None)
+    # Rotary scalings that switch by the longest position of a batch would make a sample depend on its neighbours, so
+    # such models are served up to the length before the switch: the shortest, if kinds of layers have their own.
     switches = [
         kind.get("original_max_position_embeddings") or original or longest
         for kind in kinds
         if "dynamic" in (name := kind.get("rope_type") or "") or name == "longrope"
     ]
+    # Llama 4's layers without rotations scale queries by positions that they count in the batch themselves.
     if getattr(text, "attn_temperature_tuning", None) and 0 in (getattr(text, "no_rope_layers", None) or ()):
         switches.append(text.floor_scale - 1)  # all factors are 1 until then
     return int(min([longest, *switches]))
@@ -176,12 +174,14 @@ def _in_a_sentence(beginning: str, place: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException, place: str) -> str:
+    # transformers' message asks for a flag that does not exist here.
     if "trust_remote_code" in str(error):
         return "it needs code of its own (auto_map in its config.json), and no code from models is run here"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     is_offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE")
     is_of_the_hub = isinstance(error, OSError) and not Path(place).is_dir()
     hint = " (the hub is switched off by HF_HUB_OFFLINE)" if is_offline and is_of_the_hub else ""
+    # The message of these alone says little: that of a KeyError is only the key.
     is_unspoken = isinstance(error, NameError | LookupError | AttributeError | TypeError) or not lines
-    name = [type(error).__name__] if is_unspoken else []  # their message alone says little
+    name = [type(error).__name__] if is_unspoken else []
     return ": ".join([*name, *(line.rstrip(".:") for line in lines[:1])]) + hint

@@ -50,6 +50,7 @@ def alike_in_batches(checkpoint: Checkpoint, tolerance: float) -> str | None:
     tokens = (
         torch.arange(CHECKED_TOKENS, device=checkpoint.device) % checkpoint.model.config.get_text_config().vocab_size
     )
+    # Two different prompts: were they the same, a row computed from its neighbour's tokens would come out right.
     prompts = torch.stack([tokens, tokens.flip(0)])
     try:
         alone = [_forced_logits(checkpoint, prompts[row : row + 1])[:, 0] for row in range(len(prompts))]
@@ -73,6 +74,7 @@ def _forced_logits(checkpoint: Checkpoint, prompts: Tensor) -> Tensor:
     seen: list[Tensor] = []
 
     def draw(_: Tensor, logits: Tensor) -> Tensor:
+        # Not an end token, behind which `generate` would stop.
         allowed = [token for token in range(logits.shape[1]) if token not in checkpoint.end_tokens][:CHECKED_TOKENS]
         seen.append(logits.float())
         token = allowed[len(seen) % len(allowed)]
@@ -155,9 +157,18 @@ class GenerateCore:
     def step(self) -> list[Finished]:
         """Generates one batch; returns what has finished since the last."""
         if self._queue:
+            # The first in the queue decides the length, so that no sample waits for ever for a batch of its own.
             length = len(self._queue[0].prompt)
             batch = [sample for sample in self._queue if len(sample.prompt) == length][: self._rows]
-            if self._fits(batch):
+            fits = True
+            try:
+                self._generate(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                fits = False
+            # Only here is the error gone, whose frames hold the batch's tensors.
+            if fits:
                 for sample in batch:
                     self._queue.remove(sample)
             else:
@@ -168,16 +179,6 @@ class GenerateCore:
     def statistics(self) -> EngineStatistics:
         """The sums so far; between batches no row is busy."""
         return self._statistics
-
-    def _fits(self, batch: list[_Waiting]) -> bool:
-        """Generates a batch; False if memory does not suffice."""
-        try:
-            self._generate(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return False
-        return True
 
     def _shrink_after_oom(self, batch: list[_Waiting]) -> None:
         """After a batch that did not fit into memory: smaller batches, else not this sample."""
@@ -291,9 +292,10 @@ class _BatchWatch:
         tokens = sample_tokens(logits, self._sampling, uniform_numbers(self._keys, indices))
         self._drawn += 1
         for row, token in enumerate(tokens.tolist()):
+            # `generate` computes a row that has ended until the whole batch has; its tokens count no more.
             if self.reasons[row] is None:
                 self._take(row, token)
-        return _only(tokens.clamp_min(0), logits)
+        return _only(tokens.clamp_min(0), logits)  # `UNSOUND` is no token that can be fed
 
     def ended(self, _tokens: Tensor, _scores: Any, **_: Any) -> Tensor:
         """Which rows have ended."""

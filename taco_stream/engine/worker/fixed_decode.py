@@ -111,6 +111,7 @@ class FixedDecode:
             self._compute(shape)
         assert shape.drawn is not None
         slots = torch.tensor([row.slot for row in rows]).to(self._device, non_blocking=True)
+        # Not before: whether a row is short is known only when the device has computed the step.
         if exact:
             self._redraw_short_rows(shape, slots)
         return Drawn(shape.drawn.tokens[slots], shape.drawn.is_short[slots])
@@ -135,7 +136,7 @@ class FixedDecode:
     def _idle(self, size: int) -> Tensor:
         inputs = torch.zeros(4, size, dtype=torch.int64)
         inputs[0] = self._cache.scratch
-        inputs[1] = 1
+        inputs[1] = 1  # a softmax over no key at all would be NaN
         return inputs
 
     def _compute(self, shape: _Shape) -> None:
@@ -157,6 +158,7 @@ class FixedDecode:
             rows = [slice(row, row + 1) for row in range(size)]
             exact = zip(rows, lengths.tolist(), strict=True)
             return [Group(row, row, longest=keys, shortest=keys, lengths=lengths[row]) for row, keys in exact]
+        # `shortest` 0 keeps the mask in tensors: the lengths of a captured step are known only when it is replayed.
         everyone = slice(0, size)
         group = Group(everyone, everyone, longest=longest, shortest=0, lengths=lengths)
         if self._device.type == "cuda":
@@ -182,7 +184,12 @@ class FixedDecode:
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         try:
-            self._warm_up(shape)
+            with torch.cuda.stream(self._stream):
+                # Libraries choose kernels and allocate workspaces on first use, which must not be while capturing.
+                self._compute(shape)
+                # A capture cannot be ended after something in it has waited for the device, so that is tried before.
+                with _waiting_is_an_error():
+                    self._compute(shape)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 self._compute(shape)
@@ -197,16 +204,6 @@ class FixedDecode:
         else:
             shape.graph = graph
             current.wait_stream(self._stream)
-
-    def _warm_up(self, shape: _Shape) -> None:
-        """Computes a shape twice: libraries choose kernels and allocate workspaces on first use, not while capturing.
-
-        The second time whatever waits for the device is an error, so that no capture is begun that cannot be ended.
-        """
-        with torch.cuda.stream(self._stream):
-            self._compute(shape)
-            with _waiting_is_an_error():
-                self._compute(shape)
 
 
 @contextlib.contextmanager

@@ -61,8 +61,8 @@ REFUSED: Mapping[str, float | tuple[str, ...] | None] = {
     "force_words_ids": None,
     "cache_implementation": EXACT_CACHES,
 }
-"""The fields that this engine does not do, and the value (or values) that switch each off, as None and what is empty
-do."""
+"""The fields that this engine does not support, and the value (or values) that switch each off, as None and empty
+collections do."""
 
 RECOMMENDED = {"temperature": float, "top_p": float, "top_k": int, "min_p": float}
 
@@ -79,7 +79,12 @@ def settle(config: Any, place: str, ignored: tuple[str, ...]) -> None:
         )
     for name in ignored:
         setattr(config, name, None)
-    asked = {name: value for name, off in REFUSED.items() if _is_on(value := getattr(config, name, None), off)}
+    asked = {}
+    for name, off in REFUSED.items():
+        value = getattr(config, name, None)
+        is_empty = value is None or (isinstance(value, list | tuple | dict) and not value)
+        if not is_empty and not (value in off if isinstance(off, tuple) else value == off):
+            asked[name] = value
     if asked:
         fields = " and ".join(f"{name} {value!r}" for name, value in asked.items())
         flags = " ".join(f"--ignore-generation-config {name}" for name in asked)
@@ -96,9 +101,3 @@ def recommendation(config: Any, place: str) -> SamplingRecommended | None:
     wanted = ", ".join(f"{name} {value}" for name, value in values.items())
     message = f"{place} recommends {wanted}; this run samples as its own settings say"
     return SamplingRecommended(message=message, **values)
-
-
-def _is_on(value: Any, off: float | tuple[str, ...] | None) -> bool:
-    is_empty = isinstance(value, list | tuple | dict) and not value
-    is_off = value in off if isinstance(off, tuple) else value == off
-    return not is_empty and value is not None and not is_off

@@ -67,6 +67,7 @@ class LayerMasks:
     ) -> Tensor:
         """A mask [batch, 1, queries, keys] without a meaning of its own, to be recognised in the attention."""
         mask = torch.zeros(batch_size, 1, q_length, kv_length, dtype=dtype, device=device)
+        # Kept, so that its memory is not freed: another mask would get it, and be taken for this one.
         self._made.append((mask, mask_function))
         return mask
 
@@ -102,6 +103,7 @@ def short_windows(name: str, window: int, context_length: int) -> Iterator[None]
         if wide is not None:
             short = wide.shortened(window)
             mask_function = short.sees
+            # By this size the function decides whether a mask is needed at all.
             given["local_size"] = short.size
         return make(mask_function=mask_function, device=device, **given)
 

@@ -62,7 +62,7 @@ def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready
     A model that slots cannot serve is noted as a `GenerateFallback` and served through `generate`. So is one for which
     the slots themselves failed, which is noted with its traceback as a `SlotsFailed` before.
     """
-    if load.threads:
+    if load.threads:  # the evaluator's workers want the other cores
         torch.set_num_threads(load.threads)
     checkpoint = open_checkpoint(load)
     if recommended := recommendation(checkpoint.model.generation_config, load.model):
@@ -76,7 +76,7 @@ def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready
     except (UnservedModelError, SlotsFailedError) as reason:
         if isinstance(reason, SlotsFailedError):
             emit(SlotsFailed(message="".join(traceback.format_exception(reason))))
-        if load.reproducible:
+        if load.reproducible:  # `generate` computes rows in whatever batch there is
             raise UsageError(f"the model {load.model} has no reproducible mode: {reason}") from reason
         message = f"{load.model} is served by transformers' generate, which is slower: {reason}"
         emit(GenerateFallback(message=message))
@@ -170,6 +170,7 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
             rows = torch.stack([positions, positions + max(0, context_length - CHECKED_TOKENS)])
             given = {"position_ids": rows} if has_positions else {}
             beside = model(input_ids=tokens.expand(2, -1), use_cache=False, **given).logits[0].float()
+        # "not … <=" in place of ">", which is false for NaN.
         if not _difference(beside, expected) <= TOLERANCE[model.dtype]:
             raise UnservedModelError("a row's logits depend on the rows beside it")
         attention.attach(model)

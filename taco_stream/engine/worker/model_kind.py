@@ -7,14 +7,15 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 from taco_stream.errors import ModelError
 
 JUDGES = ("Classification", "QuestionAnswering", "MultipleChoice", "RewardModel", "NextSentencePrediction")
-"""What stands in the names of architectures that end in a judgement of a text, with weights in the head's place that
+"""Parts of the names of architectures that end in a judgement of a text, with weights in the head's place that
 transformers would replace by random ones."""
 
 
 def refuse_what_does_not_generate(place: str, config: Any) -> None:
     """Raises `ModelError`, in a sentence, for checkpoints of other kinds than decoder-only language models."""
     is_known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-    generating = _names(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]) if is_known else ()
+    classes = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)] if is_known else ()
+    generating = [entry.__name__ for entry in (classes if isinstance(classes, tuple | list) else (classes,))]
     name = next(iter(getattr(config, "architectures", None) or ()), type(config).__name__)
     if name in generating:
         return
@@ -24,12 +25,9 @@ def refuse_what_does_not_generate(place: str, config: Any) -> None:
         raise ModelError(f"the model {place} is a {name}: it judges texts and does not generate any")
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"the model {place} is an encoder-decoder ({name}): only decoder-only models can be served")
+    # A base model, say, which transformers gives an output layer; that its files have no weights for it shows later.
     if is_known:
         return
     if any(getattr(config, part, None) for part in ("vision_config", "audio_config", "vq_config")):
         raise ModelError(f"the model {place} is multimodal ({name}): only models of text alone can be served")
     raise ModelError(f"the model {place} is a {name}, which transformers cannot load as a causal language model")
-
-
-def _names(classes: Any) -> tuple[str, ...]:
-    return tuple(entry.__name__ for entry in (classes if isinstance(classes, tuple | list) else (classes,)))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 MEMORY_SHARE = 0.25
-"""Packed weights stand beside the model's own, which embeddings may share, so free memory must be plentiful."""
+"""Packed weights are held beside the model's own, which embeddings may share, so free memory must be plentiful."""
 
 
 def pack_linears(model: nn.Module, rows: int, free_bytes: int) -> bool:
@@ -21,11 +21,21 @@ def pack_linears(model: nn.Module, rows: int, free_bytes: int) -> bool:
     False, and nothing changed, if this build of torch or the memory does not allow it. The modules and their
     parameters stay what they were; only how they compute changes.
     """
-    linears = [module for module in model.modules() if type(module) is nn.Linear and _is_packable(module.weight)]
+    # Exactly these types: a subclass (a quantised layer, a LoRA) multiplies in a way of its own.
+    linears = [
+        module
+        for module in model.modules()
+        if type(module) is nn.Linear
+        and type(module.weight.data) is Tensor
+        and module.weight.device.type == "cpu"
+        and module.weight.dtype is torch.bfloat16
+    ]
     size = sum(module.weight.nbytes for module in linears)
-    if not linears or size > MEMORY_SHARE * free_bytes or not _has_mkldnn():
+    has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not linears or size > MEMORY_SHARE * free_bytes or not has_mkldnn:
         return False
     for module in linears:
+        # The order depends on the number of rows, so the layer packs for that of a full batch; others compute as well.
         packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), rows)
         module.forward = partial(_multiply, packed, module.bias)  # type: ignore[method-assign]
     return True
@@ -34,11 +44,3 @@ def pack_linears(model: nn.Module, rows: int, free_bytes: int) -> bool:
 def _multiply(packed: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, packed, bias, "none", [], "")
     return product
-
-
-def _is_packable(weight: Tensor) -> bool:
-    return type(weight.data) is Tensor and weight.device.type == "cpu" and weight.dtype is torch.bfloat16
-
-
-def _has_mkldnn() -> bool:
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

@@ -8,16 +8,12 @@ with chunks are filled up to multiples of what the matrix unit takes at a time, 
 
 
 class PrefillPace:
-    """How many prompt tokens a step may compute so that those who decode hardly notice.
+    """How many prompt tokens a step may compute so that decoding is hardly held up.
 
     Where all slots decode, a step with a chunk should take `STRETCH` times one without; where few do, a longer step
     costs little and fills the others sooner, so the rest of it grows as the share that decodes shrinks. Both costs are
-    taken from measured steps, so the pace finds itself on any device and for any model. After `STEPS_BESIDE` steps
-    with chunks comes one without: decoding alone grows dearer too, and would be taken for the price of prompt tokens.
-
-    A token's cost that grows, as it does with the prompt behind it, is believed at once, but no more than twice the
-    known one, for a single slow step says little; one that shrinks only bit by bit: smoothed both ways, one step in ten
-    took over twice as long as without. `halve` is for memory that a chunk did not fit into.
+    taken from measured steps, so the pace adapts to any device and model. `halve` is for memory that a chunk did not
+    fit into.
     """
 
     STRETCH = 1.5
@@ -37,6 +33,7 @@ class PrefillPace:
         if not decoding or not self._decode_seconds or self._smallest == self.largest:
             return self.largest
         if self._steps_beside >= self.STEPS_BESIDE:
+            # Decoding alone grows dearer too: unless it is measured again, that is taken for the price of a prompt.
             return 0
         affordable = 0.0
         if self._token_seconds:
@@ -56,7 +53,14 @@ class PrefillPace:
             self._steps_beside += 1
             known = self._token_seconds
             own = max(seconds - (self._decode_seconds if step.decoding else 0.0), 0.1 * seconds) / tokens
-            self._token_seconds = min(own, 2 * known or own) if own > known else known + self.SMOOTHING * (own - known)
+            if not known:
+                self._token_seconds = own
+            elif own > known:
+                # A cost that grows, as it does with the prompt behind it, is believed at once: smoothed, one step in
+                # ten took over twice as long as without. No more than twofold, for one slow step says little.
+                self._token_seconds = min(own, 2 * known)
+            else:
+                self._token_seconds = known + self.SMOOTHING * (own - known)
 
     def halve(self) -> bool:
         """Halves the largest chunk; False if it is the smallest already."""

@@ -30,15 +30,16 @@ def render_prompt(model: str, prompt: Prompt) -> RenderedPrompt:
 
 
 def render_text(tokenizer: Any, prompt: Prompt) -> str:
-    """A text as it stands, a conversation through the tokenizer's chat template.
+    """A text as it is, a conversation through the tokenizer's chat template.
 
-    Raises `ModelError` if there is no template, or if it refuses the conversation (some know no system message).
+    Raises `ModelError` if there is no template, or if it refuses the conversation (some support no system message).
     """
     if not isinstance(prompt, ChatPrompt):
         return prompt.text
     if not tokenizer.chat_template:
         raise ModelError("the tokenizer has no chat template: use a base prompt")
     messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+    # The name that Qwen's templates gave it and others took over; a template that has no such variable ignores it.
     options = {} if prompt.thinking is None else {"enable_thinking": prompt.thinking}
     try:
         text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
@@ -50,7 +51,7 @@ def render_text(tokenizer: Any, prompt: Prompt) -> str:
 def prompt_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
     """Tokenises a prompt: a text with the special tokens that the tokenizer adds, a conversation with its template's.
 
-    The latter is what transformers' `apply_chat_template` does. A begin-of-sequence token stands in it at most once.
+    The latter is what transformers' `apply_chat_template` does. A begin-of-sequence token is in it at most once.
     """
     is_chat = isinstance(prompt, ChatPrompt)
     tokens = tokenizer(render_text(tokenizer, prompt), add_special_tokens=not is_chat)["input_ids"]

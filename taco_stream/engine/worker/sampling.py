@@ -94,6 +94,7 @@ def sample_in_window(
 
 def sample_key(seed: int, problem_id: str, sample_index: int) -> int:
     """The 64 bits, signed, that name a sample's stream of random numbers; the same in every process and version."""
+    # NUL separates the parts, so that no two samples have one name. Python's `hash` differs from process to process.
     name = f"{seed}\0{problem_id}\0{sample_index}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little", signed=True)
 
@@ -107,7 +108,7 @@ def uniform_numbers(keys: Tensor, token_indices: Tensor) -> Tensor:
     state = (state ^ _shifted(state, 30)) * _signed(0xBF58476D1CE4E5B9)
     state = (state ^ _shifted(state, 27)) * _signed(0x94D049BB133111EB)
     state = state ^ _shifted(state, 31)
-    return _shifted(state, 11).double() * 2.0**-53
+    return _shifted(state, 11).double() * 2.0**-53  # the 53 bits that a float64 holds exactly
 
 
 class _Blocks(NamedTuple):
@@ -157,12 +158,14 @@ def _draw(best: _Largest, mass: Tensor, settings: RowSampling, uniforms: Tensor)
     is_ranking_known = ~has_top_k | ((settings.top_k <= window) & (ranked <= sure))
 
     cumulative = (weights * kept).cumsum(-1)
+    # top-p's share is of what top-k left; without top-k, of the whole row, most of which is not in the window.
     mass = torch.where(has_top_k, cumulative[:, -1], mass.double())
     has_top_p = settings.top_p < 1
     limit = torch.where(has_top_p, settings.top_p.double() * mass, torch.inf)
     kept &= cumulative - weights < limit[:, None]
+    # Weights are relative to the largest one, and so is what min-p compares with.
     kept &= weights >= settings.min_p[:, None]
-    kept[:, 0] = True
+    kept[:, 0] = True  # transformers, too, keeps one token at least (`min_tokens_to_keep`)
     length = kept.sum(-1)
 
     is_unfiltered = ~has_top_k & ~has_top_p & (settings.min_p <= 0)
@@ -190,17 +193,16 @@ def _rank(largest: _Largest) -> _Largest:
 
 
 def _largest(logits: Tensor, window: int) -> _Largest:
-    """The `window` largest logits of each row, in any order. Which of those that equal the last are taken is open.
-
-    They stand in the `window` blocks with the largest maxima, which costs one pass instead of a selection over all.
-    A block is every `count`-th logit, so that neighbouring logits belong to neighbouring blocks: that vectorises.
-    """
+    """The `window` largest logits of each row, in any order. Which of those that equal the last are taken is open."""
     vocabulary = logits.shape[1]
     count = vocabulary // BLOCK
+    # With few blocks, choosing among them saves nothing.
     if count < 2 * window:
         values, ids = logits.topk(window, sorted=False)
         return _Largest(values.float(), ids, vocabulary)
+    # A block is every `count`-th logit, so that neighbouring logits belong to neighbouring blocks: that vectorises.
     blocks = torch.unflatten(logits[:, : count * BLOCK], 1, (BLOCK, count))
+    # The largest logits are in the blocks with the largest maxima: one pass instead of a selection over all.
     maxima = blocks.amax(1)
     chosen = maxima.topk(window, sorted=False).indices
     inside = blocks.gather(2, chosen[:, None, :].expand(-1, BLOCK, -1)).flatten(1)
@@ -214,14 +216,13 @@ def _largest(logits: Tensor, window: int) -> _Largest:
 
 
 def _mass(logits: Tensor, best: _Largest, settings: RowSampling, is_greedy: Tensor) -> Tensor:
-    """A mass for each row [rows], relative to the largest weight, that draws as the sum of all its weights does.
-
-    Adding up the candidates and bounding the rest by the maxima of its blocks mostly shows where top-p cuts; only rows
-    for which it does not are added up whole. Separating the rows would make a GPU wait.
-    """
+    """A mass for each row [rows], relative to the largest weight, that draws as the sum of all its weights does."""
     largest, temperature = best.logits[:, :1], settings.temperature[:, None]
+    # All rows whole on a GPU: separating them, as below, would make the host wait for it.
     if logits.device.type != "cpu":
         return _weights(logits, largest, temperature).sum(-1)
+    # Adding up the candidates and bounding the rest by the maxima of its blocks mostly shows where top-p cuts. Only
+    # rows for which it does not are added up whole.
     mass = logits.new_zeros(len(logits), dtype=torch.float32)
     rest = torch.full_like(mass, torch.inf)
     if best.blocks is not None:
@@ -233,6 +234,7 @@ def _mass(logits: Tensor, best: _Largest, settings: RowSampling, is_greedy: Tens
         before < (settings.top_p * bound)[:, None] for bound in (mass * (1 - ROUNDING), (mass + rest) * (1 + ROUNDING))
     )
     is_open = (certain != possible).any(-1) & (settings.top_p < 1)
+    # Unfiltered rows are drawn from the whole mass; greedy ones and those with top-k never look at it.
     is_needed = is_open | ((settings.top_p >= 1) & (settings.min_p <= 0))
     is_needed &= ~is_greedy & ((settings.top_k <= 0) | (settings.top_k >= best.vocabulary))
     for rows in torch.split(is_needed.nonzero()[:, 0], _rows_at_once(best.vocabulary)):

@@ -46,27 +46,25 @@ class StopStringDetector:
         self.token_count = 0
 
     def feed(self, token: int) -> bool:
-        """Takes in the next token; whether the text up to and including it is to be cut at a stop string.
-
-        A token that the tokenizer does not have is counted and adds no text: models pad their vocabularies.
-        """
+        """Takes in the next token; whether the text up to and including it is to be cut at a stop string."""
         self.token_count += 1
+        # Models pad their vocabularies, so they may draw a token that the tokenizer does not have. It adds no text.
         if token not in self._vocabulary:
             return self._is_found
         self._tokens.append(token)
         if self._watch is not None and (self._watch.sees(token) or self._is_undecided) and not self._is_found:
-            self._decide()
+            match = self._match()
+            # A stop string that began before the match may still be completed: the earliest one wins.
+            self._is_undecided = match is not None and _may_match_before(
+                match.start(), match.string, self._stop_strings
+            )
+            self._is_found = match is not None and not self._is_undecided
         return self._is_found
 
     def text(self) -> str:
         """The decoded text so far, without special tokens, cut before the earliest stop string."""
         match = self._match()
         return self._decoded()[: match.start()] if match else self._decoded()
-
-    def _decide(self) -> None:
-        match = self._match()
-        self._is_undecided = match is not None and _may_match_before(match.start(), match.string, self._stop_strings)
-        self._is_found = match is not None and not self._is_undecided
 
     def _match(self) -> re.Match[str] | None:
         return self._pattern.search(self._decoded()) if self._pattern else None
@@ -78,7 +76,8 @@ class StopStringDetector:
 
 def _may_match_before(place: int, text: str, stop_strings: tuple[str, ...]) -> bool:
     """Whether what follows `text` may complete a stop string that begins before `place`."""
-    ends = {text, re.sub("\N{REPLACEMENT CHARACTER}{1,3}$", "", text)}  # a character may be half there
+    # The last character may be half there. UTF-8 has four bytes at most, so up to three of them decode to U+FFFD.
+    ends = {text, re.sub("\N{REPLACEMENT CHARACTER}{1,3}$", "", text)}
     return any(
         end.endswith(stop[:length]) and len(end) - length < place
         for end in ends
@@ -103,6 +102,7 @@ class _ByteWatch:
     def sees(self, token: int) -> bool:
         tail = self._tail + self._token_bytes[token]
         self._tail = tail[max(0, len(tail) - self._kept) :]
+        # A match cannot end before this token's bytes: `_tail` is one byte shorter than the longest stop string.
         for stop in self._stops:  # noqa: SIM110 - any() and its generator cost more than the searches
             if stop in tail:
                 return True
@@ -119,6 +119,7 @@ class _TextWatch:
     def sees(self, token: int) -> bool:
         self._tokens.append(token)
         text = self._decode(self._tokens)
+        # Halved now and then, not cut at every token: decoding more than is needed costs less than deciding where to.
         if len(text) > 3 * self._kept:
             later = self._tokens[len(self._tokens) // 2 :]
             if len(self._decode(later)) >= self._kept:
@@ -172,6 +173,7 @@ def _watch(tokenizer: Any, stop_strings: tuple[str, ...]) -> _Watch:
     if tokenizer not in _KNOWN:
         _KNOWN[tokenizer] = _token_bytes(tokenizer)
     token_bytes = _KNOWN[tokenizer]
+    # Decoding makes a U+FFFD of bytes that are no text, so bytes do not show where a stop string with one is.
     is_of_bytes = token_bytes is not None and not any("\N{REPLACEMENT CHARACTER}" in stop for stop in stop_strings)
     if token_bytes is not None and is_of_bytes:
         return _ByteWatch(token_bytes, stop_strings)
@@ -191,23 +193,18 @@ def _token_bytes(tokenizer: Any) -> _TokenBytes | None:
 
 def _probes(tokenizer: Any) -> Iterable[int]:
     tokens = sorted(_vocabulary(tokenizer))
-    first = tokens[:PROBED_TOKENS]  # where bytes and special tokens use to stand
+    first = tokens[:PROBED_TOKENS]  # usually the single bytes and the special tokens
     return {*first, *tokens[:: max(1, len(tokens) // PROBED_TOKENS)], *special_tokens(tokenizer)}
 
 
 def _agrees(tokenizer: Any, claimed: _TokenBytes, token: int) -> bool:
     """Whether decoding adds the claimed bytes of a token to a text."""
-    anchor = _anchor(tokenizer)
+    # Between two letters: decoders treat the beginning of a text differently, and some its end.
+    anchor: int = tokenizer.encode("a", add_special_tokens=False)[-1]
     tokens = [anchor, token, anchor]
     written = b"".join(claimed[one] for one in tokens).decode("utf-8", "replace")
     decoded = tokenizer.decode(tokens, skip_special_tokens=True)
     return _without_repeats(written).lstrip(" ") == _without_repeats(decoded).lstrip(" ")
-
-
-def _anchor(tokenizer: Any) -> int:
-    """A token between which others are decoded: the last that a letter is written with."""
-    token: int = tokenizer.encode("a", add_special_tokens=False)[-1]
-    return token
 
 
 def _without_repeats(text: str) -> str:

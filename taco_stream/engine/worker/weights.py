@@ -79,6 +79,7 @@ def quantization_method(config: Any) -> str | None:
     if not asked:
         return None
     fields = asked if isinstance(asked, dict) else asked.to_dict()
+    # Checkpoints from before `quant_method` have these flags alone.
     if fields.get("load_in_4bit") or fields.get("load_in_8bit"):
         return "bitsandbytes"
     method = fields.get("quant_method")
@@ -136,6 +137,7 @@ def _check_report(place: str, model: Any, report: Any) -> None:
     missing = set(report["missing_keys"])
     if not missing:
         return
+    # Only the output layer missing is the mark of a base model, whose files are whole.
     output = model.get_output_embeddings()
     of_output = {name for name, module in model.named_modules() if module is output}
     if all(name.rpartition(".")[0] in of_output for name in missing):

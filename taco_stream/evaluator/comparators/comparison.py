@@ -73,5 +73,7 @@ def value_rule(mode: ComparisonMode, judge: SpecialJudge) -> Callable[[Any, Any]
 def _accepts(rule: Callable[[Any, Any], bool], written: Any, expected: Any) -> bool:
     try:
         return rule(written, expected)
-    except Exception:  # too large a number for a float, too deep a list: not the expected value
+    except Exception:
+        # Too large a number for a float, too deep a list, and whatever else a program may return to break the judge:
+        # none of it is the expected value.
         return False

@@ -63,6 +63,7 @@ ABSOLUTE_TOLERANCE = 1e-8
 
 def same_output(output: str, expected: str) -> bool:
     """Whether the original would accept the output, which it reads in text mode."""
+    # What reading a pipe in text mode does in the original.
     output = output.replace("\r\n", "\n").replace("\r", "\n")
     if output.strip() == expected.strip():
         return True
@@ -120,6 +121,7 @@ def placement_matters(program: str) -> bool:
     """
     lines = program.split("\n")
     ours = _header_bindings()
+    # Only the leading imports are looked at: of all that a program binds, these alone come before the header there.
     leading = "\n".join(lines[: _leading_imports(lines)])
     if len(leading) > MAX_PARSED_LENGTH:
         return True
@@ -174,6 +176,7 @@ def _public_names(module: str) -> list[str]:
 
 
 def _characters_close_to_lines(output: str, lines: list[str]) -> bool:
+    # The original's fault, kept: it means to compare lines with lines, and iterates over the output's characters.
     if len(output) != len(lines):
         return False
     try:
@@ -184,7 +187,7 @@ def _characters_close_to_lines(output: str, lines: list[str]) -> bool:
 
 def _close(value: float, expected: float) -> bool:
     """numpy's `allclose` for one pair."""
-    if math.isinf(value) or math.isinf(expected):
+    if math.isinf(value) or math.isinf(expected):  # else the tolerance of an infinity would be infinite
         return value == expected
     return abs(value - expected) <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * abs(expected)
 

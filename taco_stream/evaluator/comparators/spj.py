@@ -59,7 +59,7 @@ def is_close(value: float, expected: float) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, Fraction, Decimal)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, Fraction, Decimal)) and not isinstance(value, bool)  # a bool is an int
 
 
 def _all(same: Callable[[Any, Any], bool], values: list[Any], expected: list[Any]) -> bool:

@@ -83,6 +83,8 @@ class LeafGroup:
         os.mkdir(self.folder)
         try:
             self.allow(ProgramLimits(memory_bytes=0, output_bytes=0))
+            # All or none: by itself the kernel would pick the process with the most memory, and a program can see to it
+            # that this is the zygote.
             write(self.folder, "memory.oom.group", "1")
             write(self.folder, "pids.max", str(MAX_PROCESSES_IN_LEAF))
             os.stat(f"{self.folder}/cgroup.kill")  # since Linux 5.14
@@ -108,6 +110,7 @@ class LeafGroup:
         """Kills all that is left in the leaf and removes it; gives up after a while."""
         with contextlib.suppress(OSError):
             write(self.folder, "cgroup.kill", "1")
+        # A group can be removed once the last of the killed has been reaped, for which the kernel gives no sign.
         give_up_at = time.monotonic() + REMOVAL_SECONDS
         while not is_removed(self.folder) and time.monotonic() < give_up_at:
             time.sleep(0.01)
@@ -151,6 +154,7 @@ def marked_parent(membership: str, tree: str) -> str:
         raise NotDelegatedError("there is no group above our own")
     parent = os.path.dirname(tree + own)
     try:
+        # systemd's mark (Delegate=yes): the group is the service's to arrange, and systemd keeps out of it.
         mark = os.getxattr(parent, "user.delegate")
     except OSError:
         mark = b""

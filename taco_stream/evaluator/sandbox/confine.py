@@ -30,6 +30,7 @@ def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
     if not plan.has_namespaces and os.listdir(scratch):
         # Before anything else is done with it: a wrong folder here once emptied a machine's /tmp.
         raise ValueError(f"the scratch folder {scratch} is not empty")
+    # First: its folder is out of reach in the new root, and all that follows is counted in it.
     if Layer.CGROUP in plan.layers:
         cgroups.enter(leaf)
     os.umask(0o022)  # the new root's folders are made by root and must be passable for others
@@ -46,6 +47,8 @@ def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
         if Layer.USER in plan.layers:
             os.chown(scratch, user, user)
         os.chdir(scratch)
+    # After the new root, which needs the rights that are given up here, and before the tie to the parent, which a
+    # change of user clears.
     if plan.has_own_user:
         privileges.switch_user(user)
     else:
@@ -57,6 +60,7 @@ def enter_zygote(plan: SandboxPlan, scratch: str, leaf: str) -> None:
     privileges.forbid_new_privileges()
     if Layer.LANDLOCK in plan.layers:
         landlock.restrict(readable, [scratch], namespaces.DEVICES)
+    # Last: the filter forbids everything above.
     if Layer.SECCOMP in plan.layers:
         seccomp.confine_zygote()
 
@@ -74,13 +78,13 @@ def limit_program(plan: SandboxPlan, limits: ProgramLimits) -> None:
 def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
     """Steps that confine a fork of this program process, which becomes a test, for good: to be called there in order.
 
-    They are settled before the fork, for in the test even the look at a plan costs page faults. With namespaces a test
-    ends with the zygote, their first process, and a worker replaces the zygote of a program process that is gone, so
-    the tie to the parent would be 0.07 ms for nothing.
+    They are settled before the fork, for in the test even the look at a plan costs page faults.
     """
     steps: list[Callable[[], None]] = []
     if can_make_processes(plan):
-        steps.append(os.setsid)
+        steps.append(os.setsid)  # so that what it leaves behind can be killed by the session's number
+    # With namespaces a test ends with the zygote, their first process, and a worker replaces the zygote of a program
+    # process that is gone, so the tie to the parent would be 0.07 ms for nothing.
     if not plan.has_namespaces:
         steps.append(partial(privileges.die_with_parent, os.getpid()))
         if not plan.has_own_user:

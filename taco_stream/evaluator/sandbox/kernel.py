@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 
 LIBC = ctypes.CDLL(None, use_errno=True)
+# Without types, ctypes passes integers as 32 bits, and the kernel reads 64 of a register.
 LIBC.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
 
 

@@ -37,6 +37,7 @@ def version() -> int:
 
 def file_accesses(version: int) -> int:
     """Every kind of file access that this version can restrict."""
+    # 13 from the first version on; then REFER, TRUNCATE and IOCTL_DEV. The others came for networks and signals.
     return (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
 
 
@@ -79,6 +80,7 @@ def allow(rules: int, path: str, access: int) -> None:
     except FileNotFoundError:
         return
     try:
+        # The kernel refuses a rule on a file that grants what only folders have.
         given = access if os.path.isdir(path) else access & ON_FILES
         syscall(ADD_RULE, rules, 1, struct.pack("=Qi", given, descriptor), 0)
     finally:

@@ -53,10 +53,12 @@ def enter(user: int, *, with_user_namespace: bool, worker: int) -> None:
         unshare_mapped(flags | NEW_USER, user)
     else:
         kernel.unshare(flags)
+    # A new PID namespace is for children only: the caller itself keeps its number outside.
     child = os.fork()
     if child == 0:
         return
     die_with_parent(worker)
+    # Nobody finds the zygote's end of a socket closed while this process has it open.
     os.closerange(3, 1 << 16)
     _, status = os.waitpid(child, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
@@ -65,6 +67,7 @@ def enter(user: int, *, with_user_namespace: bool, worker: int) -> None:
 def unshare_mapped(flags: int, user: int) -> None:
     """Leaves namespaces, the user's among them, and has this user, and `user` if it is another, mapped inside."""
     here = os.getpid()
+    # The helper stays outside, where it has the rights to write the maps, and waits until there is a namespace to map.
     ask, asked = os.pipe()
     helper = os.fork()
     if helper == 0:
@@ -83,6 +86,7 @@ def write_maps(process: int, user: int) -> int:
     """Writes the user and group maps of a process from outside; 0, or 1 if the kernel refuses."""
     lines = {(os.getuid(), os.getgid()), (user, user)} if os.getuid() == 0 else {(os.getuid(), os.getgid())}
     try:
+        # Without rights outside, the kernel takes a group map only once `setgroups` is denied (user_namespaces(7)).
         with open(f"/proc/{process}/setgroups", "w") as file:
             file.write("deny" if os.getuid() else "allow")
         for name, column in (("uid_map", 0), ("gid_map", 1)):
@@ -98,12 +102,14 @@ def build_root(readable: Iterable[str], user: int) -> None:
 
     Must run in the first process of the namespaces, before it takes on `user`.
     """
+    # Private, or systemd's shared mounts would carry all that follows back to the machine.
     kernel.mount(None, "/", None, PRIVATE | RECURSIVE)
     kernel.mount("tmpfs", NEW_ROOT, "tmpfs", NO_SUID | NO_DEVICES, "size=1m,nr_inodes=4096,mode=755")
     for path in outermost(readable):
         bind(path)
     for path in DEVICES:
         bind(path, attributes=ATTRIBUTE_NO_SUID)
+    # A container may hide parts of its own `/proc`, and the kernel then lets nobody inside mount a whole one.
     with contextlib.suppress(OSError):
         make_folder("/proc")
         flags = NO_SUID | NO_DEVICES | NO_EXECUTION
@@ -122,6 +128,7 @@ def build_root(readable: Iterable[str], user: int) -> None:
 def move_root() -> None:
     """Makes the new root the root, read-only, and lets the old one go."""
     os.chdir(NEW_ROOT)
+    # With "." twice the old root is mounted over the new one, and needs no folder in it (pivot_root(2), NOTES).
     kernel.syscall(PIVOT_ROOT[os.uname().machine], b".", b".")
     kernel.detach(".")
     os.chdir("/")
@@ -158,6 +165,7 @@ def bind(path: str, attributes: int = ATTRIBUTE_READ_ONLY | ATTRIBUTE_NO_SUID | 
         make_folder(os.path.dirname(path))
         os.close(os.open(NEW_ROOT + path, os.O_CREAT | os.O_WRONLY, 0o444))
     kernel.mount(source, NEW_ROOT + path, None, BIND | RECURSIVE)
+    # `mount` ignores all other flags of a bind, and a remount would change only the topmost mount of a recursive one.
     set_attributes(NEW_ROOT + path, attributes, recursive=True)
 
 

@@ -36,12 +36,14 @@ def switch_user(user: int) -> None:
         # An ordinary user's namespace forbids setgroups; its groups then stay.
         if os.getuid() == 0 and len(os.getgroups()) > 1:
             raise
+    # The group first: after the change of user there is no right left to change it.
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
 
 
 def drop_capabilities() -> None:
     """Gives up every capability, and the chance of getting one back by executing a file."""
+    # How many there are depends on the kernel; it knows no more than the 64 bits of a set.
     for number in range(64):
         try:
             prctl(PR_CAPBSET_DROP, number)
@@ -61,5 +63,6 @@ def forbid_new_privileges() -> None:
 def die_with_parent(parent: int) -> None:
     """Has the kernel kill this process when its parent, whose number is given, ends; at once if it has."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have ended before the call, and then no signal ever comes.
     if os.getppid() != parent:
         os._exit(1)

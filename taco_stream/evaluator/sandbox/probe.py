@@ -139,6 +139,7 @@ def fork_works(plan: SandboxPlan, scratch: str, leaf: str, *, importing: bool) -
             if importing:
                 import_from(modules)
         except BaseException as error:
+            # Most refusals come of a folder above Python that the zygote's own user cannot enter: name it.
             closed = next(filter(None, map(closed_folder, needed)), "")
             print_refusal(plan, f"{error}; {closed} is closed to user {os.getuid()}" if closed else str(error))
             os._exit(1)
@@ -150,7 +151,9 @@ def import_from(folders: Iterable[str]) -> None:
     """Opens the folders that modules lie in and imports one that was not loaded. Raises whatever is in the way."""
     for folder in folders:
         os.listdir(folder)
-    __import__("this_module_is_missing" if "wave" in sys.modules else "wave")
+    # A module that nothing above has loaded, or the import would prove nothing.
+    assert "wave" not in sys.modules
+    __import__("wave")
 
 
 def closed_folder(path: str) -> str:

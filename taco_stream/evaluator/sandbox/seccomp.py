@@ -114,8 +114,17 @@ def prepared_test_filter() -> "Program":
 
 def zygote_filter() -> list[Instruction]:
     """The long filter."""
-    _, numbers = _machine()
-    instructions = _preamble()
+    machine, numbers = _machine()
+    # The same number is another call in another convention, so those are ended first: 32 bits by the machine's name,
+    # x32 by a bit in the number.
+    instructions = [
+        (LOAD, 0, 0, MACHINE),
+        (EQUAL, 1, 0, machine),
+        _return(KILL_PROCESS),
+        (LOAD, 0, 0, NUMBER),
+        (AT_LEAST, 0, 1, X32),
+        _return(KILL_PROCESS),
+    ]
     for name in ALLOWED.split():
         instructions += _when(numbers, name, [_return(ALLOW)])
     # A thread with a table of files of its own would have all the descriptors of a test again, with what they hold.
@@ -182,19 +191,6 @@ def _machine() -> tuple[int, dict[str, int]]:
     return found
 
 
-def _preamble() -> list[Instruction]:
-    """Ends the process for another machine's calls, and leaves the call's number in the accumulator."""
-    machine, _ = _machine()
-    return [
-        (LOAD, 0, 0, MACHINE),
-        (EQUAL, 1, 0, machine),
-        _return(KILL_PROCESS),
-        (LOAD, 0, 0, NUMBER),
-        (AT_LEAST, 0, 1, X32),
-        _return(KILL_PROCESS),
-    ]
-
-
 def _when(numbers: dict[str, int], name: str, body: list[Instruction]) -> list[Instruction]:
     """`body`, which returns on every path, for the call of that name; nothing if the machine lacks it."""
     return [(EQUAL, 0, len(body), numbers[name]), *body] if name in numbers else []
@@ -222,6 +218,7 @@ def _unless_bits_are(argument: int, mask: int, value: int, answer: int) -> list[
 
 
 def _load_argument(argument: int) -> Instruction:
+    # `struct seccomp_data`: number, machine and instruction pointer take 16 bytes, then come six arguments of 8 each.
     return (LOAD, 0, 0, 16 + 8 * argument)
 
 
@@ -230,4 +227,4 @@ def _return(action: int) -> Instruction:
 
 
 def _error(number: int) -> int:
-    return 0x00050000 | number
+    return 0x00050000 | number  # SECCOMP_RET_ERRNO: the call fails with this error and is not made
