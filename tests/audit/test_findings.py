@@ -127,7 +127,7 @@ def test_what_no_solution_passes_every_time_is_excluded() -> None:
 def test_failing_solutions_and_one_passing_one_are_judged_again() -> None:
     statuses = (PASSED, PASSED, WRONG, CRASHED, Status.COMPILE_ERROR, Status.INFRASTRUCTURE_ERROR)
     trials = [Trial(number, verdicts(status)) for number, status in enumerate(statuses)]
-    again = [follow_up(trial, trials, STRICT) is FollowUp.AFRESH for trial in trials]
+    again = [follow_up(trial, trials, STRICT) is FollowUp.AGAIN for trial in trials]
     assert again == [True, False, True, True, False, False]
 
 

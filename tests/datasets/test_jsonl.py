@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import pytest
 from taco_rows import WriteLines, taco_row
@@ -86,10 +87,19 @@ def test_a_bad_line_is_fatal_unless_asked_otherwise(write_lines: WriteLines) -> 
         next(problems)
 
 
-def test_rows_are_read_from_standard_input_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
-    with open(reader, "rb", buffering=64) as incoming, open(writer, "wb", buffering=0) as outgoing:
-        monkeypatch.setattr("taco_stream.datasets.sources._standard_input", lambda: incoming)
-        outgoing.write(json.dumps(taco_row(0)).encode() + b"\n" + json.dumps(taco_row(1)).encode() + b"\n")
-        problems = open_dataset("-")
-        assert next(problems).problem_id == "0"
+@pytest.fixture
+def typed() -> Iterator[BinaryIO]:
+    """The other end of this process's standard input."""
+    kept, (reader, writer) = os.dup(0), os.pipe()
+    os.dup2(reader, 0)
+    os.close(reader)
+    with open(writer, "wb", buffering=0) as outgoing:
+        yield outgoing
+    os.dup2(kept, 0)
+    os.close(kept)
+
+
+def test_rows_are_read_from_standard_input_before_it_ends(typed: BinaryIO) -> None:
+    typed.write(json.dumps(taco_row(0)).encode() + b"\n" + json.dumps(taco_row(1)).encode() + b"\n")
+    problems = open_dataset("-")
+    assert next(problems).problem_id == "0"

@@ -13,11 +13,8 @@ import pytest
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator import worker_handle
 from taco_stream.evaluator.pool import MAX_PROGRAM_BYTES, Evaluator, EvaluatorSettings
-from taco_stream.evaluator.protocol import Judged
-from taco_stream.evaluator.worker_handle import EvaluatorWorker
 from taco_stream.events import EvaluatorEvent, EvaluatorRestarted
 from taco_stream.types import ComparisonMode, Problem, SpecialJudge, Status
-from taco_stream.workers.process import WorkerGoneError
 
 pytestmark = pytest.mark.anyio
 
@@ -351,14 +348,13 @@ async def test_other_tests_under_the_same_name_are_not_taken_for_these(evaluator
     assert (await evaluator.judge(other, RIGHT)).status is Status.WRONG_ANSWER
 
 
-async def test_the_second_failure_is_told(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def dead(*_: object) -> Judged:
-        raise WorkerGoneError("the worker has ended")
-
-    monkeypatch.setattr(EvaluatorWorker, "judge", dead)
-    verdict = await evaluator.judge(SUM, RIGHT)
+async def test_the_second_failure_is_reported(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = stdin_problem(("1 2\n", "3\n"), seconds=1.0)
+    monkeypatch.setattr(worker_handle, "SILENCE_SECONDS", -7.0)  # less than nothing beside the limit on the clock
+    verdict = await evaluator.judge(problem, RIGHT)
     assert verdict.status is Status.INFRASTRUCTURE_ERROR
-    assert "the worker has ended" in verdict.detail
+    assert "failed twice on this program: the worker did not reply" in verdict.detail
+    assert evaluator.statistics().restarts == 2
 
 
 async def test_a_batch_raises_what_the_evaluator_does(evaluator: Evaluator, tmp_path: Path) -> None:
