@@ -150,6 +150,7 @@ def _without_reasoning(text: str) -> str | None:
 
     A closing tag without an opening one ends reasoning that began in the prompt, as many templates have it.
     """
+    # Many chat templates open the reasoning themselves, so an answer may begin inside of it.
     opening, closing = _OPENING.search(text), _CLOSING.search(text)
     if closing and (opening is None or closing.start() < opening.start()):
         text = text[closing.end() :]
@@ -356,6 +357,7 @@ def _bare_code(text: str) -> _Span | None:
 
 def _without_trailing_prose(span: _Span) -> _Span | None:
     """The longest run of whole paragraphs that is a program; all of it if that would cut off code; None if none is."""
+    # The longest first, so that a program is never cut short for prose that only looks like some.
     ends = [match.start() for match in re.finditer(r"(?<=\n)(?=[ \t]*\n)|\Z", span.text)]
     for end in ends[::-1][:MAX_ENDS]:
         text, rest = span.text[:end], span.text[end:].lstrip("\n")
@@ -398,14 +400,17 @@ def _is_python(program: str) -> bool:
 def _does_something(program: str) -> bool:
     """Whether the text is a program with an effect; a word of prose is an expression, but does nothing."""
     tree = _parsed(program)
-    return tree is not None and any(_has_effect(node) for node in tree.body)
-
-
-def _has_effect(node: ast.stmt) -> bool:
-    """Whether a statement does something; `YES`, `3 4` and `Output: 3` may all be statements and do not."""
-    if isinstance(node, ast.AnnAssign):
-        return node.value is not None
-    return not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call)
+    if tree is None:
+        return False
+    for node in tree.body:
+        # `YES` is a statement in Python, an expression; `Output: 3` is an annotation of the name `Output`.
+        if isinstance(node, ast.AnnAssign):
+            has_effect = node.value is not None
+        else:
+            has_effect = not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call)
+        if has_effect:
+            return True
+    return False
 
 
 def _is_program(text: str) -> bool:
@@ -442,6 +447,7 @@ def _repaired(program: str) -> str:
     """The program, or the one repair of it that is Python; left as it is if none or more than one meaning fits."""
     if _is_python(program):
         return program
+    # The mildest repair first, and only if one meaning fits: with tabs of four and of eight columns there may be two.
     visible = program.translate(_INVISIBLE)
     dedented = textwrap.dedent(visible).lstrip("\n")
     expanded = [dedented.expandtabs(4), dedented.expandtabs(8)]

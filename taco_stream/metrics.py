@@ -133,7 +133,14 @@ class Tally:
             return
         self.extractions[record.extraction] += 1
         self.finish_reasons[record.finish_reason] += 1
-        self.fenced_programs += _is_fenced(record)
+        # No program holds a Markdown fence: a text that was taken for one as a whole, and has one, is a chat answer.
+        strict = record.verdicts.get(ComparisonMode.STRICT)
+        self.fenced_programs += (
+            record.extraction is ExtractionMethod.WHOLE_TEXT
+            and strict is not None
+            and strict.status is Status.COMPILE_ERROR
+            and "```" in (record.program or "")
+        )
         self.completion_tokens += record.completion_tokens
         for mode, verdict in record.verdicts.items():
             self.statuses[mode][verdict.status] += 1
@@ -170,17 +177,6 @@ class Tally:
                 for name in sorted({skill for count in counts for skill in count.skills})
             },
         )
-
-
-def _is_fenced(record: Record) -> bool:
-    """Whether a text that was taken for a program as a whole is a chat answer: no program holds a Markdown fence."""
-    verdict = record.verdicts.get(ComparisonMode.STRICT)
-    return (
-        record.extraction is ExtractionMethod.WHOLE_TEXT
-        and verdict is not None
-        and verdict.status is Status.COMPILE_ERROR
-        and "```" in (record.program or "")
-    )
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:

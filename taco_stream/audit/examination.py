@@ -141,7 +141,7 @@ class Audit:
 
     async def _followed_up(self, trial: Trial, trials: list[Trial], problem: Problem, program: str) -> Trial:
         match follow_up(trial, trials, self._rules.mode):
-            case FollowUp.AFRESH:
+            case FollowUp.AGAIN:
                 return trial._replace(again=await self._evaluator.judge_all_modes(problem, program, use_cache=False))
             case FollowUp.LONGER:
                 seconds = LONGER * (problem.time_limit_seconds or self._asked.time_limit_seconds)

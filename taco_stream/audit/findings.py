@@ -63,7 +63,7 @@ class FollowUp(StrEnum):
     """How a solution is judged a second time."""
 
     NONE = "none"
-    AFRESH = "afresh"
+    AGAIN = "again"
     LONGER = "longer"
 
 
@@ -114,9 +114,9 @@ def follow_up(trial: Trial, trials: Sequence[Trial], mode: ComparisonMode) -> Fo
     if not trial.is_judged or status is Status.COMPILE_ERROR:
         return FollowUp.NONE
     if status is Status.PASSED:
-        return FollowUp.AFRESH if trial is same[0] else FollowUp.NONE
+        return FollowUp.AGAIN if trial is same[0] else FollowUp.NONE
     if status is not Status.TIME_LIMIT:
-        return FollowUp.AFRESH
+        return FollowUp.AGAIN
     # A slow program costs its limit for each test: one is enough, and none if the tests are known to be passable.
     is_needed = trial is same[0] and not any(each.passes(mode) for each in trials)
     return FollowUp.LONGER if is_needed else FollowUp.NONE
@@ -129,8 +129,11 @@ def classify(trials: Sequence[Trial], mode: ComparisonMode, limit_seconds: float
     judged = [trial for trial in trials if trial.is_judged]
     if not judged:
         return Conclusion(Finding.UNJUDGED, trials[0].verdicts[mode].detail)
-    if flaky := next((trial for trial in judged if _differs(trial)), None):
-        return Conclusion(Finding.FLAKY, _differing(flaky))
+    for trial in judged:
+        for each, second in (trial.again or {}).items():
+            if _is_luck(trial.verdicts[each], second):
+                outcomes = f"{_outcome(trial.verdicts[each])} and then {_outcome(second)}"
+                return Conclusion(Finding.FLAKY, f"solution {trial.number} under {each}: {outcomes}")
     failing = [trial for trial in judged if not trial.passes(mode)]
     if not failing:
         return Conclusion(Finding.OK)
@@ -139,8 +142,14 @@ def classify(trials: Sequence[Trial], mode: ComparisonMode, limit_seconds: float
         return Conclusion(Finding.SOME_FAIL, f"{len(failing)} of {len(judged)} fail: {failures}")
     if needing := next((trial for trial in failing if _needs_special_judge(trial, mode)), None):
         return Conclusion(Finding.NEEDS_SPECIAL_JUDGE, _judged_elsewhere(needing, mode))
-    if slow := next((trial for trial in failing if trial.longer and _any_passes(trial.longer)), None):
-        return Conclusion(Finding.TOO_SLOW, _too_slow(slow, mode, limit_seconds))
+    for trial in failing:
+        if trial.longer and any(verdict.status is Status.PASSED for verdict in trial.longer.values()):
+            needed = trial.longer[mode].peak_cpu_seconds
+            return Conclusion(
+                Finding.TOO_SLOW,
+                f"solution {trial.number} needs {needed:.1f} s of CPU time for a test, "
+                f"whose limit is {limit_seconds:g} s",
+            )
     if all(trial.verdict(mode).status is Status.TIME_LIMIT for trial in failing):
         return Conclusion(
             Finding.TOO_SLOW, f"none passes within {limit_seconds * LONGER:g} s a test either: {failures}"
@@ -186,12 +195,9 @@ def sum_rates(rates: Iterable[Rates]) -> Rates:
     return totals
 
 
-def _differs(trial: Trial) -> bool:
-    return trial.again is not None and any(_is_luck(trial.verdicts[mode], trial.again[mode]) for mode in trial.again)
-
-
 def _is_luck(first: Verdict, second: Verdict) -> bool:
     """Whether two verdicts on one program differ by more than the time that it took."""
+    # A time limit met once and not again says that the limit is close, and not that the answer is random.
     if {first.status, second.status} & {Status.TIME_LIMIT, Status.INFRASTRUCTURE_ERROR}:
         return False
     return first.failed_test != second.failed_test or _tests_passed(first) != _tests_passed(second)
@@ -207,10 +213,6 @@ def _needs_special_judge(trial: Trial, mode: ComparisonMode) -> bool:
     return status is Status.NO_CHECKER or (status is Status.WRONG_ANSWER and trial.passes_elsewhere)
 
 
-def _any_passes(verdicts: Verdicts) -> bool:
-    return any(verdict.status is Status.PASSED for verdict in verdicts.values())
-
-
 def _is_unsupported(trial: Trial, mode: ComparisonMode) -> bool:
     """Whether a program failed for what is not there, not for what it computes."""
     verdict = trial.verdict(mode)
@@ -219,23 +221,10 @@ def _is_unsupported(trial: Trial, mode: ComparisonMode) -> bool:
     return verdict.status in (Status.COMPILE_ERROR, Status.SANDBOX_VIOLATION, Status.MEMORY_LIMIT)
 
 
-def _differing(trial: Trial) -> str:
-    assert trial.again is not None
-    mode = next(mode for mode in trial.again if _is_luck(trial.verdicts[mode], trial.again[mode]))
-    outcomes = " and then ".join(_outcome(verdicts[mode]) for verdicts in (trial.verdicts, trial.again))
-    return f"solution {trial.number} under {mode}: {outcomes}"
-
-
 def _judged_elsewhere(trial: Trial, mode: ComparisonMode) -> str:
     modes = " and ".join(each for each in trial.verdicts if trial.passes(each))
     failure = _failure(trial, mode)
     return f"{failure}; it passes under {modes}" if modes else f"{failure}: --checkers-folder has no checker for it"
-
-
-def _too_slow(trial: Trial, mode: ComparisonMode, limit_seconds: float) -> str:
-    assert trial.longer is not None
-    needed = trial.longer[mode].peak_cpu_seconds
-    return f"solution {trial.number} needs {needed:.1f} s of CPU time for a test, whose limit is {limit_seconds:g} s"
 
 
 def _failure(trial: Trial, mode: ComparisonMode) -> str:

@@ -17,13 +17,9 @@ from taco_stream.types import Problem
 
 def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
     problem = taco.ADAPTER.parse_problem(values, position)
-    return msgspec.structs.replace(problem, source=_site_name(read_text(values, "url")))
-
-
-def _site_name(url: str) -> str:
-    """`codeforces` of `https://codeforces.com/problemset/…`, empty without a url."""
-    labels = (urlsplit(url).hostname or "").removeprefix("www.").split(".")
-    return labels[-2] if len(labels) > 1 else labels[0]
+    # `codeforces` of `https://codeforces.com/problemset/…`, which is how TACO names its sources.
+    labels = (urlsplit(read_text(values, "url")).hostname or "").removeprefix("www.").split(".")
+    return msgspec.structs.replace(problem, source=labels[-2] if len(labels) > 1 else labels[0])
 
 
 ADAPTER = Adapter(

@@ -59,7 +59,7 @@ def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
         tags=tuple(tag for tag in read_names(values, "cf_tags") if tag),
         source=_named(_SOURCES, values, "source"),
         time_limit_seconds=_read_seconds(values),
-        memory_limit_bytes=_read_memory_bytes(values),
+        memory_limit_bytes=size if isinstance(size := values.get("memory_limit_bytes"), int) and size > 0 else None,
         solutions=_solutions(values),
     )
 
@@ -77,6 +77,7 @@ def _read_tests(values: Mapping[str, Value]) -> str:
 
 def _solutions(values: Mapping[str, Value]) -> str:
     found = _decoded(values, "solutions", _Solutions)
+    # Every language has its solutions in here; those in Python 2 have a number of their own.
     programs = zip(found.language, found.solution, strict=False) if found else ()
     return msgspec.json.encode([program for language, program in programs if language == _PYTHON_3]).decode("utf-8")
 
@@ -85,11 +86,6 @@ def _read_seconds(values: Mapping[str, Value]) -> float | None:
     limit = _decoded(values, "time_limit", _Duration)
     seconds = (limit.seconds or 0) + (limit.nanos or 0) / 1e9 if limit else 0.0
     return seconds or None
-
-
-def _read_memory_bytes(values: Mapping[str, Value]) -> int | None:
-    size = values.get("memory_limit_bytes")
-    return size if isinstance(size, int) and size > 0 else None
 
 
 def _named(names: tuple[str, ...], values: Mapping[str, Value], column: str) -> str:

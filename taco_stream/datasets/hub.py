@@ -10,6 +10,7 @@ HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean everywhere.
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,19 @@ def hub_reference(spec: str) -> HubReference | None:
 
 def fetch(reference: HubReference, split: str) -> Sequence[Path]:
     """The split's files on this machine, downloaded if need be. Raises `DatasetError` with the cause."""
+    from huggingface_hub import hf_hub_download
+
     revision, files = _resolved(reference, split)
-    return [_downloaded(reference.name, revision, file) for file in files]
+    # By the revision that was resolved, not the one that was named: a branch may move between two files.
+    pinned = HubReference(reference.name, revision)
+    return [
+        Path(
+            _ask_hub(
+                pinned, partial(hf_hub_download, reference.name, file, repo_type="dataset", revision=revision), file
+            )
+        )
+        for file in files
+    ]
 
 
 def hub_fingerprint(reference: HubReference, split: str) -> str:
@@ -82,7 +94,7 @@ def _resolved(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
 def _listed(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
     from huggingface_hub import HfApi
 
-    info: Any = _asked(reference, lambda: HfApi().dataset_info(reference.name, revision=reference.revision))
+    info: Any = _ask_hub(reference, lambda: HfApi().dataset_info(reference.name, revision=reference.revision))
     names = [sibling.rfilename for sibling in info.siblings]
     files = files_of_split([name for name in names if name.startswith(reference.folder)], split)
     if not files:
@@ -90,6 +102,7 @@ def _listed(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
             f"{reference.name} holds no JSON Lines, Parquet or Arrow files of a split {split!r}: "
             f"it has {', '.join(sorted(names)[:8])}"
         )
+    # Folders are configurations of a dataset: parts or versions that were not meant to be taken together.
     folders = sorted({name.rpartition("/")[0] for name in files})
     if len(folders) > 1:
         raise DatasetError(
@@ -109,14 +122,7 @@ def files_of_split(names: Sequence[str], split: str) -> Sequence[str]:
     return []
 
 
-def _downloaded(name: str, revision: str, file: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    reference = HubReference(name, revision)
-    return Path(_asked(reference, lambda: hf_hub_download(name, file, repo_type="dataset", revision=revision), file))
-
-
-def _asked(reference: HubReference, ask: Any, file: str = "") -> Any:
+def _ask_hub(reference: HubReference, ask: Any, file: str = "") -> Any:
     """The hub's answer. Its many errors become one sentence each."""
     from huggingface_hub import errors
 

@@ -23,6 +23,7 @@ def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
         entry_point,
         [f"check({entry_point})"],
         setup=read_required_text(values, "test"),
+        # The prompt ends with the signature and docstring of the function, whose body here does not matter.
         prompt=prompt.rstrip() + "\n    pass\n",
     )
     return Problem(

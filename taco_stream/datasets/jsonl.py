@@ -62,17 +62,15 @@ def _numbered_lines(name: str, open_stream: Callable[[], BufferedReader]) -> Ite
     number = 0
     try:
         with open_stream() as stream:
-            for number, line in enumerate(_decompressed(stream), start=1):
+            # By its first bytes: standard input has no name, and names lie.
+            is_zipped = stream.peek(2)[:2] == b"\x1f\x8b"
+            lines: Iterable[bytes] = gzip.GzipFile(fileobj=stream) if is_zipped else stream
+            for number, line in enumerate(lines, start=1):
                 content = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
                 if content:
                     yield number, content
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{name} cannot be read after line {number}: {error}") from error
-
-
-def _decompressed(stream: BufferedReader) -> Iterable[bytes]:
-    """The lines of the stream, decompressed if it begins as gzip does."""
-    return gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == b"\x1f\x8b" else stream
 
 
 def _decode_line(line: bytes, wanted: frozenset[str] | None = None) -> dict[str, Value]:

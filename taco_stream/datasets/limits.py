@@ -34,6 +34,7 @@ def _largest(value: Value, units: dict[str, float]) -> float | None:
     if isinstance(value, int | float):
         limit = float(value) * units[""]
     else:
+        # "1 - 2 seconds": the number without a unit takes that of the next.
         found = [(float(number), unit.lower()) for number, unit in _QUANTITY.findall(value)]
         common = next((unit for _, unit in reversed(found) if unit in units), "")
         limit = max((number * units.get(unit or common, math.nan) for number, unit in found), default=math.nan)

@@ -47,11 +47,22 @@ def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
         *_parse_private_cases(read_text(values, "private_test_cases")),
     ]
     fn_name = _read_function_name(values)
+    if fn_name:
+        # One argument a line, and the value bare: it is wrapped here as TACO does, and that is said, so that the
+        # evaluator does not guess.
+        tests = TestsJson(
+            inputs=[[json_value(line) for line in case.input.split("\n") if line.strip()] for case in cases],
+            outputs=[[json_value(case.output)] for case in cases],
+            fn_name=fn_name,
+            wrapped=True,
+        )
+    else:
+        tests = TestsJson([case.input for case in cases], [case.output for case in cases])
     return Problem(
         problem_id=read_problem_id(values, position, ("question_id",)),
         position=position,
         question=read_required_text(values, "question_content"),
-        tests=tests_text(_functional_tests(cases, fn_name) if fn_name else _standard_tests(cases)),
+        tests=tests_text(tests),
         starter_code=read_text(values, "starter_code"),
         fn_name=fn_name,
         difficulty=read_difficulty(values),
@@ -65,19 +76,6 @@ def _read_function_name(values: Mapping[str, Value]) -> str | None:
         return (msgspec.json.decode(text, type=_Metadata).func_name or None) if text else None
     except msgspec.MsgspecError as error:
         raise RowError(f"metadata is not as published: {error}") from error
-
-
-def _standard_tests(cases: Sequence[_TestCase]) -> TestsJson:
-    return TestsJson([case.input for case in cases], [case.output for case in cases])
-
-
-def _functional_tests(cases: Sequence[_TestCase], fn_name: str) -> TestsJson:
-    return TestsJson(
-        inputs=[[json_value(line) for line in case.input.split("\n") if line.strip()] for case in cases],
-        outputs=[[json_value(case.output)] for case in cases],
-        fn_name=fn_name,
-        wrapped=True,
-    )
 
 
 def _parse_private_cases(text: str) -> Sequence[_TestCase]:

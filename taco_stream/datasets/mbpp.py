@@ -38,6 +38,7 @@ def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
         tests=tests_text(_read_tests(values, entry_point or "", assertions)),
         fn_name=entry_point,
         source="mbpp",
+        # The published code has line ends of Windows.
         solutions=msgspec.json.encode([code.replace("\r\n", "\n")]).decode("utf-8"),
     )
 

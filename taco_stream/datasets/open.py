@@ -14,7 +14,7 @@ import msgspec
 
 from taco_stream.datasets import apps, code_contests, eval_plus, human_eval, live_code_bench, mbpp, taco
 from taco_stream.datasets.hub import hub_fingerprint, hub_reference
-from taco_stream.datasets.rows import Adapter, BadRow, Row, RowError, Table
+from taco_stream.datasets.rows import Adapter, BadRow, RowError, Table
 from taco_stream.datasets.selection import Selection
 from taco_stream.datasets.sources import STANDARD_INPUT, find_files, open_tables, standard_input
 from taco_stream.datasets.special_judges import read_special_judges
@@ -47,9 +47,19 @@ def open_dataset(
     files = () if spec == STANDARD_INPUT else find_files(spec, selection.split)
     tables: Sequence[Table] = open_tables(files) if files else [standard_input()]
     adapter = _adapter_for(tables[0])
-    _check_alike(files, adapter)
+    # All files now, not when they come: a stranger among them would end the run hours later.
+    for table in open_tables(files[1:]):
+        if missing := adapter.recognised_by - table.columns():
+            raise DatasetError(
+                f"{table.name} has no {', '.join(sorted(missing))}, unlike {files[0]} beside it: "
+                "name one file, or put those that belong together into a folder of their own"
+            )
     classes = read_special_judges(special_judges) if special_judges else {}
-    read = _problems(tables, adapter, on_bad_row or _raise)
+
+    def raise_bad_row(bad_row: BadRow) -> None:
+        raise DatasetError(f"{bad_row} (--skip-bad-rows leaves such rows out)")
+
+    read = _problems(tables, adapter, on_bad_row or raise_bad_row)
     judged = (_with_special_judge(problem, classes) for problem in read)
     return _never_empty(_selected(judged, selection, spec), spec)
 
@@ -89,54 +99,35 @@ def _adapter_for(table: Table) -> Adapter:
     )
 
 
-def _check_alike(files: Sequence[Path], adapter: Adapter) -> None:
-    """Raises `DatasetError` if one of the files is not of the first one's kind: found now, not hours into a run."""
-    for table in open_tables(files[1:]):
-        if missing := adapter.recognised_by - table.columns():
-            raise DatasetError(
-                f"{table.name} has no {', '.join(sorted(missing))}, unlike {files[0]} beside it: "
-                "name one file, or put those that belong together into a folder of their own"
-            )
-
-
 def _problems(tables: Iterable[Table], adapter: Adapter, on_bad_row: Callable[[BadRow], None]) -> Iterator[Problem]:
     """Every problem of every table in order; positions count rows over all tables, bad ones included."""
     rows = itertools.chain.from_iterable(table.rows(adapter.reads) for table in tables)
     seen: set[str] = set()
+    # Bad rows count as well, so that a problem without an id of its own keeps its number whatever is skipped.
     for position, row in enumerate(rows):
-        outcome = row if isinstance(row, BadRow) else _converted(row, position, adapter)
-        if isinstance(outcome, Problem) and outcome.problem_id in seen:
-            outcome = BadRow(row.location, f"the id {outcome.problem_id} has been used by an earlier row")
-        if isinstance(outcome, BadRow):
-            on_bad_row(outcome)
+        if isinstance(row, BadRow):
+            on_bad_row(row)
             continue
-        seen.add(outcome.problem_id)
-        yield outcome
-
-
-def _converted(row: Row, position: int, adapter: Adapter) -> Problem | BadRow:
-    try:
-        return adapter.parse_problem(row.values, position)
-    except RowError as error:
-        return BadRow(row.location, str(error))
-
-
-def _raise(bad_row: BadRow) -> None:
-    raise DatasetError(f"{bad_row} (--skip-bad-rows leaves such rows out)")
+        try:
+            problem = adapter.parse_problem(row.values, position)
+        except RowError as error:
+            on_bad_row(BadRow(row.location, str(error)))
+            continue
+        # Everything is kept by id: two problems under one would be one problem with the samples of both.
+        if problem.problem_id in seen:
+            on_bad_row(BadRow(row.location, f"the id {problem.problem_id} has been used by an earlier row"))
+            continue
+        seen.add(problem.problem_id)
+        yield problem
 
 
 def _with_special_judge(problem: Problem, classes: Mapping[int, SpecialJudge]) -> Problem:
-    special_judge = classes.get(_published_index(problem))
-    return problem if special_judge is None else msgspec.structs.replace(problem, special_judge=special_judge)
-
-
-def _published_index(problem: Problem) -> int:
-    """The row of TACO's test split: the number in the id (`17`, `taco/17`), which a part of the split keeps.
-
-    Without one it is the position.
-    """
+    # The list counts rows of TACO's test split. A part of the split keeps the number in its ids (`17`, `taco/17`);
+    # ids without one are those of the whole split, in which the row is the position.
     number = problem.problem_id.rpartition("/")[2]
-    return int(number) if number.isascii() and number.isdecimal() else problem.position
+    row = int(number) if number.isascii() and number.isdecimal() else problem.position
+    special_judge = classes.get(row)
+    return problem if special_judge is None else msgspec.structs.replace(problem, special_judge=special_judge)
 
 
 def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
@@ -152,7 +143,14 @@ def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> I
 
 def _reordered(chosen: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
     found: set[str] = set()
-    file, spans = spool_problems(_noting_ids(chosen, found))
+
+    def noting_ids() -> Iterator[Problem]:
+        for problem in chosen:
+            found.add(problem.problem_id)
+            yield problem
+
+    # On disk: a shuffle needs all problems before the first one, and a dataset may not fit into memory.
+    file, spans = spool_problems(noting_ids())
     if selection.ids and (missing := [name for name in selection.ids if name not in found]):
         file.close()
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
@@ -160,12 +158,6 @@ def _reordered(chosen: Iterable[Problem], selection: Selection, spec: str) -> It
     if selection.shuffle_seed is not None:
         random.Random(selection.shuffle_seed).shuffle(spans)
     yield from read_back(file, spans)
-
-
-def _noting_ids(problems: Iterable[Problem], found: set[str]) -> Iterator[Problem]:
-    for problem in problems:
-        found.add(problem.problem_id)
-        yield problem
 
 
 def _never_empty(problems: Iterator[Problem], spec: str) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ class ParquetTable(ColumnarTable):
     def _batches(self, wanted: frozenset[str]) -> Iterator[Any]:
         from pyarrow import parquet
 
+        # A pre-buffer would hold whole column chunks, and batches of more rows all of their texts at once.
         with parquet.ParquetFile(self._path, memory_map=True, pre_buffer=False) as file:
             present = [name for name in file.schema_arrow.names if name in wanted]
             yield from file.iter_batches(batch_size=1, columns=present)

@@ -106,8 +106,14 @@ def read_names(values: Mapping[str, Value], column: str) -> tuple[str, ...]:
         return ()
     if text[0] not in "[({":
         return (text,)
-    listed = _parse_list(text)
-    if listed is None:
+    try:
+        listed = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        try:
+            listed = ast.literal_eval(text)  # TACO writes its lists by Python's `str`
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            listed = None
+    if not isinstance(listed, list | tuple | set):
         raise RowError(f"{column} is not a list of names: {text[:60]}")
     return tuple(str(name) for name in listed if name is not None)
 
@@ -116,14 +122,3 @@ def read_difficulty(values: Mapping[str, Value], column: str = "difficulty") -> 
     """The difficulty under TACO's spelling: `medium hard` and `Medium-Hard` are `MEDIUM_HARD`, none is `UNKNOWN`."""
     name = "_".join(read_text(values, column).upper().replace("-", " ").replace("_", " ").split())
     return "UNKNOWN" if name in ("", "UNKNOWN_DIFFICULTY", "NONE", "NAN") else name
-
-
-def _parse_list(text: str) -> list[object] | None:
-    try:
-        found = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        try:
-            found = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
-    return list(found) if isinstance(found, list | tuple | set) else None

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from importlib import resources
-from io import BufferedReader
 from pathlib import Path
 
 import msgspec
@@ -70,7 +69,7 @@ def open_tables(files: Sequence[Path]) -> Sequence[Table]:
 
 def standard_input() -> Table:
     """JSON Lines, plain or gzipped, as they arrive on standard input."""
-    return JsonLines("standard input", _standard_input)
+    return JsonLines("standard input", lambda: open(0, "rb", closefd=False))
 
 
 def detect_format(path: Path) -> Format:
@@ -83,11 +82,7 @@ def detect_format(path: Path) -> Format:
                 head = unzipped.read(16)
     except (OSError, EOFError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
-    return _detect_format(head, path)
-
-
-def _detect_format(head: bytes, path: Path) -> Format:
-    content = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    content = head.removeprefix(b"\xef\xbb\xbf").lstrip()  # editors on Windows write a byte order mark
     if content.startswith(b"{"):
         return Format.JSON_LINES
     if head.startswith(b"PAR1"):
@@ -104,18 +99,10 @@ def _detect_format(head: bytes, path: Path) -> Format:
 
 
 _TABLES: dict[Format, Callable[[Path], Table]] = {
-    Format.JSON_LINES: lambda path: JsonLines(str(path), lambda: _opened(path)),
+    Format.JSON_LINES: lambda path: JsonLines(str(path), lambda: path.open("rb")),
     Format.ARROW: ArrowTable,
     Format.PARQUET: ParquetTable,
 }
-
-
-def _opened(path: Path) -> BufferedReader:
-    return path.open("rb")
-
-
-def _standard_input() -> BufferedReader:
-    return open(0, "rb", closefd=False)
 
 
 class _SaveToDiskFile(msgspec.Struct):
@@ -133,8 +120,13 @@ def _find_files(folder: Path, split: str) -> Sequence[Path]:
     if (folder / split).is_dir():
         folder = folder / split
     state = folder / "state.json"
+    # `save_to_disk` names the files of its folder, which may hold others: caches of the library that wrote it.
     if state.is_file():
-        return _saved_files(state)
+        try:
+            listed = msgspec.json.decode(state.read_bytes(), type=_SaveToDiskState).files
+        except (OSError, msgspec.MsgspecError) as error:
+            raise DatasetError(f"{state} does not describe a dataset saved to disk: {error}") from error
+        return [folder / Path(file.filename).name for file in listed]
     files = sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIXES))
     if not files:
         splits = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -145,12 +137,3 @@ def _find_files(folder: Path, split: str) -> Sequence[Path]:
     if others and not of_split:
         raise DatasetError(f"the folder {folder} holds no files of the split {split!r}, but {', '.join(others[:8])}")
     return of_split or files
-
-
-def _saved_files(state: Path) -> Sequence[Path]:
-    """The files that a `save_to_disk` folder consists of; it may hold others, caches of the library that wrote it."""
-    try:
-        listed = msgspec.json.decode(state.read_bytes(), type=_SaveToDiskState).files
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DatasetError(f"{state} does not describe a dataset saved to disk: {error}") from error
-    return [state.parent / Path(file.filename).name for file in listed]

@@ -60,6 +60,7 @@ class Entry(NamedTuple):
         """The value, which must be text and is called `name` in the error."""
         if not isinstance(value, str):
             raise UsageError(f"{self.place}: {name} is {'missing' if value is None else 'not text'}")
+        # Lone surrogates become question marks: nothing that holds one can be written again as UTF-8.
         return value.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -28,6 +28,7 @@ def read(entries: Iterable[Entry]) -> Iterator[SampleText]:
         name = entry.value.get("filter")
         if position == 0:
             counted_filter = name
+        # The same answers once more, as another filter of the task left them.
         if name != counted_filter:
             continue
         doc = entry.value.get("doc")

@@ -90,6 +90,7 @@ def group_records(index: RecordIndex, prompts: Prompts) -> Iterator[ProblemRecor
     Raises `StoreError` after the last if the run has records of problems that the dataset does not have: an export
     without them would silently be another run.
     """
+    # In the order in which they were judged, unlike a set, so that the message is the same each time.
     strangers = dict.fromkeys(index.problem_ids)
     for problem_id, prompt in prompts():
         strangers.pop(problem_id, None)

@@ -25,6 +25,7 @@ async def feed(
     generates nothing, to `generated`. Raises what is wrong with the dataset.
     """
     async with requests, generated, backlog:
+        # A row may be megabytes to read and to parse, so that is done in a thread.
         problems = iter(task.problems())
         while (problem := await to_thread.run_sync(next, problems, None)) is not None:
             wanted = sorted(set(task.sample_indices(problem)))
@@ -35,6 +36,7 @@ async def feed(
             progress.left_over += len(left_over)
             if not missing and not left_over:
                 continue
+            # Before anything is sent: a completion may come back before `send` has returned.
             in_flight.enter(problem, len(missing) + len(left_over))
             progress.asked += len(missing) + len(left_over)
             for completion in left_over:

@@ -31,6 +31,7 @@ async def judge(
             record = await judge_completion(
                 completion, in_flight[completion.problem_id], extract=task.extract, evaluator=evaluator
             )
+            # Sent before it is counted, so that a run is not reported complete while its last record is still here.
             await entries.send(record)
             in_flight.leave(completion.problem_id)
             progress.judged += 1

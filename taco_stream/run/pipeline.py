@@ -154,8 +154,16 @@ class Pipeline:
         Returns when everything is on disk, or, with `interrupted` true, when everything that was finished is. Raises
         the `TacoStreamError` that ended the run early, after writing what could be written.
         """
+
+        async def everything() -> None:
+            with self._everything:
+                async with anyio.create_task_group() as watchers:
+                    watchers.start_soon(self._count)
+                    await self._run_stages()
+                    watchers.cancel_scope.cancel()
+
         self._progress.start()
-        await raising_ours(self._run)
+        await raising_ours(everything)
         if self._failure is not None:
             raise self._failure
 
@@ -173,17 +181,11 @@ class Pipeline:
         self._draining = True
         self._progress.judging_ends_at = time.monotonic() + JUDGING_SECONDS
         self._feeding.cancel()
+        # Loading a model takes minutes in which nothing is generated that would be worth waiting for.
         if not self._has_loaded:
             self._loading.cancel()
         if self._engine is not None:
             self._engine.drain()
-
-    async def _run(self) -> None:
-        with self._everything:
-            async with anyio.create_task_group() as watchers:
-                watchers.start_soon(self._count)
-                await self._run_stages()
-                watchers.cancel_scope.cancel()
 
     async def _run_stages(self) -> None:
         # Requests: one ahead of the engine is enough, it takes what it can place. Generated: a handful, the journal
@@ -218,6 +220,8 @@ class Pipeline:
                 in_flight=in_flight,
                 progress=progress,
             )
+        # Nested, so that they end in this order: the stages, then the gauges, and the writer when all that could send
+        # to it has closed its end.
         async with anyio.create_task_group() as writer:
             writer.start_soon(partial(record, to_write, store=self._store, tally=self._tally))
             async with entries, anyio.create_task_group() as gauging:
@@ -247,6 +251,7 @@ class Pipeline:
         async with asked, generated:
             if self._engine is None:
                 return
+            # A start that has nothing to generate loads no model.
             try:
                 first = await asked.receive()
             except anyio.EndOfStream:

@@ -21,9 +21,11 @@ async def journal(
     """Puts each completion on its way to the disk and then hands it to the evaluator."""
     async with generated, entries, to_judge:
         async for completion in generated:
+            # Not on disk, so that the next start generates it.
             if completion.finish_reason is FinishReason.CANCELLED:
                 in_flight.leave(completion.problem_id)
                 continue
+            # Before it is judged: entries are written in order, so a record never comes before its completion.
             await entries.send(completion)
             progress.generated += 1
             await to_judge.send(completion)

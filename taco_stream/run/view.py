@@ -36,6 +36,7 @@ async def show(live: Callable[[], RenderableType], plain: Callable[[], str], con
     On a terminal `live` is drawn in place; elsewhere `plain` is printed every ten seconds.
     """
     if console.is_terminal:
+        # rich would refresh from a thread of its own, in the middle of a step of the event loop.
         with Live(live(), console=console, auto_refresh=False, transient=False) as view:
             try:
                 while True:

@@ -48,6 +48,7 @@ class Journal:
     async def open(self) -> None:
         """Opens the file for appending and creates it if it is missing."""
         try:
+            # Unbuffered: what is appended is with the operating system at once, and survives a kill.
             self._file = await aiofiles.open(self.path, "ab", buffering=0)
             self._size = self._synced_size = self.path.stat().st_size
         except OSError as error:
@@ -76,6 +77,7 @@ class Journal:
             return
         size = self._size
         try:
+            # In a thread: a disk that is busy keeps a sync waiting for seconds.
             await to_thread.run_sync(os.fsync, self._file.fileno())
         except OSError as error:
             raise self._unwritable(error) from error
@@ -103,8 +105,16 @@ def repair(path: Path) -> str | None:
         size = file.seek(0, os.SEEK_END)
         end = _end_of_line_before(file, size)
         if end == size:
+            # Whole by its newline. After a power cut a file may have its length and not its content: zeros, say.
             end = _end_of_line_before(file, size - 1) if size else 0
-            if _is_json(file, end, size):
+            file.seek(end)
+            line = file.read(size - end)
+            try:
+                msgspec.json.decode(line, type=Any)
+            except msgspec.DecodeError:
+                if not line:
+                    return None
+            else:
                 return None
         file.truncate(end)
         os.fsync(file.fileno())
@@ -139,7 +149,7 @@ def decoded_lines(path: Path, decode: Callable[[bytes], T]) -> Iterator[Line[T]]
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n"):  # being written just now, or torn: either way not there yet
                 return
             try:
                 yield Line(decode(line), offset)
@@ -184,14 +194,3 @@ def _end_of_line_before(file: BinaryIO, size: int, block: int = 1 << 16) -> int:
             return start + newline + 1
         end = start
     return 0
-
-
-def _is_json(file: BinaryIO, start: int, end: int) -> bool:
-    """Whether the line from `start` to `end` can be parsed; nothing at all can."""
-    file.seek(start)
-    line = file.read(end - start)
-    try:
-        msgspec.json.decode(line, type=Any)
-    except msgspec.DecodeError:
-        return not line
-    return True

@@ -55,11 +55,9 @@ NAMES_SHOWN = 10
 def check_agreement(
     path: Path, written: Manifest, wanted: Manifest, defaults: Mapping[str, Any], growth: Growth = NO_GROWTH
 ) -> None:
-    """Raises `RunMismatchError` that names every setting in which a run and this start differ, with both values.
-
-    A setting that did not exist when the run was made had the value that is its default now.
-    """
+    """Raises `RunMismatchError` that names every setting in which a run and this start differ, with both values."""
     wanted = _as_read(wanted)
+    # A setting that did not exist when the run was made had the value that is its default now.
     written = _as_read(msgspec.structs.replace(written, results={**defaults, **written.results}))
     differing = {
         name: f"{name} {before!r}, this start has {now!r}"

@@ -80,12 +80,10 @@ def _observations(verdict: Verdict) -> Observations:
 
 
 def _on_disk(value: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
-    """Fields of a value; the floats among them are seconds, and those that are zero are left to their defaults.
-
-    msgspec leaves out a default that is the very object, which one zero out of a sum is not.
-    """
+    """Fields of a value; the floats among them are seconds, and those that are zero are left to their defaults."""
     fields = {name: getattr(value, name) for name in names}
     floats = {name: round(each, 6) for name, each in fields.items() if isinstance(each, float)}
+    # `omit_defaults` leaves out a default that is the very object, which a zero out of a sum is not.
     return {name: floats.get(name, each) for name, each in fields.items() if floats.get(name) != 0}
 
 

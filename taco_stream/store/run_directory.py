@@ -216,7 +216,16 @@ class RunDirectory(RunFiles):
         self._generated = SampleSet()
         self._unjudged: dict[str, array[int]] = {}
         self._synced_at = 0.0
-        self._index()
+        # Results first: a completion is unjudged only if there is no record of it.
+        for line in read_lines(path / RESULTS, _Key):
+            self.repeated_samples += not self._judged.add(line.value.key)
+        for line in read_lines(path / COMPLETIONS, _Key):
+            key = line.value.key
+            if not self._generated.add(key):
+                self.repeated_samples += 1
+            elif key not in self._judged:
+                # An offset each, not a text: a backlog may be the whole run.
+                self._unjudged.setdefault(key.problem_id, array("Q")).append(line.offset)
 
     @property
     def safe(self) -> str:
@@ -248,23 +257,21 @@ class RunDirectory(RunFiles):
         try:
             # A write that was cancelled half way would leave a torn line in the middle of the file.
             with anyio.CancelScope(shield=True):
-                await self._append(entries)
+                # Completions first: a kill in between leaves one without a verdict, never a verdict without one.
+                if completions := [entry for entry in entries if isinstance(entry, Completion)]:
+                    await self._completions.append(completions)
+                    for completion in completions:
+                        self._generated.add(completion.key)
+                if records := [entry for entry in entries if isinstance(entry, Record)]:
+                    await self._results.append([record_to_line(record) for record in records])
+                    for record in records:
+                        self._judged.add(record.key)
+                if events := [entry for entry in entries if isinstance(entry, Event)]:
+                    await self._events.append(events)
                 if time.monotonic() - self._synced_at >= SYNC_SECONDS:
                     await self._sync()
         except StoreError as error:
             raise StoreError(f"{error}; {self.safe}: make room and start the same command again") from error
-
-    async def _append(self, entries: Sequence[Completion | Record | Event]) -> None:
-        if completions := [entry for entry in entries if isinstance(entry, Completion)]:
-            await self._completions.append(completions)
-            for completion in completions:
-                self._generated.add(completion.key)
-        if records := [entry for entry in entries if isinstance(entry, Record)]:
-            await self._results.append([record_to_line(record) for record in records])
-            for record in records:
-                self._judged.add(record.key)
-        if events := [entry for entry in entries if isinstance(entry, Event)]:
-            await self._events.append(events)
 
     def write_summary(self, summary: msgspec.Struct) -> None:
         write_atomically(self.path / SUMMARY, _pretty(summary))
@@ -272,6 +279,7 @@ class RunDirectory(RunFiles):
     async def open(self) -> None:
         for journal in self._journals:
             await journal.open()
+        # The journals may just have been made, and a file's own sync does not cover its name.
         sync_folder(self.path)
 
     async def close(self) -> None:
@@ -290,16 +298,6 @@ class RunDirectory(RunFiles):
     @property
     def _journals(self) -> tuple[Journal, ...]:
         return (self._completions, self._results, self._events)
-
-    def _index(self) -> None:
-        for line in read_lines(self.path / RESULTS, _Key):
-            self.repeated_samples += not self._judged.add(line.value.key)
-        for line in read_lines(self.path / COMPLETIONS, _Key):
-            key = line.value.key
-            if not self._generated.add(key):
-                self.repeated_samples += 1
-            elif key not in self._judged:
-                self._unjudged.setdefault(key.problem_id, array("Q")).append(line.offset)
 
 
 @asynccontextmanager
@@ -347,6 +345,7 @@ def _prepared(path: Path, manifest: Manifest, defaults: Mapping[str, Any], growt
         before = read_manifest(written)
         check_agreement(path, before, manifest, defaults, growth)
         manifest = msgspec.structs.replace(manifest, created_at=before.created_at)
+    # Somebody's own folder, named by mistake, is not to be filled with a run.
     elif any(entry.name != "lock" for entry in path.iterdir()):
         raise StoreError(f"{path} holds other files and no {MANIFEST}: name an empty or a new directory")
     repairs = [repair(path / name) for name in (COMPLETIONS, RESULTS, EVENTS)]
