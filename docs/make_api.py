@@ -22,7 +22,7 @@ INTRODUCTION = """\
 <!-- Made by `python docs/make_api.py` from the docstrings: change those. -->
 
 Everything here is imported from `taco_stream` itself (`from taco_stream import LocalEngine`), is typed, and changes
-only with a line in the [changelog](../CHANGELOG.md). **Everything else is private**: all other modules and names may
+only with a line in the changelog. **Everything else is private**: all other modules and names may
 change in any release. A name is loaded when it is first used, and none loads torch into your process. Guides:
 [batched_sampling.md](batched_sampling.md), [reward_function.py](reward_function.py), [how-to.md](how-to.md).
 """
@@ -83,7 +83,7 @@ def _file(module: str) -> Path:
 def _entry(name: str, path: Path) -> str:
     source = path.read_text(encoding="utf-8")
     where = path.relative_to(PACKAGE.parent)
-    head = f"### {name}\n\n[{where}](../{where})\n"
+    head = f"### {name}\n\n`{where}`\n"
     body = ast.parse(source).body
     for node, doc in _documented(body):
         match node:

@@ -1,13 +1,19 @@
-"""What the documents tell a reader to type is there, and their Python runs."""
+"""What the documents tell a reader to type is there, and what their pages of steps show runs, in a folder of its own."""
 
+import http.server
 import json
+import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
+import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import typer
@@ -27,27 +33,50 @@ from taco_stream.commands.run import DEMO_PRESET, default_name
 from taco_stream.run.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
-GUIDES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-DESIGN = tuple(sorted((ROOT / "docs" / "design").glob("*.md")))
+DOCS = ROOT / "docs"
+HOW_TOS = tuple(sorted((DOCS / "how-to").glob("*.md")))
+GUIDES = (ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted(DOCS.glob("*.md")), *HOW_TOS)
+DESIGN = tuple(sorted((DOCS / "design").glob("*.md")))
+EXECUTED = (ROOT / "README.zh-CN.md", DOCS / "index.md", DOCS / "tutorial.md", *HOW_TOS)
+"""Pages of steps: all their blocks of `sh` and `python` are run in order, but for those that say why they are not."""
+
 DEMO_MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
-OTHER_PROGRAMS = {"tail", "python", "pip", "git", "cd"}
+OTHER_PROGRAMS = {"mkdir", "tail", "python", "pip", "git", "cd", "docker", "source"}
 """What a reader has without taco-stream."""
+
+
+class Block(NamedTuple):
+    """A fenced block of a document; `why_not` is the reason that a comment before it gives for not executing it."""
+
+    language: str
+    body: str
+    why_not: str
+
+
+FENCED = re.compile(r"(?:^<!-- not executed: (.+?) -->\n)?^```(\w*)\n(.*?)^```", re.S | re.M)
+
+
+def fenced(path: Path) -> list[Block]:
+    """The fenced blocks of a document."""
+    return [Block(found[2], found[3], found[1] or "") for found in FENCED.finditer(path.read_text(encoding="utf-8"))]
 
 
 def blocks(path: Path, *languages: str) -> Iterator[str]:
     """The fenced blocks of a document that are marked with one of the languages."""
-    for language, body in re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M):
-        if language in languages:
-            yield body
+    return (each.body for each in fenced(path) if each.language in languages)
 
 
 def commands() -> Iterator[tuple[Path, str]]:
-    """Every command line that a document shows: in a `sh` block each line, in a `console` block those behind `$ `."""
+    """Every command line that a document shows and no test executes.
+
+    In a `sh` block each line, in a `console` block those behind `$ `, and those in the text.
+    """
     for path in (*GUIDES, *DESIGN):
-        for body in blocks(path, "sh"):
-            yield from ((path, line) for line in body.splitlines() if line.strip())
-        for body in blocks(path, "console"):
-            yield from ((path, line[2:]) for line in body.splitlines() if line.startswith("$ "))
+        for block in fenced(path):
+            if block.language == "sh" and (block.why_not or path not in EXECUTED):
+                yield from ((path, line) for line in re.sub(r"\\\n\s*", "", block.body).splitlines() if line.strip())
+            elif block.language == "console":
+                yield from ((path, line[2:]) for line in block.body.splitlines() if line.startswith("$ "))
         yield from ((path, line) for line in re.findall(r"`((?:taco-stream|make) [^`]*)`", path.read_text("utf-8")))
 
 
@@ -76,6 +105,7 @@ def run(script: Path, folder: Path) -> str:
 PYTHON = [
     pytest.param(body, id=f"{path.name}-{number}")
     for path in GUIDES
+    if path not in EXECUTED
     for number, body in enumerate(blocks(path, "python"))
 ]
 
@@ -122,6 +152,63 @@ def test_a_sample_is_debugged_as_the_guide_says(tmp_path: Path, line: str, demo_
     assert ("judged again  the same verdicts" in done.stdout) == ("--rerun" in line)
     if "--save" in line:
         assert run(tmp_path / "sample" / "run.py", tmp_path) == "0\n"
+
+
+def script(path: Path) -> str:
+    """The blocks of a page of steps as one script."""
+    lines = ["set -euo pipefail"]
+    for block in fenced(path):
+        if block.language == "sh" and not block.why_not:
+            lines.append(block.body)
+        elif block.language == "python" and not block.why_not:
+            lines.append(f"python -W error - <<'END_OF_PYTHON'\n{block.body}END_OF_PYTHON")
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def server_url() -> Iterator[str]:
+    """The base URL of a server that answers OpenAI's chat completions, always with the same program."""
+
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            assert self.path == "/v1/chat/completions"
+            assert asked["messages"][-1]["role"] == "user"
+            answer = "```python\ninput()\nprint(sum(map(int, input().split())))\n```"
+            body = json.dumps({"choices": [{"message": {"role": "assistant", "content": answer}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.name)
+def test_the_steps_of_a_page_run_in_an_empty_folder(tmp_path: Path, server_url: str, path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "OPENAI_BASE_URL": server_url,
+    }
+    done = subprocess.run(
+        ["bash", "-x", "-c", script(path)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=590,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 def test_the_example_of_batched_sampling_prints_every_sample_once(tmp_path: Path) -> None:
@@ -193,6 +280,8 @@ def test_the_reward_function_shows_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("path", "line"), list(commands()), ids=lambda value: getattr(value, "name", value))
 def test_a_command_in_a_document_exists_with_its_flags(path: Path, line: str) -> None:
     program, *words = shlex.split(line.partition(" | ")[0], comments=True)
+    if "=" in program:
+        return  # a variable of the shell
     if program == "make":
         assert {word.rstrip("…") for word in words} <= set(
             re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
@@ -217,6 +306,46 @@ def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:
 def test_files_that_a_document_names_exist(path: Path) -> None:
     named = re.findall(r"`((?:taco_stream|tests|docs|bench)/[\w./-]*)`", path.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["commands", "records", "troubleshooting"])
+def test_a_page_that_is_made_from_the_source_is_current(name: str) -> None:
+    made = runpy.run_path(str(DOCS / f"make_{name}.py"))["reference"]()
+    assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == made, f"stale: run python docs/make_{name}.py"
+
+
+def links(path: Path) -> Iterator[str]:
+    """The targets of a document's links, as they are written, without those in code."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    yield from re.findall(r"\]\(([^)\s]+)\)", text)
+
+
+@pytest.mark.parametrize("path", [*GUIDES, *DESIGN, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_a_link_leads_to_a_file_and_stays_within_the_site(path: Path) -> None:
+    for target in links(path):
+        if "://" in target or target.startswith("#"):
+            continue
+        found = (path.parent / target.partition("#")[0]).resolve()
+        assert found.exists(), target
+        assert DOCS not in path.parents or DOCS in found.parents, (
+            f"{target} is not in docs/, from which the site is made"
+        )
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    settings = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    named = sorted(re.findall(r"'([\w/-]+\.md)'", repr(settings["project"]["nav"])))
+    assert named == sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
+@pytest.mark.skipif(shutil.which("zensical") is None, reason="needs zensical: pip install 'taco-stream[docs]'")
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    done = subprocess.run(
+        ["zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_flag_that_the_readme_names_belongs_to_a_command() -> None:

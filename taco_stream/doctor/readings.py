@@ -218,7 +218,7 @@ def read_packages() -> list[Package]:
         if requirement.name == "taco-stream":  # an extra that includes another
             continue
         extra = next((each for each in extras if _applies(requirement, each)), None)
-        if extra is not None and extra != "dev":
+        if extra is not None and extra not in ("dev", "docs"):
             installed = installed_version(requirement.name)
             packages.append(Package(requirement.name, str(requirement.specifier), extra, installed))
     return packages
