@@ -296,6 +296,16 @@ def test_export_writes_the_two_files_of_the_original(tmp_path: Path, dataset: Pa
     assert metrics["detail"]["pass@1"]["sum"] == pytest.approx(0.5)
 
 
+def test_lists_without_ids_are_judged_by_the_row_of_their_problem(tmp_path: Path, dataset: Path) -> None:
+    """The second list is the second row's, also where only that row is selected."""
+    generations = tmp_path / "generations.json"
+    generations.write_text(json.dumps([["print(0)\n"], ["print(sum(map(int, input().split())))\n", "print(3)\n"]]))
+    done = taco_stream("evaluate", generations, tmp_path / "run", "--dataset", dataset, "--ids", "sum again")
+    assert "1 problems of the completions are none of those asked for: row 0" in done.stderr
+    found = [(each["problem_id"], each["statuses"]["strict"]) for each in records(tmp_path / "run")]
+    assert sorted(found) == [("sum again", "passed"), ("sum again", "wrong_answer")]
+
+
 def test_exported_generations_are_judged_alike_by_evaluate(tmp_path: Path, dataset: Path) -> None:
     taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
     taco_stream("export", tmp_path / "run")

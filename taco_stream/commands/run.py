@@ -203,17 +203,18 @@ def open_existing(
         return reference_solutions()
     if (path / COMPLETIONS).is_file():
         path /= COMPLETIONS
-    ids: list[str] = []
+    positions: dict[int, str] = {}
     human_eval: dict[str, str] = {}  # completions that only continue HumanEval's prompts are put behind them
     for problem in problems():
-        ids.append(problem.problem_id)
+        positions[problem.position] = problem.problem_id
         if problem.source == "humaneval":
             human_eval[problem.problem_id] = problem.question
     named = settings.id_field or settings.text_field
     names = FieldNames(problem_id=settings.id_field, text=settings.text_field) if named else None
-    spool = opened.enter_context(CompletionSpool(read_completions(path, names=names, prompts=human_eval)))
+    read = read_completions(path, names=names, prompts=human_eval, positions=positions)
+    spool = opened.enter_context(CompletionSpool(read))
     held = {name: len(spool.sample_indices(name)) for name in sorted(spool.problem_ids())}
-    gaps = match_ids(held, iter(ids), spool.repeated)
+    gaps = match_ids(held, positions.values(), spool.repeated)
     if gaps and settings.strict_ids:
         raise UsageError("; ".join(gaps))
     for gap in gaps:

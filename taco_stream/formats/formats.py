@@ -6,6 +6,7 @@ from pathlib import Path
 
 from taco_stream.errors import StoreError, UsageError
 from taco_stream.formats import (
+    bigcode,
     evalplus,
     inspect_log,
     livecodebench,
@@ -17,20 +18,27 @@ from taco_stream.formats import (
 )
 from taco_stream.formats.json_files import read_entries
 from taco_stream.formats.named_fields import FieldNames
-from taco_stream.formats.samples import ProblemRecords, Prompts, group_records, number_samples
+from taco_stream.formats.samples import ProblemRecords, Prompts, SampleText, group_records, number_samples
 from taco_stream.store.run_directory import RecordIndex, RunFiles
 from taco_stream.types import ComparisonMode, Completion, ExportFormat
 
 
 def read_completions(
-    path: Path, *, names: FieldNames | None = None, prompts: Mapping[str, str] | None = None
+    path: Path,
+    *,
+    names: FieldNames | None = None,
+    prompts: Mapping[str, str] | None = None,
+    positions: Mapping[int, str] | None = None,
 ) -> Iterator[Completion]:
     """The completions of a file of any known format; the text is the whole answer, ids are text whatever they were.
 
     `names` says what the fields of plain JSON lines are called; given, no other format is tried. `prompts` (by problem)
-    complete samples in HumanEval's `completion` form. Raises `UsageError` that names the file and the line: for a file
+    complete samples in HumanEval's `completion` form; `positions` are the problems by their row in the dataset, for
+    files without ids. Raises `UsageError` that names the file and the line: for a file
     that cannot be read or has no known format from the call, for a later line when it comes.
     """
+    if names is None and inspect_log.recognise(path):
+        return number_samples(_not_empty(inspect_log.read(path), path), f"replay:{path.name}")
     entries = read_entries(path)
     first = next(entries, None)
     if first is None:
@@ -43,6 +51,8 @@ def read_completions(
         return own.read(entries)
     elif lm_eval.recognise(first.value):
         samples = lm_eval.read(entries)
+    elif bigcode.recognise(first.value):
+        samples = bigcode.read(entries, positions or {})
     elif taco_files.recognise(first.value):
         samples = taco_files.read_generations(entries)
     elif livecodebench.recognise(first.value):
@@ -52,6 +62,14 @@ def read_completions(
     else:
         samples = named_fields.read(entries, named_fields.find(FieldNames(), first))
     return number_samples(samples, f"replay:{path.name}")
+
+
+def _not_empty(samples: Iterator[SampleText], path: Path) -> Iterator[SampleText]:
+    """The samples, the first of which is read now. Raises `UsageError` if there is none."""
+    first = next(samples, None)
+    if first is None:
+        raise UsageError(f"{path} holds no completions")
+    return chain([first], samples)
 
 
 def export(

@@ -2,20 +2,112 @@
 
 A problem is an Inspect sample, a sample of ours one of its epochs, counted from 1 as Inspect counts. The score is `C`
 or `I`; a sample that could not be judged has none. The whole log is in memory while it is written: Inspect's writer
-takes one value. Only written; the format cannot hold the difference between no program and an empty one.
+takes one value. The format cannot hold the difference between no program and an empty one.
+
+A log is read without inspect_ai: it is a zip archive with a member of JSON for each sample and epoch, compressed with
+deflate by older versions of Inspect and with zstd by newer ones (seen: 0.3.285). Python's own `zipfile` knows zstd from
+3.14 on; pyarrow does everywhere. The text of a sample is that of its answer (`output.completion`). A sample that ended
+with an error before there was an answer is left out.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from taco_stream.errors import UsageError
 from taco_stream.events import DamagedEvent
-from taco_stream.formats.samples import ProblemRecords
+from taco_stream.formats.json_files import STANDARD_INPUT, Entry
+from taco_stream.formats.samples import ProblemRecords, SampleText
 from taco_stream.metrics import Tally
 from taco_stream.store.run_directory import RunFiles
 from taco_stream.types import ComparisonMode, FinishReason, Record, Status
+
+SAMPLES = "samples/"
+"""The folder of the archive that holds a member for each sample and epoch."""
+
+ZSTD = 93
+"""The compression method's number in an archive."""
+
+LOCAL_HEADER = struct.Struct("<26xHH")
+"""What precedes a member's name: 30 bytes that end with the lengths of the name and of further fields."""
+
+
+def recognise(path: Path) -> bool:
+    """Whether a file is one, as far as its first bytes say; standard input, which cannot be rewound, never is."""
+    if path == STANDARD_INPUT:
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False  # whoever reads it says why
+
+
+def read(path: Path) -> Iterator[SampleText]:
+    """A sample for each epoch of each of Inspect's samples, in the order of the archive.
+
+    Raises `UsageError` that names the file, and the sample if one is at fault.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # A sample that was run again has a second member of the same name, which counts.
+            for name, member in archive.NameToInfo.items():
+                if name.startswith(SAMPLES) and name.endswith(".json"):
+                    entry = _read_entry(f"{path}, {name}", _content(path, archive, member))
+                    if (text := _answer(entry)) is not None:
+                        yield SampleText(entry.read_id("id"), text, _sample_index(entry))
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path} cannot be read as a log of Inspect: {error}") from error
+
+
+def _content(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.compress_type != ZSTD:
+        return archive.read(member)
+    import pyarrow
+
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        header = file.read(LOCAL_HEADER.size)
+        if len(header) < LOCAL_HEADER.size:
+            raise EOFError("it is cut short")
+        file.seek(sum(LOCAL_HEADER.unpack(header)), 1)
+        packed = file.read(member.compress_size)
+    content: bytes = pyarrow.CompressedInputStream(pyarrow.BufferReader(packed), "zstd").read()
+    if zlib.crc32(content) != member.CRC:
+        raise ValueError(f"{member.filename} is damaged")
+    return content
+
+
+def _read_entry(place: str, content: bytes) -> Entry:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{place} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{place} is {type(value).__name__}, not an object")
+    return Entry(value, place)
+
+
+def _answer(entry: Entry) -> str | None:
+    """The text of the answer; None if the sample failed before there was one."""
+    output = entry.value.get("output")
+    if not isinstance(output, dict):
+        raise UsageError(f"{entry.place}: output is not an object")
+    if entry.value.get("error") and not output.get("choices"):
+        return None
+    return Entry(output, entry.place).read_text("completion")
+
+
+def _sample_index(entry: Entry) -> int:
+    """Epochs count from 1."""
+    if epoch := entry.read_sample_index("epoch"):
+        return epoch - 1
+    raise UsageError(f"{entry.place}: epoch is 0, and the first is 1")
 
 
 def write(

@@ -23,6 +23,9 @@ from taco_stream.store.atomic import replacing
 
 STANDARD_INPUT = Path("-")
 
+LIST = ""
+"""The only field of an entry that is a list."""
+
 CHUNK_CHARACTERS = 1 << 20
 """How much of an array is read at a time; an entry may be larger."""
 
@@ -67,9 +70,11 @@ class Entry(NamedTuple):
 def read_entries(path: Path) -> Iterator[Entry]:
     """The objects of a file in order, or of standard input if the path is `-`: nothing is read twice.
 
-    Raises `UsageError` that names the file and the line or entry.
+    Lists in the place of objects are entries with one field, `LIST`, if the first is one. Raises `UsageError` that
+    names the file and the line or entry.
     """
     name = "standard input" if path == STANDARD_INPUT else str(path)
+    kind = None
     try:
         with _open_text(path) as file:
             # Standard input cannot be rewound: its first character is read alone, and says what the others are.
@@ -77,10 +82,14 @@ def read_entries(path: Path) -> Iterator[Entry]:
             while start.isspace():
                 line += start == "\n"
                 start = file.read(1)
-            if start == "[":
-                yield from _read_array(file, name)
-            else:
-                yield from _read_lines(chain([start + file.readline()], file), name, line)
+            is_array = start == "["
+            lines = chain([start + file.readline()], file) if not is_array else ()
+            for value, place in _read_array(file, name) if is_array else _read_lines(lines, name, line):
+                kind = kind or (list if isinstance(value, list) else dict)
+                if not isinstance(value, kind):
+                    wanted = "an object" if kind is dict else "a list"
+                    raise UsageError(f"{place} is {type(value).__name__}, not {wanted}")
+                yield Entry(value if isinstance(value, dict) else {LIST: value}, place)
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 text") from error
     except (OSError, EOFError, zlib.error) as error:  # a broken gzip file may be any of these
@@ -95,7 +104,7 @@ def _open_text(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def _read_lines(lines: Iterable[str], name: str, first: int) -> Iterator[Entry]:
+def _read_lines(lines: Iterable[str], name: str, first: int) -> Iterator[tuple[Any, str]]:
     for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
@@ -104,10 +113,10 @@ def _read_lines(lines: Iterable[str], name: str, first: int) -> Iterator[Entry]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{place} is not JSON: {error}") from error
-        yield _to_entry(value, place)
+        yield value, place
 
 
-def _read_array(file: TextIO, name: str) -> Iterator[Entry]:
+def _read_array(file: TextIO, name: str) -> Iterator[tuple[Any, str]]:
     """Parses what follows an array's bracket entry by entry, so that a file of any size needs the memory of one."""
     decoder = json.JSONDecoder()
     text = file.read(CHUNK_CHARACTERS)
@@ -128,14 +137,8 @@ def _read_array(file: TextIO, name: str) -> Iterator[Entry]:
                 raise UsageError(f"{place} is not JSON, or the file is cut short: {error}") from error
             text, position = text[position:] + more, 0
             continue
-        yield _to_entry(value, place)
+        yield value, place
         number += 1
-
-
-def _to_entry(value: Any, place: str) -> Entry:
-    if not isinstance(value, dict):
-        raise UsageError(f"{place} is {type(value).__name__}, not an object")
-    return Entry(value, place)
 
 
 def write_json_array(entries: Iterable[Any], path: Path) -> Path:
