@@ -7,13 +7,14 @@ import re
 import runpy
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import typer
@@ -30,6 +31,7 @@ from taco_stream import (
 )
 from taco_stream.cli import app
 from taco_stream.commands.run import DEMO_PRESET, default_name
+from taco_stream.engine.libraries import LIBRARIES
 from taco_stream.run.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +42,7 @@ DESIGN = tuple(sorted((DOCS / "design").glob("*.md")))
 EXECUTED = (ROOT / "README.zh-CN.md", DOCS / "index.md", DOCS / "tutorial.md", *HOW_TOS)
 """Pages of steps: all their blocks of `sh` and `python` are run in order, but for those that say why they are not."""
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEMO_MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
 OTHER_PROGRAMS = {"mkdir", "tail", "python", "pip", "git", "cd", "docker", "source"}
 """What a reader has without taco-stream."""
@@ -346,6 +349,73 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         ["zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def figures(name: str) -> Any:
+    """What a script of `bench/` measured."""
+    return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_figures_of_the_performance_page_are_those_that_were_measured() -> None:
+    engines = figures("engine_two_threads")["results"]
+    speed = {(each["engine"], each["rows"]): each["tokens_per_wall_second"] for each in engines}
+    judging = figures("evaluator")
+    cpu = {name: each["cpu_milliseconds"] for name, each in judging["per_test"].items()}
+    strongest = cpu["ours (namespaces+landlock+seccomp+rlimits)"]
+    end_to_end = figures("end_to_end")
+    serial, ours = (
+        statistics.median(each[side] for each in end_to_end["rounds"])
+        for side in ("serial_seconds", "taco_stream_seconds")
+    )
+    by_workers = judging["tests_per_second_by_workers"]
+    text = (DOCS / "performance.md").read_text(encoding="utf-8")
+    for expected in (
+        f"| {serial:.1f} s | {ours:.1f} s | {end_to_end['median_ratio']:.1f} times faster",
+        (
+            f"| {speed['one_at_a_time', 16]:.0f} | {speed['ours', 16]:.0f} | "
+            f"{speed['ours', 16] / speed['one_at_a_time', 16]:.1f} times |"
+        ),
+        (
+            f"| 64 | | {speed['static', 64]:.0f} | {speed['continuous', 64]:.0f} | {speed['vllm', 64]:.0f} "
+            f"| {speed['ours', 64]:.0f} |"
+        ),
+        f"| {cpu['original']:.0f} ms | {strongest:.2f} ms | {cpu['original'] / strongest:.0f} times less |",
+        f"fork, exit and wait of a warm interpreter: the floor | {cpu['floor']:.2f} ms |",
+        (
+            f"the {judging['shaped_workload']['tests_run']:,} tests that decide | "
+            f"{judging['shaped_workload']['ratio']:,.0f} times less CPU |"
+        ),
+        (
+            f"{by_workers['1']:.0f} tests per second with one,\n{by_workers['2']:,.0f} with two, "
+            f"{by_workers['2'] / by_workers['1']:.2f} times"
+        ),
+    ):
+        assert expected in text
+
+
+def test_what_the_readmes_name_is_in_the_source_distribution() -> None:
+    included = set(PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
+    named = {
+        target.partition("/")[0] for path in (ROOT / "README.md", ROOT / "README.zh-CN.md") for target in links(path)
+    }
+    assert {*named, "Makefile", "constraints.txt"} - included == set()
+    assert [name for name in included if not (ROOT / name).exists()] == []
+
+
+def test_judging_alone_installs_neither_torch_nor_transformers() -> None:
+    names = {re.split(r"\W", each)[0] for each in PROJECT["project"]["dependencies"]}
+    assert "msgspec" in names
+    assert not names & set(LIBRARIES)
+    assert {re.split(r"\W", each)[0] for each in PROJECT["project"]["optional-dependencies"]["local"]} == set(LIBRARIES)
+
+
+def test_an_image_is_made_of_files_that_are_sent_to_the_builder() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[0] == "!"}
+    assert set(copied) == sent
+    assert {"README.md", "LICENSE"} <= sent  # the build needs both
+    assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
 def test_every_flag_that_the_readme_names_belongs_to_a_command() -> None:
