@@ -207,7 +207,7 @@ def diagnose_disk(folder: Folder, *, is_needed: bool) -> Diagnosis:
 
 def diagnose_packages(packages: Sequence[Package]) -> list[Diagnosis]:
     """Which packages a run needs and lacks, and which extras are not installed."""
-    shown = [f"{each.name} {each.installed}" for each in packages if each.name in ("torch", "transformers")]
+    shown = [f"{each.name} {each.installed}" for each in packages if each.extra == "local" and each.installed]
     text = ", ".join([f"Python {platform.python_version()}", f"taco-stream {__version__}", *shown])
     diagnoses = [Diagnosis("versions", Level.OK, text)]
     for each in packages:

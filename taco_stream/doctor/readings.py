@@ -215,8 +215,6 @@ def read_packages() -> list[Package]:
         return []
     packages = []
     for requirement in map(Requirement, requirements):
-        if requirement.name == "taco-stream":  # an extra that includes another
-            continue
         extra = next((each for each in extras if _applies(requirement, each)), None)
         if extra is not None and extra not in ("dev", "docs"):
             installed = installed_version(requirement.name)

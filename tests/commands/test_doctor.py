@@ -317,8 +317,7 @@ def test_a_package_that_is_too_new_is_a_problem() -> None:
 
 def test_requirements_of_every_form_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     stated = ["a>=1,<3", "b[c]~=2.1", "d; python_version<'3'", "e>=1; extra == 'fast'", "f; extra == 'dev'"]
-    stated.append("taco-stream[fast]; extra == 'all'")
-    extras = "Provides-Extra: fast\nProvides-Extra: dev\nProvides-Extra: all\n"
+    extras = "Provides-Extra: fast\nProvides-Extra: dev\n"
     monkeypatch.setattr("importlib.metadata.requires", lambda _: stated)
     monkeypatch.setattr("importlib.metadata.metadata", lambda _: email.message_from_string(extras))
     found = [(each.name, each.wanted, each.extra) for each in read_packages()]
