@@ -31,12 +31,12 @@ def print_problem(story: ProblemStory, console: Console) -> None:
         _print_lines(story.question.strip(), console, QUESTION_LINES)
         console.print()
         calls = f"calls of {story.fn_name}" if story.fn_name else "standard input"
-        console.print(f"{story.tests or 0:,} tests, {calls}", soft_wrap=True)
+        console.print(f"tests: {'unknown' if story.tests is None else f'{story.tests:,}'}, {calls}", soft_wrap=True)
         if story.limits is not None:
             console.print(f"limits of a test: {_limits(story.limits)}", soft_wrap=True)
     console.print()
     if story.samples:
-        console.print(_samples(story))
+        console.print(_samples(story, console.width))
 
 
 def print_sample(story: SampleStory, console: Console) -> None:
@@ -65,10 +65,12 @@ def print_sample(story: SampleStory, console: Console) -> None:
 
 
 def _figures(story: SampleStory) -> Iterator[str]:
-    yield story.difficulty
-    yield f"{story.completion_tokens:,} tokens"
+    if story.difficulty != "UNKNOWN":
+        yield story.difficulty
+    if story.completion_tokens:
+        yield f"{story.completion_tokens:,} tokens"
     yield f"finish reason {story.finish_reason}"
-    if story.seed is not None:
+    if story.seed is not None and not story.engine.startswith("replay"):
         yield f"seed {story.seed}"
     if story.generate_seconds:
         yield f"generated in {story.generate_seconds:.2f} s"
@@ -157,24 +159,27 @@ def _verdicts(story: SampleStory) -> Table:
     return table
 
 
-def _samples(story: ProblemStory) -> Table:
-    table = _table("sample", f"status ({story.mode})", "tokens", "test")
-    table.add_column("reason", overflow="ellipsis", no_wrap=True, ratio=1)
-    for row in story.samples:
-        table.add_row(str(row.sample_index), *_cells(row))
+def _samples(story: ProblemStory, width: int) -> Table:
+    """The samples as a table; the reason, in the last column, is cut to the width that is left."""
+    heads = ("sample", f"status ({story.mode})", "tokens", "test")
+    rows = [_cells(row) for row in story.samples]
+    table = _table(*heads)
+    others = sum(max(map(len, column)) + 3 for column in zip(heads, *rows, strict=True))
+    table.add_column("reason", no_wrap=True, overflow="ellipsis", width=max(12, width - others))
+    for row, cells in zip(story.samples, rows, strict=True):
+        table.add_row(*cells, Text(row.detail.split("\n")[0]))
     return table
 
 
-def _cells(row: SampleRow) -> tuple[str, str, str, Text]:
+def _cells(row: SampleRow) -> tuple[str, str, str, str]:
     failed = "" if row.failed_test is None else str(row.failed_test)
-    reason = Text(row.detail.split("\n")[0])
-    return str(row.status or "not judged"), f"{row.completion_tokens:,}", failed, reason
+    return str(row.sample_index), str(row.status or "not judged"), f"{row.completion_tokens:,}", failed
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < 2 else "right")
+        table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
     return table
 
 

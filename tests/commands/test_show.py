@@ -137,7 +137,7 @@ def test_a_problem_is_shown_with_its_samples(run: Run, dataset: Path) -> None:
     run.write([wrong(1), record("sums/001", 0)], [completion("sums/001", 2)], dataset=str(dataset))
     lines = run.problem().splitlines()
     assert "  │ Add two numbers." in lines
-    assert "2 tests, standard input" in lines
+    assert "tests: 2, standard input" in lines
     assert "limits of a test: 8 s of CPU time, 25 s idle, 4,096 MiB, 64 MiB of output" in lines
     rows = [line.split() for line in lines[-3:]]
     assert [row[:2] for row in rows] == [["0", "passed"], ["1", "wrong_answer"], ["2", "not"]]
@@ -148,6 +148,18 @@ def test_a_problem_is_shown_with_its_samples(run: Run, dataset: Path) -> None:
         "wrong_answer",
         None,
     ]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_a_long_reason_is_cut_and_nothing_else(
+    run: Run, dataset: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run.write([wrong(verdict=msgspec.structs.replace(WRONG, detail="long " * 40))], dataset=str(dataset))
+    line = run.problem().splitlines()[-1]
+    assert line.startswith("0        wrong_answer           0      0   long long")
+    assert line.endswith("…")
+    assert len(line) <= columns
 
 
 def test_control_characters_of_a_program_are_signs(run: Run, dataset: Path) -> None:
