@@ -92,6 +92,9 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:
         # What a command prints is its result, so it fails if nobody can have it; a closed pipe is nobody's mistake.
+        if error.filename is not None and not debug:
+            print(printable(f"taco-stream: {error.filename}: {error.strerror}"), file=sys.stderr)
+            sys.exit(1)
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,11 @@ what is below is raised. The message is one sentence that names the object (file
 the command line prints it and exits with `exit_code`.
 """
 
+import msgspec
+
+NOT_DECODED = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises at text that is not what was asked for, not UTF-8, or nested too deeply."""
+
 
 class TacoStreamError(Exception):
     """The run cannot continue."""
@@ -20,6 +25,12 @@ class UsageError(TacoStreamError):
 
 class DatasetError(TacoStreamError):
     """A problem file cannot be read, or a row of it cannot be understood."""
+
+
+class NoDatasetError(DatasetError):
+    """There is no dataset of the name that was given."""
+
+    exit_code = 2
 
 
 class NoProblemError(DatasetError):
@@ -38,8 +49,20 @@ class EvaluatorError(TacoStreamError):
     """Programs cannot be judged on this machine, or the evaluator's restarts are used up."""
 
 
+class NoCheckersError(EvaluatorError):
+    """The folder of checkers that was named does not exist."""
+
+    exit_code = 2
+
+
 class StoreError(TacoStreamError):
     """The run directory cannot be opened, read or written."""
+
+
+class NoRunError(StoreError):
+    """The folder that was named is not a run directory."""
+
+    exit_code = 2
 
 
 class RunMismatchError(StoreError):

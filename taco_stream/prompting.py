@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from taco_stream.errors import UsageError
+from taco_stream.errors import NOT_DECODED, UsageError
+from taco_stream.readable_file import read_small_file
 from taco_stream.settings import setting
 from taco_stream.types import ChatMessage, ChatPrompt, Problem, Prompt, TextPrompt
 
@@ -154,14 +155,14 @@ def _others(examples: Sequence[Example], problem: Problem) -> list[Example]:
 
 def _read_examples(path: Path) -> tuple[Example, ...]:
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_small_file(path).splitlines()
     except OSError as error:
         raise UsageError(f"the worked examples {path} cannot be read: {error.strerror}") from error
     examples = []
     for number, line in enumerate(lines, start=1):
         try:
             examples += [msgspec.json.decode(line, type=Example)] if line.strip() else []
-        except msgspec.MsgspecError as error:
+        except NOT_DECODED as error:
             raise UsageError(f"{path}:{number} is not a worked example (question, answer): {error}") from error
     return tuple(examples)
 
@@ -196,7 +197,7 @@ def _read_template(path: Path) -> "tuple[Template, dict[str, object]]":
 
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     try:
-        source = path.read_text(encoding="utf-8")
+        source = read_small_file(path).decode("utf-8")
         return environment.from_string(source), _read_constants(environment, source)
     except FileNotFoundError as error:
         raise UsageError(

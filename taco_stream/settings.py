@@ -10,6 +10,7 @@ A setting with `changes_results` must be equal when a run is resumed; the others
 """
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from taco_stream.errors import UsageError
+from taco_stream.readable_file import read_small_file
 
 ENVIRONMENT_PREFIX = "TACO_STREAM_"
 
@@ -66,13 +68,21 @@ class Setting(NamedTuple):
         return parse_value(Annotated[self.kind, self.meta], value, origin)
 
 
+LARGEST_INTEGER = 2**63 - 1
+"""The largest that every reader of a manifest, and every counter behind a setting, can hold."""
+
 KINDS_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
 def parse_value(kind: Any, value: Any, origin: str) -> Any:
     """The value as `kind`, which may be annotated with its limits. Raises `UsageError` that says what may be given."""
     try:
-        return msgspec.convert(value, kind, strict=False)
+        parsed = msgspec.convert(value, kind, strict=False)
+        if isinstance(parsed, float) and not math.isfinite(parsed):
+            raise msgspec.ValidationError("Expected a finite number")
+        if isinstance(parsed, int) and abs(parsed) > LARGEST_INTEGER:
+            raise msgspec.ValidationError(f"Expected a whole number of at most {LARGEST_INTEGER}")
+        return parsed
     except msgspec.ValidationError as error:
         plain = getattr(kind, "__origin__", kind)
         if isinstance(plain, type) and issubclass(plain, StrEnum):
@@ -147,10 +157,10 @@ def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) 
 
 def _from_file(known: Mapping[str, Setting], path: Path) -> Layer:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_small_file(path).decode("utf-8-sig"))  # editors on Windows write a byte order mark
     except OSError as error:
         raise UsageError(f"the settings file {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"the settings file {path} is not TOML: {error}") from error
     for name in values:
         _check_known(known, name, f"the key {name!r} of {path}")

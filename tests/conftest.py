@@ -27,6 +27,7 @@ SLOW = (
     "evaluator/test_pool.py",
     "evaluator/test_same_verdict.py",
     "evaluator/test_tricks.py",
+    "test_bad_input.py",
     "test_chaos.py",
     "test_cli.py",
     "test_documents.py",

@@ -17,7 +17,7 @@ FLOORS: dict[str, int] = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("types", "errors", "statistics", "machine"),
+            ("types", "errors", "statistics", "machine", "hub_access", "readable_file"),
             ("workers", "terminal", "settings", "extraction", "sample_set", "events"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),

@@ -34,7 +34,7 @@ from taco_stream.audit.findings import (
 from taco_stream.audit.ledger import Audited, Ledger, Rules
 from taco_stream.datasets.rows import BadRow
 from taco_stream.datasets.solutions import read_solutions
-from taco_stream.errors import NoProblemError
+from taco_stream.errors import NOT_DECODED, NoProblemError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.evaluator.problem_tests import TestsError, parse_tests
 from taco_stream.evaluator.protocol import Limits, Tests
@@ -100,7 +100,7 @@ class Audit:
         """The finding on one problem, from its reference solutions."""
         try:
             solutions = read_solutions(problem)
-        except msgspec.MsgspecError as error:
+        except NOT_DECODED as error:
             return await self._without_solutions(problem, f"the solutions cannot be read: {error}")
         if not solutions:
             return await self._without_solutions(problem, "")

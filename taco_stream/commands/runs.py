@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from taco_stream.commands.report import count_records, read_run
-from taco_stream.errors import TacoStreamError, UsageError
+from taco_stream.errors import NOT_DECODED, TacoStreamError, UsageError
 from taco_stream.metrics import Estimate
 from taco_stream.report.run_list import RunLine, RunList, UnreadableFolder, find_state, print_runs, read_last_start
 from taco_stream.report.summary import Summary, reported_ks
@@ -95,7 +95,7 @@ def _read_summary(files: RunFiles) -> _Counted | None:
         return None
     try:
         summary = msgspec.json.decode((files.path / SUMMARY).read_bytes(), type=Summary)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *NOT_DECODED):
         return None
     k = min(summary.pass_at_k, default=None)
     return _Counted(

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from taco_stream.errors import DatasetError
+from taco_stream.errors import DatasetError, NoDatasetError
+from taco_stream.hub_access import use_cache_alone_if_unreachable
 
 _REFERENCE = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w./-]+))?(?:@([\w./-]+))?")
 _FILE_NAME = re.compile(r"\.(?:jsonl?|gz|parquet|arrow|zip|csv|txt)$")
@@ -127,12 +128,13 @@ def _ask_hub(reference: HubReference, ask: Any, file: str = "") -> Any:
     from huggingface_hub import errors
 
     what = f"{reference.name}@{reference.revision}" if reference.revision else reference.name
+    use_cache_alone_if_unreachable()
     try:
         return ask()
     except errors.GatedRepoError as error:
         raise DatasetError(f"{what} is gated: accept its terms on the hub and set HF_TOKEN") from error
     except errors.RepositoryNotFoundError as error:
-        raise DatasetError(
+        raise NoDatasetError(
             f"there is no file {what}, and no such dataset on the hub (HF_TOKEN shows private ones)"
         ) from error
     except errors.RevisionNotFoundError as error:
@@ -141,7 +143,7 @@ def _ask_hub(reference: HubReference, ask: Any, file: str = "") -> Any:
         raise DatasetError(f"{what} has no file {file}") from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         raise DatasetError(
-            f"{what} {file} is not in the local cache and the hub cannot be reached; "
+            f"{' '.join(filter(None, (what, file)))} is not in the local cache and the hub cannot be reached; "
             "download it once with a connection, or name a local file"
         ) from error
     # The HTTP library differs between versions of huggingface_hub; its base error is always importable from there.

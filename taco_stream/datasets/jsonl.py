@@ -10,7 +10,7 @@ from io import BufferedReader
 import msgspec
 
 from taco_stream.datasets.rows import BadRow, Row, Value
-from taco_stream.errors import DatasetError
+from taco_stream.errors import NOT_DECODED, DatasetError
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -39,7 +39,7 @@ class JsonLines:
             looked_at.append((number, line))
             try:
                 found = frozenset(_decode_line(line))
-            except (msgspec.MsgspecError, UnicodeError):
+            except NOT_DECODED:
                 continue
             self._lines = itertools.chain(looked_at, self._lines)
             return found
@@ -53,7 +53,7 @@ class JsonLines:
             location = f"{self._name}:{number}"
             try:
                 yield Row(location, _decode_line(line, wanted))
-            except (msgspec.MsgspecError, UnicodeError) as error:
+            except NOT_DECODED as error:
                 yield BadRow(location, f"not a JSON object: {error}")
 
 

@@ -3,9 +3,13 @@
 import math
 import re
 
-from taco_stream.datasets.rows import Value
+from taco_stream.datasets.rows import RowError, Value
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)")
+
+_NEGATIVE = re.compile(r"\s*-")
+_MEANT = re.compile(r"[1-9]|^\D*\b(?:ms|sec|second|minute|min)", re.IGNORECASE)
+"""A number or a unit in a text of which no limit could be read, but was meant to be."""
 
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
 _SECONDS |= {"ms": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3, "m": 60.0, "min": 60.0, "minutes": 60.0}
@@ -17,8 +21,18 @@ _BYTES |= dict.fromkeys(("g", "gb", "gib", "gigabyte", "gigabytes"), 1 << 30)
 
 
 def parse_seconds(value: Value) -> float | None:
-    """Seconds of `2`, `"2.0 s"`, `"500 ms"`, `"1 - 2 seconds"` (the larger); None if no limit can be read."""
-    return _largest(value, _SECONDS)
+    """Seconds of `2`, `"2.0 s"`, `"500 ms"`, `"1 - 2 seconds"` (the larger); None if no limit is stated.
+
+    Raises `RowError` if what is stated is not a time: a negative number, a unit alone, or a number of something else.
+    """
+    seconds = _largest(value, _SECONDS)
+    if isinstance(value, str):
+        is_wrong = bool(_NEGATIVE.match(value) or (seconds is None and _MEANT.search(value)))
+    else:
+        is_wrong = isinstance(value, int | float) and value < 0
+    if is_wrong:
+        raise RowError(f"the time limit is {value!r}, which is not a time")
+    return seconds
 
 
 def parse_bytes(value: Value) -> int | None:

@@ -113,6 +113,9 @@ def _problems(tables: Iterable[Table], adapter: Adapter, on_bad_row: Callable[[B
         except RowError as error:
             on_bad_row(BadRow(row.location, str(error)))
             continue
+        except RecursionError:
+            on_bad_row(BadRow(row.location, "a value is nested too deeply"))
+            continue
         # Everything is kept by id: two problems under one would be one problem with the samples of both.
         if problem.problem_id in seen:
             on_bad_row(BadRow(row.location, f"the id {problem.problem_id} has been used by an earlier row"))

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from taco_stream.datasets.settings import DatasetSettings
-from taco_stream.errors import UsageError
+from taco_stream.errors import NOT_DECODED, UsageError
+from taco_stream.readable_file import read_small_file
 from taco_stream.types import Problem
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
@@ -113,7 +114,7 @@ def _read_ids(path: Path) -> tuple[str, ...]:
     such lines on one problem the last counts, and a torn last line is left out.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_small_file(path).decode("utf-8").split("\n")
     except OSError as error:
         raise UsageError(f"the file of ids {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -132,7 +133,7 @@ def _read_ids(path: Path) -> tuple[str, ...]:
 def _parse_named_problem(line: str, place: str, *, may_be_torn: bool) -> _NamedProblem | None:
     try:
         return msgspec.json.decode(line, type=_NamedProblem)
-    except msgspec.MsgspecError as error:
+    except NOT_DECODED as error:
         if may_be_torn:
             return None
         raise UsageError(f"{place} is not a line of JSON with a problem_id: {error}") from error

@@ -11,7 +11,10 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset, and which of its problems to take (`selection`)."""
 
     dataset: Annotated[
-        str, setting("Problems: a file, a folder, - for standard input, a hub id, or 'demo'.", changes_results=True)
+        str,
+        setting(
+            "Problems: a file, a folder, - for standard input, a hub id, or 'demo'.", changes_results=True, min_length=1
+        ),
     ] = "demo"
     limit: Annotated[int | None, setting("At most this many problems.", changes_results=True, ge=1)] = None
     difficulty: Annotated[tuple[str, ...], setting("Only this difficulty; repeatable.", changes_results=True)] = ()

@@ -14,7 +14,8 @@ from taco_stream.datasets.hub import fetch, hub_reference
 from taco_stream.datasets.jsonl import JsonLines
 from taco_stream.datasets.parquet import ParquetTable
 from taco_stream.datasets.rows import Table
-from taco_stream.errors import DatasetError
+from taco_stream.errors import NOT_DECODED, DatasetError, NoDatasetError
+from taco_stream.readable_file import open_readable
 
 DEMO = "demo"
 STANDARD_INPUT = "-"
@@ -48,13 +49,16 @@ def find_files(spec: str, split: str) -> Sequence[Path]:
     Raises `DatasetError` if there are none.
     """
     path = demo_file() if spec == DEMO else Path(spec).expanduser()
-    if path.is_dir():
-        return _find_files(path, split)
-    if path.exists():
-        return (path,)
+    try:
+        if path.is_dir():
+            return _find_files(path, split)
+        if path.exists():
+            return (path,)
+    except OSError as error:
+        raise DatasetError(f"{spec} cannot be read: {error.strerror}") from error
     if reference := hub_reference(spec):
         return fetch(reference, split)
-    raise DatasetError(f"there is no file or folder {spec}")
+    raise NoDatasetError(f"there is no file or folder {spec}")
 
 
 def demo_file() -> Path:
@@ -75,13 +79,13 @@ def standard_input() -> Table:
 def detect_format(path: Path) -> Format:
     """Tells a file's format by its first bytes."""
     try:
-        with path.open("rb") as file:
+        with open_readable(path) as file:
             head = file.read(16)
         if head[:2] == b"\x1f\x8b":
             with gzip.open(path) as unzipped:
                 head = unzipped.read(16)
     except (OSError, EOFError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
+        raise DatasetError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     content = head.removeprefix(b"\xef\xbb\xbf").lstrip()  # editors on Windows write a byte order mark
     if content.startswith(b"{"):
         return Format.JSON_LINES
@@ -124,7 +128,7 @@ def _find_files(folder: Path, split: str) -> Sequence[Path]:
     if state.is_file():
         try:
             listed = msgspec.json.decode(state.read_bytes(), type=_SaveToDiskState).files
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *NOT_DECODED) as error:
             raise DatasetError(f"{state} does not describe a dataset saved to disk: {error}") from error
         return [folder / Path(file.filename).name for file in listed]
     files = sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIXES))

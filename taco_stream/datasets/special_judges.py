@@ -7,7 +7,8 @@ import msgspec
 
 from taco_stream.datasets.rows import RowError
 from taco_stream.datasets.taco import parse_special_judge
-from taco_stream.errors import DatasetError
+from taco_stream.errors import NOT_DECODED, DatasetError, UsageError
+from taco_stream.readable_file import read_small_file
 from taco_stream.types import SpecialJudge
 
 
@@ -18,19 +19,22 @@ class _SpecialJudgeLine(msgspec.Struct):
 
 
 def read_special_judges(path: Path) -> Mapping[int, SpecialJudge]:
-    """The class of each problem by its row in the test split. Raises `DatasetError` that names file and line."""
+    """The class of each problem by its row in the test split.
+
+    Raises `UsageError` if the file cannot be read, `DatasetError` that names a line that is not one of the list.
+    """
     classes: dict[int, SpecialJudge] = {}
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_small_file(path).splitlines()
     except OSError as error:
-        raise DatasetError(f"the list of special judges {path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"the list of special judges {path} cannot be read: {error.strerror}") from error
     for number, content in enumerate(lines, start=1):
         if not content.strip():
             continue
         try:
             line = msgspec.json.decode(content, type=_SpecialJudgeLine)
             classes[line.idx] = parse_special_judge(line.case, is_special=line.special_judge)
-        except (msgspec.MsgspecError, RowError) as error:
+        except (RowError, *NOT_DECODED) as error:
             raise DatasetError(
                 f"{path}:{number} is not a line of the published list (idx, special_judge, case): {error}"
             ) from error

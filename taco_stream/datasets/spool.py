@@ -13,10 +13,14 @@ def spool_problems(problems: Iterable[Problem]) -> tuple[BinaryIO, list[tuple[in
     """Writes the problems to an unnamed temporary file; returns it with the span of each, so memory holds no text."""
     file = tempfile.TemporaryFile(prefix="taco-stream-problems-")  # noqa: SIM115 (the reader closes it)
     spans = []
-    for problem in problems:
-        body = msgspec.msgpack.encode(problem)
-        spans.append((file.tell(), len(body)))
-        file.write(body)
+    try:
+        for problem in problems:
+            body = msgspec.msgpack.encode(problem)
+            spans.append((file.tell(), len(body)))
+            file.write(body)
+    except BaseException:
+        file.close()
+        raise
     return file, spans
 
 

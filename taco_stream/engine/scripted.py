@@ -14,7 +14,8 @@ import anyio
 import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from taco_stream.errors import EngineError, UsageError
+from taco_stream.errors import NOT_DECODED, EngineError, UsageError
+from taco_stream.readable_file import read_small_file
 from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, FinishReason, Request
 
@@ -36,8 +37,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def read_script(path: Path) -> Script:
     """Reads a script from TOML. Raises `UsageError` that names the file."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Script)
-    except (OSError, msgspec.MsgspecError) as error:
+        return msgspec.toml.decode(read_small_file(path), type=Script)
+    except (OSError, *NOT_DECODED) as error:
         raise UsageError(f"the script {path} cannot be used: {error}") from error
 
 

@@ -26,7 +26,7 @@ class Quantization(StrEnum):
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A model, and how it is computed with."""
 
-    model: Annotated[str, setting("Model folder, hub id, or 'demo'.", changes_results=True)] = "demo"
+    model: Annotated[str, setting("Model folder, hub id, or 'demo'.", changes_results=True, min_length=1)] = "demo"
     devices: Annotated[str, setting("auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto"
     batch_size: Annotated[int | None, setting("Rows decoded at once per device; default: what memory holds.", ge=1)] = (
         None

@@ -24,7 +24,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import ObjectSendStream
 
-from taco_stream.errors import EvaluatorError
+from taco_stream.errors import EvaluatorError, NoCheckersError
 from taco_stream.evaluator.judge_spec import JudgeSpec, judge_spec
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.settings import EvaluatorSettings, refusal
@@ -101,8 +101,8 @@ class Evaluator(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        """The workers are ready. Entering raises `EvaluatorError` if one does not come up, or the sandbox is below the
-        floor. Leaving ends them.
+        """The workers are ready. Entering raises `EvaluatorError` if one does not come up, the sandbox is below the
+        floor, or there is no such folder of checkers. Leaving ends them.
         """
         # What every test needs: files in memory, and handles of processes.
         missing = [name for name in ("memfd_create", "pidfd_open") if not hasattr(os, name)]
@@ -111,6 +111,8 @@ class Evaluator(anyio.AsyncContextManagerMixin):
                 f"programs cannot be judged on {platform.system()} {platform.release()}, which has no "
                 f"{' and no '.join(missing)}: use Linux 5.3 or later, in a virtual machine or container if need be"
             )
+        if (folder := self._settings.checkers_folder) is not None and not Path(folder).is_dir():
+            raise NoCheckersError(f"the folder of checkers {folder} does not exist")
         try:
             await self._start()
             yield self

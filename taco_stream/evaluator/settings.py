@@ -35,10 +35,13 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1, le=1024)] = None
     time_limit_factor: Annotated[
-        float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0)
+        float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0, le=10_000)
     ] = 2.0
     memory_limit: Annotated[
-        int, setting("Memory per test in MiB; a problem may grant more.", changes_results=True, ge=MIN_MEMORY_MIB)
+        int,
+        setting(
+            "Memory per test in MiB; a problem may grant more.", changes_results=True, ge=MIN_MEMORY_MIB, le=1 << 24
+        ),
     ] = 4096
     full_results: Annotated[bool, setting("Run every test, even after a failure.", changes_results=True)] = False
     failures_first: Annotated[
@@ -101,8 +104,6 @@ def refusal(plan: SandboxPlan, settings: EvaluatorSettings) -> str:
             f"programs cannot be confined here: the sandbox ({plan.tier}) lacks {plan.lacks}; `taco-stream doctor` "
             "says what would help, --unsafe-no-sandbox (unsafe_no_sandbox) runs them all the same"
         )
-    if settings.checkers_folder is not None and not Path(settings.checkers_folder).is_dir():
-        return f"the folder of checkers {settings.checkers_folder} does not exist"
     if settings.memory_limit < MIN_MEMORY_MIB:
         return f"memory_limit cannot be below {MIN_MEMORY_MIB} MiB: an interpreter takes as much"
     # A limit that this process is under itself can only be lowered for a test: better refused now than at each test.

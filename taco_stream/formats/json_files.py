@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from taco_stream.errors import UsageError
+from taco_stream.readable_file import open_readable
 from taco_stream.sample_set import MAX_SAMPLES
 from taco_stream.store.atomic import replacing
 
@@ -98,7 +99,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[TextIO]:
-    with open(0, "rb", closefd=False) if path == STANDARD_INPUT else path.open("rb") as binary:
+    with open(0, "rb", closefd=False) if path == STANDARD_INPUT else open_readable(path) as binary:
         content = gzip.GzipFile(fileobj=binary) if binary.peek(2)[:2] == b"\x1f\x8b" else binary
         with TextIOWrapper(content, encoding="utf-8-sig") as text:  # editors on Windows write a byte order mark
             yield text

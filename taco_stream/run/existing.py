@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from taco_stream.datasets.solutions import read_solutions
+from taco_stream.errors import NOT_DECODED, DatasetError
 from taco_stream.types import Completion, FinishReason, Problem, SampleKey
 
 REFERENCE_SOLUTIONS = "replay:reference solutions"
@@ -27,18 +28,29 @@ class Existing(NamedTuple):
 
 
 def reference_solutions() -> Existing:
-    """A dataset's reference solutions: sample i is the problem's i-th solution."""
+    """A dataset's reference solutions: sample i is the problem's i-th solution.
+
+    The functions raise `DatasetError` that names a problem whose solutions are broken.
+    """
+
+    def solutions(problem: Problem) -> tuple[str, ...]:
+        try:
+            return read_solutions(problem)
+        except NOT_DECODED as error:
+            raise DatasetError(
+                f"the reference solutions of problem {problem.problem_id} are not a list of programs: {error}"
+            ) from error
 
     def completion(problem: Problem, index: int) -> Completion:
         return Completion(
             problem_id=problem.problem_id,
             sample_index=index,
-            text=read_solutions(problem)[index],
+            text=solutions(problem)[index],
             finish_reason=FinishReason.STOP,
             engine=REFERENCE_SOLUTIONS,
         )
 
-    return Existing(lambda problem: range(len(read_solutions(problem))), completion)
+    return Existing(lambda problem: range(len(solutions(problem))), completion)
 
 
 class CompletionSpool:
@@ -53,14 +65,21 @@ class CompletionSpool:
         self._spans: dict[SampleKey, tuple[int, int]] = {}
         self._samples: dict[str, list[int]] = {}
         self.repeated: list[SampleKey] = []
-        for completion in completions:
-            if completion.key in self._spans:
-                self.repeated.append(completion.key)
-                continue
-            body = msgspec.msgpack.encode(completion)
-            self._spans[completion.key] = (self._file.tell(), len(body))
-            self._samples.setdefault(completion.problem_id, []).append(completion.sample_index)
-            self._file.write(body)
+        try:
+            for completion in completions:
+                self._add(completion)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _add(self, completion: Completion) -> None:
+        if completion.key in self._spans:
+            self.repeated.append(completion.key)
+            return
+        body = msgspec.msgpack.encode(completion)
+        self._spans[completion.key] = (self._file.tell(), len(body))
+        self._samples.setdefault(completion.problem_id, []).append(completion.sample_index)
+        self._file.write(body)
 
     def __enter__(self) -> Self:
         """The spool is filled on construction."""

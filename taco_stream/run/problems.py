@@ -5,7 +5,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from rich.console import Console
@@ -14,17 +16,31 @@ from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.selection import read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.sources import STANDARD_INPUT
+from taco_stream.errors import DatasetError
+from taco_stream.readable_file import open_readable
 from taco_stream.types import Problem
 
 
 def with_readable_dataset(settings: DatasetSettings, opened: ExitStack) -> DatasetSettings:
-    """The settings with a dataset that can be read more than once: standard input is kept in a temporary file."""
-    if settings.dataset != STANDARD_INPUT:
-        return settings
-    folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="taco-stream-"))
-    path = Path(folder) / "standard-input"  # always this name, which is part of a dataset's fingerprint
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    """The settings with a dataset that can be read more than once.
+
+    Standard input and pipes, such as `<(zcat problems.jsonl.gz)`, are kept in a temporary file. Raises `DatasetError`
+    if one cannot be read.
+    """
+    source = Path(settings.dataset).expanduser()
+    try:
+        if settings.dataset == STANDARD_INPUT:
+            stream = cast(BufferedReader, sys.stdin.buffer)
+        elif source.is_fifo():
+            stream = opened.enter_context(open_readable(source))
+        else:
+            return settings
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="taco-stream-"))
+        path = Path(folder) / "standard-input"  # always this name, which is part of a dataset's fingerprint
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+    except OSError as error:
+        raise DatasetError(f"{settings.dataset} cannot be read: {error.strerror}") from error
     return msgspec.structs.replace(settings, dataset=str(path))
 
 

@@ -21,7 +21,7 @@ import msgspec
 from aiofiles.threadpool.binary import AsyncFileIO
 from anyio import to_thread
 
-from taco_stream.errors import StoreError
+from taco_stream.errors import NOT_DECODED, StoreError
 from taco_stream.store.atomic import replacing
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def repair(path: Path) -> str | None:
             line = file.read(size - end)
             try:
                 msgspec.json.decode(line, type=Any)
-            except msgspec.DecodeError:
+            except NOT_DECODED:
                 if not line:
                     return None
             else:
@@ -143,19 +143,23 @@ def read_lines(path: Path, kind: type[T]) -> Iterator[Line[T]]:
 
 
 def decoded_lines(path: Path, decode: Callable[[bytes], T]) -> Iterator[Line[T]]:
-    """The items of `read_lines`, by another decoder, which raises `msgspec.MsgspecError` if a line is broken."""
-    if not path.exists():
-        return
+    """The items of `read_lines`, by another decoder, which raises one of `NOT_DECODED` if a line is broken."""
     offset = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):  # being written just now, or torn: either way not there yet
-                return
-            try:
-                yield Line(decode(line), offset)
-            except msgspec.MsgspecError as error:
-                raise StoreError(f"{path}, line {number} is broken: {error}") from error
-            offset += len(line)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):  # being written just now, or torn: either way not there yet
+                    return
+                try:
+                    value = decode(line)
+                except NOT_DECODED as error:
+                    raise StoreError(f"{path}, line {number} is broken: {error}") from error
+                yield Line(value, offset)
+                offset += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_values(path: Path, kind: type[T]) -> Iterator[T]:
@@ -178,9 +182,12 @@ def last_lines(path: Path, limit: int = 1 << 16) -> list[bytes]:
 
 
 def read_at(file: BinaryIO, offset: int, kind: type[T]) -> T:
-    """The value whose line starts at `offset`, as `read_lines` reported it."""
+    """The value whose line starts at `offset`, as `read_lines` reported it. Raises `StoreError` if it is broken."""
     file.seek(offset)
-    return msgspec.json.decode(file.readline(), type=kind)
+    try:
+        return msgspec.json.decode(file.readline(), type=kind)
+    except NOT_DECODED as error:
+        raise StoreError(f"{file.name}, the line at byte {offset:,} is broken: {error}") from error
 
 
 def _end_of_line_before(file: BinaryIO, size: int, block: int = 1 << 16) -> int:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from taco_stream import __version__
-from taco_stream.errors import RunMismatchError, StoreError
+from taco_stream.errors import NOT_DECODED, NoRunError, RunMismatchError, StoreError
 
 MANIFEST_VERSION = 2
 
@@ -87,10 +87,10 @@ def read_manifest(path: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
-        raise StoreError(
+        raise NoRunError(
             f"{path.parent} is not a run directory: {path.name} cannot be read ({error.strerror})"
         ) from error
-    except msgspec.MsgspecError as error:
+    except NOT_DECODED as error:
         raise StoreError(f"{path} is not a manifest of taco-stream: {error}") from error
     if manifest.version > 1:
         return manifest

@@ -31,7 +31,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from taco_stream.errors import StoreError
+from taco_stream.errors import NOT_DECODED, StoreError
 from taco_stream.events import DamagedEvent, Event, UnknownEvent, WrittenEvent
 from taco_stream.sample_set import MAX_SAMPLES, SampleSet
 from taco_stream.store.atomic import remove_leftovers, sync_folder, write_atomically
@@ -143,7 +143,7 @@ def decode_if_whole(line: bytes) -> Event | UnknownEvent | None:
     """The event in a line, None if the line is damaged."""
     try:
         return decode_event(line)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except NOT_DECODED:
         return None
 
 

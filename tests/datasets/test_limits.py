@@ -3,7 +3,7 @@
 import pytest
 
 from taco_stream.datasets.limits import parse_bytes, parse_seconds
-from taco_stream.datasets.rows import Value
+from taco_stream.datasets.rows import RowError, Value
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,17 @@ from taco_stream.datasets.rows import Value
         (0, None),
         (float("nan"), None),
         (True, None),
-        ("3 apples", None),
+        ("0 seconds", None),
     ],
 )
 def test_time_limit(value: Value, seconds: float | None) -> None:
     assert parse_seconds(value) == seconds
+
+
+@pytest.mark.parametrize("value", [-3, -0.5, "-3", "- 2 seconds", "abc seconds", "3 apples", float("-inf")])
+def test_what_cannot_be_a_time_limit_is_refused(value: Value) -> None:
+    with pytest.raises(RowError, match="is not a time"):
+        parse_seconds(value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from taco_rows import WriteLines, taco_row
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.special_judges import read_special_judges
-from taco_stream.errors import DatasetError
+from taco_stream.errors import DatasetError, UsageError
 from taco_stream.types import SpecialJudge
 
 
@@ -55,7 +55,7 @@ def test_a_line_of_another_form_is_named(published: Path, line: str) -> None:
 
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere\.jsonl cannot be read"):
+    with pytest.raises(UsageError, match=r"nowhere\.jsonl cannot be read"):
         read_special_judges(tmp_path / "nowhere.jsonl")
 
 

@@ -12,7 +12,7 @@ import msgspec
 from transformers.utils import find_adapter_config_file
 
 from taco_stream.engine.worker.model_folder import model_place
-from taco_stream.errors import ModelError
+from taco_stream.errors import NOT_DECODED, ModelError, UsageError
 
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
@@ -45,13 +45,13 @@ def find_place(model: str) -> Place:
         return Place(model, adapter=model)
     try:
         base = msgspec.json.decode(Path(found).read_bytes(), type=_AdapterConfig).base_model_name_or_path
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *NOT_DECODED) as error:
         raise ModelError(f"{found} cannot be read: {error}") from error
     if not base:
         raise ModelError(f"{found} does not name the model that it changes (base_model_name_or_path)")
     try:
         return Place(model_place(base), adapter=model)
-    except ModelError as error:
+    except UsageError as error:
         raise ModelError(f"{model} is an adapter, and its base model is missing: {error}") from error
 
 

@@ -304,7 +304,7 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("settings", "kind", "sentence"),
     [
-        ({"model": "/no/such/folder"}, ModelError, "there is no model folder /no/such/folder"),
+        ({"model": "/no/such/folder"}, UsageError, "there is no model folder /no/such/folder"),
         ({"devices": "cuda:7"}, UsageError, "the device cuda:7 does not exist: torch sees"),
         ({"devices": "abacus"}, UsageError, "there is no device 'abacus'"),
         ({"dtype": "float8"}, UsageError, "there is no data type 'float8'"),

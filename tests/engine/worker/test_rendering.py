@@ -8,7 +8,7 @@ import pytest
 from engine.tiny_models import make_tokenizer
 
 from taco_stream.engine.worker.rendering import prompt_tokens, render_prompt
-from taco_stream.errors import ModelError
+from taco_stream.errors import ModelError, UsageError
 from taco_stream.types import ChatMessage, ChatPrompt, TextPrompt
 
 ModelFolder = Callable[[str], Path]
@@ -65,5 +65,5 @@ def test_a_conversation_is_rendered_without_loading_the_model(tmp_path: Path) ->
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no model folder .*nowhere"):
+    with pytest.raises(UsageError, match="no model folder .*nowhere"):
         render_prompt(str(tmp_path / "nowhere"), HELLO)
