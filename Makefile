@@ -31,4 +31,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "taco-stream needs Python 3.11 or later; name one with PYTHON=…"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
+	-@$(BIN)/pip install --quiet --constraint constraints.txt playwright || echo "without playwright the tests of the page in a browser are skipped"
 	touch $@

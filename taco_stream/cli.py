@@ -323,6 +323,20 @@ def runs(
 
 
 @app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(help="Folder of run directories, or one of them.")] = Path("runs"),
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port of 127.0.0.1; a free one if it is taken.")
+    ] = 8765,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve a page of runs on this machine, live while they are written: scores, charts, every sample (an extra)."""
+    from taco_stream.commands.view_page import serve
+
+    serve(folder, port=port, opens_browser=open_browser)
+
+
+@app.command()
 def export(
     run_directory: ExistingRun,
     to: ExportTarget = None,

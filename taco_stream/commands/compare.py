@@ -56,8 +56,7 @@ def compare_paths(
         raise UsageError(f"compare takes from 2 to {len(LETTERS)} runs, not {len(paths)}")
     if fail_under is not None and not (math.isfinite(fail_under) and abs(fail_under) <= 100):
         raise UsageError(f"--fail-under {fail_under:g} is not a difference in percentage points: give -100 to 100")
-    runs = [_read(path) for path in paths]
-    compared = _compare(runs, mode or runs[0].settings.evaluator.mode, ks, difficulties)
+    compared = compare_directories(paths, mode=mode, ks=ks, difficulties=difficulties)
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(compared), indent=2).decode() + "\n")
     else:
@@ -66,6 +65,18 @@ def compare_paths(
     for sentence in shortfalls:
         stderr_console().print(f"taco-stream: {sentence}", soft_wrap=True)
     return 1 if shortfalls else 0
+
+
+def compare_directories(
+    paths: Sequence[Path],
+    *,
+    mode: ComparisonMode | None = None,
+    ks: tuple[int, ...] = (),
+    difficulties: tuple[str, ...] = (),
+) -> ComparedRuns:
+    """The comparison of the runs at `paths` with the first. Raises `UsageError` if they have nothing in common."""
+    runs = [_read(path) for path in paths]
+    return _compare(runs, mode or runs[0].settings.evaluator.mode, ks, difficulties)
 
 
 def _read(path: Path) -> _ReadRun:

@@ -1,10 +1,12 @@
 """A run joined with its dataset, from which stories are told: for the command `show`, and for whatever shows a run.
 
-The run is read without its lock, so it may still be being written; what is seen is what was there when it was opened.
+The run is read without its lock, so it may still be being written; the samples seen are those that were there
+when one was first asked for.
 The dataset may be gone, elsewhere or changed. That never fails a story: it has a note instead.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -36,11 +38,17 @@ class RunStories:
         if dataset is not None:
             moved = msgspec.structs.replace(self.settings.dataset, dataset=dataset)
             self.settings = msgspec.structs.replace(self.settings, dataset=moved)
-        self._records = RecordIndex(self.files)
-        self._completions = CompletionIndex(self.files)
         self._known: dict[str, KnownProblem | None] = {}
         self._dataset_notes: dict[str, list[str]] = {}
         self._fingerprint_note: list[str] | None = None
+
+    @cached_property
+    def _records(self) -> RecordIndex:
+        return RecordIndex(self.files)
+
+    @cached_property
+    def _completions(self) -> CompletionIndex:
+        return CompletionIndex(self.files)
 
     @property
     def problem_ids(self) -> list[str]:
@@ -71,7 +79,7 @@ class RunStories:
             has = f"it has {_ranges(indices)}" if indices else "it has none"
             raise UsageError(f"{self.files.path} has no sample {sample_index} of {problem_id}: {has}")
         known, notes = self.known(problem_id)
-        prompt, about_prompt = self._prompt(known)
+        prompt, about_prompt = self.prompt(known)
         return tell_sample(record, completion, known, mode=self.mode, prompt=prompt, notes=[*notes, *about_prompt])
 
     def known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
@@ -105,7 +113,8 @@ class RunStories:
             self._fingerprint_note = [] if is_same or before is None else [changed]
         return self._fingerprint_note
 
-    def _prompt(self, known: KnownProblem | None) -> tuple[str | None, list[str]]:
+    def prompt(self, known: KnownProblem | None) -> tuple[str | None, list[str]]:
+        """The text that a problem's samples were asked with, None if nobody knows it; and what is to be said of it."""
         engine = self.settings.samples.engine
         if known is None or engine.startswith("replay"):
             return None, []  # nobody was asked, or nobody knows what

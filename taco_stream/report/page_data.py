@@ -1,6 +1,6 @@
-"""What the page of a run shows, as one value that becomes one JSON document. Pure.
+"""What the page shows, as values that become JSON documents. Pure.
 
-`RunPage` is the whole document, and the docstrings of the structs below describe its shape; the script of the page,
+`RunPage` is the document of one run, and the docstrings of the structs below describe its shape; the page's script,
 `page/page.js`, draws it and computes nothing that is not about drawing. A report embeds the document, and `taco-stream
 view` serves it again and again while the run is written. `RunCounts` takes records as they come, so that a run that
 grows is counted once; memory holds counters per problem, never texts.
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from taco_stream.events import DamagedEvent, RunFinished, RunGauges, RunResumed, RunStarted, UnknownEvent, WrittenEvent
-from taco_stream.metrics import ProblemCount, Tally, mean_estimate, pass_at_k
+from taco_stream.metrics import Estimate, ProblemCount, Tally, mean_estimate, pass_at_k
 from taco_stream.report.causes import cause_of, share_of_tests_passed
 from taco_stream.report.run_list import LastStart, RunState, find_state
 from taco_stream.report.sample import ProblemStory, SampleStory
@@ -172,6 +172,28 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     git_commit: str | None
     embedded: Embedded | None = None
     version: int = PAGE_VERSION
+
+
+class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in the list. `state`, times and figures are those of `RunLine`; of a folder that is no run only `error`."""
+
+    name: str
+    title: str = ""
+    state: RunState | None = None
+    samples: int = 0
+    samples_expected: int | None = None
+    k: int | None = None
+    score: Estimate | None = None
+    created_at: float = 0.0
+    written_at: float = 0.0
+    error: str = ""
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs of a folder, the one written last first."""
+
+    folder: str
+    runs: list[ListedRun]
 
 
 class _CauseCount:

@@ -6,9 +6,9 @@ of the run took lines out, everything is counted again from the beginning.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -24,8 +24,17 @@ from taco_stream.types import ComparisonMode, Completion, Record
 
 T = TypeVar("T")
 
-FindProblem = Callable[[str], tuple[KnownProblem | None, list[str]]]
-"""Finds a problem of the run's dataset; and what is to be said if it cannot, or if the dataset has changed."""
+
+class RunDataset(Protocol):
+    """The dataset of the run, as far as it is still there; what is not is `None` and a sentence or none."""
+
+    def known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
+        """A problem, and what is to be said of the dataset."""
+        ...
+
+    def prompt(self, known: KnownProblem | None) -> tuple[str | None, list[str]]:
+        """The text that a problem's samples were asked with."""
+        ...
 
 
 class _ProblemId(msgspec.Struct):
@@ -39,7 +48,7 @@ Offsets = dict[str, "array[int]"]
 
 
 class RunReader:
-    """One run. Raises `StoreError` if the folder holds none; `find_problem` adds the dataset's part to the stories.
+    """One run. Raises `StoreError` if the folder holds none; `dataset` adds its part to the stories.
 
     Not safe for use from several threads at once.
     """
@@ -50,12 +59,12 @@ class RunReader:
         *,
         mode: ComparisonMode,
         ks: Sequence[int] = (),
-        find_problem: FindProblem | None = None,
+        dataset: RunDataset | None = None,
     ) -> None:
         self.path = path
         self._mode = mode
         self._ks = ks
-        self._find_problem = find_problem
+        self._dataset = dataset
         self._begin()
 
     def _begin(self) -> None:
@@ -104,7 +113,8 @@ class RunReader:
         if record is None and completion is None:
             return None
         known, notes = self._known(problem_id)
-        return tell_sample(record, completion, known, mode=self._mode, notes=notes)
+        prompt, about_prompt = self._dataset.prompt(known) if self._dataset else (None, [])
+        return tell_sample(record, completion, known, mode=self._mode, prompt=prompt, notes=[*notes, *about_prompt])
 
     def records(self, problem_id: str) -> list[Record]:
         """The records of a problem by sample index; the first of duplicates."""
@@ -133,4 +143,4 @@ class RunReader:
             return [read_at(file, offset, kind) for offset in offsets[problem_id]]
 
     def _known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
-        return self._find_problem(problem_id) if self._find_problem else (None, [])
+        return self._dataset.known(problem_id) if self._dataset else (None, [])

@@ -82,7 +82,7 @@ async function refresh() {
   clearTimeout(timer);
   let found = {runs: null, page: null, problem: null, sample: null, comparison: null, failure: "", isGone: false};
   try {
-    found.runs = await source.runs();
+    found.runs = at.run && seen.runs ? seen.runs : await source.runs(); // the list is needed where it is shown
     const only = found.runs?.runs.length === 1 ? found.runs.runs[0].name : null;
     const name = at.run ?? only;
     if (at.baseline && at.candidate) found.comparison = await source.compare(at.baseline, at.candidate);
@@ -192,7 +192,7 @@ function runsView(listing, at) {
       element("div", {class: "filters"}, filterField(at)))),
     part("runs", [found, chosen, Math.floor(Date.now() / 60000)], () => element("div", {class: "card"},
       found.length ? element("table", {class: "stack"},
-        element("thead", null, element("tr", null, ["run", "state", "pass@1", "95 % interval", "samples", "started", listing.runs.length > 1 && "compare"].filter(Boolean).map(name =>
+        element("thead", null, element("tr", null, ["run", "state", `pass@${[...new Set(found.map(run => run.k).filter(Boolean))].join(", ") || 1}`, "95 % interval", "samples", "started", listing.runs.length > 1 && "compare"].filter(Boolean).map(name =>
           element("th", {scope: "col", class: name === "state" ? "left" : null}, name)))),
         element("tbody", null, found.map(run => runRow(run, chosen, listing.runs.length > 1)))) : element("p", {class: "soft"}, listing.runs.length ? "No run matches." : "There is no run in this folder yet."))),
   ];
@@ -202,9 +202,9 @@ function runRow(run, chosen, isComparable) {
   const score = run.score;
   const href = `#${new URLSearchParams({run: run.name})}`;
   return goRow(href, `run ${run.name}`,
-    element("td", null, element("a", {href, "data-key": `row ${run.name}`}, run.title), element("div", {class: "soft small"}, run.name)),
+    element("td", null, element("a", {href, "data-key": `row ${run.name}`}, run.name), element("div", {class: "soft small"}, run.title)),
     element("td", {class: "left"}, run.error ? element("span", {class: "soft"}, run.error) : element("span", {class: `state ${run.state}`}, element("i"), STATES[run.state])),
-    element("td", {"data-label": "pass@1"}, score ? [percent(score.value), interval(score)] : "–"),
+    element("td", {"data-label": `pass@${run.k ?? 1}`}, score ? [percent(score.value), interval(score)] : "–"),
     element("td", {"data-label": "95 % interval", class: "soft"}, score ? `${(100 * score.low).toFixed(1)}–${(100 * score.high).toFixed(1)}` : ""),
     element("td", {"data-label": "samples"}, run.error ? "" : `${whole(run.samples)}${run.samples_expected && run.samples_expected !== run.samples ? ` of ${whole(run.samples_expected)}` : ""}`),
     element("td", {"data-label": "started"}, run.created_at ? age(run.created_at) : ""),
@@ -494,7 +494,8 @@ function sampleCard(story) {
     story.failing && element("div", {class: "card block", style: {"margin-top": "1rem"}}, failing(story.failing)),
     element("div", {class: "card", style: {"margin-top": "1rem"}}, element("div", {class: "headline"}, element("h2", null, "Program"), story.program && copyButton(story.program)),
       story.program ? code(story.program, errorLine(verdict)) : element("p", {class: "soft"}, "No program was found in the completion."),
-      isSameText(story) ? null : completion(story)));
+      isSameText(story) ? null : completion(story),
+      story.prompt && element("details", {style: {"margin-top": ".5rem"}}, element("summary", null, "The prompt"), element("pre", {tabindex: 0}, story.prompt))));
 }
 
 const brief = seconds => seconds < 1 ? `${Math.ceil(1000 * seconds)} ms` : duration(seconds);
