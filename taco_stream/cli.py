@@ -81,6 +81,7 @@ ExportFormatOption = Annotated[
 
 def main() -> None:
     """Runs the command line and exits with its code. Our errors print as a sentence; `--debug` adds the traceback."""
+    # Looked for by hand, so that it may be given before or after the command.
     debug = "--debug" in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="taco-stream")

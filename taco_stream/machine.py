@@ -51,10 +51,10 @@ def available_bytes() -> int:
 def process_tree_bytes() -> int:
     """Resident bytes of this process and its descendants now; without `/proc`, this process's own peak.
 
-    Pages shared between processes count once for each, so the figure is an upper bound.
+    An upper bound: pages shared between processes count once for each.
     """
     if not Path("/proc/self/statm").exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # in KiB on Linux
     return sum(_resident_bytes(pid) for pid in (os.getpid(), *_descendants(os.getpid())))
 
 
@@ -68,15 +68,14 @@ class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_control_group(membership: str, root: Path) -> ControlGroup:
-    """The limits in force, from the text of `/proc/self/cgroup` and the trees of control groups mounted below `root`.
-
-    A limit of any group above binds as well. In a container the tree may begin at our own group, whose path is longer.
-    """
+    """The limits in force, from the text of `/proc/self/cgroup` and the trees of groups mounted below `root`."""
     lines = [line.split(":", 2) for line in membership.splitlines()]
     paths = {name: path for _, names, path in lines for name in names.split(",")}
 
     def upwards(tree: Path, controller: str, name: str) -> Iterator[list[str]]:
         folder = tree / paths.get(controller, "/").lstrip("/")
+        # A limit of any group above binds as well. In a container the tree may begin at our own group, whose path is
+        # longer than the tree is deep: folders that are not there are passed over.
         for each in (folder, *folder.parents):
             if each.is_relative_to(tree) and (text := read_kernel_file(each / name)):
                 yield text.split()
@@ -116,7 +115,8 @@ def read_kernel_file(path: Path) -> str:
 
 
 def _accelerators() -> list[str]:
-    """The names of the NVIDIA devices as their driver reports them, without loading torch."""
+    """The names of the NVIDIA devices."""
+    # From the driver's own files: loading torch would take seconds, for a name.
     found = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

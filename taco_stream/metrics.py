@@ -228,6 +228,7 @@ def _weighted_mean(values: Sequence[float], unseen: float) -> _Beta:
     """The mean of the values and an unseen one under uniform random weights, as far as its mean and variance go."""
     size = len(values) + 1
     mean = (math.fsum(values) + unseen) / size
+    # The moments of a mean under Dirichlet(1, …, 1) weights (Rubin 1981), solved for the beta's strength.
     squares = math.fsum((value - mean) ** 2 for value in values) + (unseen - mean) ** 2
     # If nothing varies the mean lies at a point, of which a very narrow distribution is near enough.
     strength = min(mean * (1 - mean) * size * (size + 1) / squares - 1, MAX_STRENGTH) if squares else MAX_STRENGTH
@@ -243,6 +244,7 @@ def _quantile(parts: Sequence[_Beta], share: float) -> float:
         excess = sum(part.below(x) for part in parts) / len(parts) - share
         low, high = (x, high) if excess < 0 else (low, x)
         slope = sum(part.density(x) for part in parts) / len(parts)
+        # A step of Newton's may leave the bracket where the density is all but zero; then the bracket is halved.
         guess = x - excess / slope if slope else low
         guess = guess if low < guess < high else (low + high) / 2
         if abs(guess - x) < 1e-13:

@@ -137,6 +137,7 @@ def _is_call_based(problem: Problem | Example) -> bool:
 
 def _base_text(problem: Problem | Example) -> str:
     form = "\nUse Call-Based format" if _is_call_based(problem) else "\nUse Standard Input format"
+    # Byte for byte the original's, which puts nothing between question and starter code.
     return f"\nQUESTION:\n{problem.question}{problem.starter_code}{form}\nANSWER:\n"
 
 
@@ -150,6 +151,7 @@ def _conversation(turns: Sequence[ChatMessage], system: str | None, thinking: bo
 
 
 def _others(examples: Sequence[Example], problem: Problem) -> list[Example]:
+    # An example that asks the very question at hand would show the model its answer.
     return [example for example in examples if example.question.strip() != problem.question.strip()]
 
 

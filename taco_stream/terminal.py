@@ -22,12 +22,13 @@ characters, which cannot be printed at all."""
 
 def printable(text: str) -> str:
     """The text with a sign of the same width in the place of each control character: `␛` for an escape."""
-    return CONTROL.sub(_sign, text)
 
+    def sign(found: re.Match[str]) -> str:
+        # Unicode has a picture for each of the C0 controls, in their order from U+2400, and one for DEL.
+        code = ord(found[0])
+        return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
-def _sign(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+    return CONTROL.sub(sign, text)
 
 
 class PrintableConsole(Console):
@@ -67,7 +68,7 @@ class Lenient:
             self._drop()
 
     def _drop(self) -> None:
-        """Sends what is buffered, which the interpreter would try to write at its end, and all the rest to nowhere."""
+        # Also what is buffered already: the interpreter writes it at its end, and would fail then.
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

@@ -71,6 +71,7 @@ class Audit:
     async def _read(self, problems: Iterator[Problem], outbound: ObjectSendStream[Problem]) -> None:
         async with outbound:
             try:
+                # Bad rows are met by the reading thread, and recorded here, in the event loop.
                 while (problem := await to_thread.run_sync(next, problems, None)) is not None:
                     await self._note_bad_rows()
                     if not self._ledger.is_finished(problem.problem_id):
@@ -104,6 +105,7 @@ class Audit:
             return await self._without_solutions(problem, f"the solutions cannot be read: {error}")
         if not solutions:
             return await self._without_solutions(problem, "")
+        # One after the other: other problems keep the other workers busy, and these have their tests already.
         trials = [
             Trial(number, await self._evaluator.judge_all_modes(problem, solutions[number]))
             for number in pick_evenly(len(solutions), self._rules.solutions)
@@ -175,6 +177,7 @@ class Audit:
 
 def broken_tests(problem: Problem, limits: Limits) -> str:
     """Why no worker can run the problem's tests; empty if one can."""
+    # As a worker would read them, which is the only reading that counts.
     message = Tests(
         key=0,
         problem_id=problem.problem_id,

@@ -79,6 +79,7 @@ class Ledger:
 
     async def append(self, audited: Audited) -> None:
         """Adds the finding on a problem; on return its line is on disk. Finishes also when cancelled."""
+        # A line that is cancelled half way would be torn in the middle of the file.
         with anyio.CancelScope(shield=True):
             if self._journal is not None:
                 async with self._writing:
@@ -124,6 +125,7 @@ async def open_ledger(path: Path | None, rules: Rules) -> AsyncIterator[Ledger]:
 def _read(path: Path) -> dict[str, Audited]:
     with path.open("rb") as file:
         head = file.read(len(FIRST_BYTES))
+    # Before `repair`, which would cut the end off a file that somebody named by mistake.
     if not FIRST_BYTES.startswith(head):
         raise UsageError(f"--out {path} is a file that no audit wrote: name another file")
     repair(path)

@@ -79,6 +79,7 @@ def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -
 
 def default_name(settings: RunSettings) -> str:
     """Names a run by the settings that change its results, so that the same command finds it again."""
+    # Sorted, so that the name does not depend on the order in which settings are defined.
     digest = hashlib.sha256(msgspec.json.encode(settings.results(), order="deterministic")).hexdigest()
     made_by = settings.model.model if settings.samples.engine == "local" else settings.samples.engine
     words = [word.strip("./").replace("/", "-").replace(":", "-") for word in (made_by, settings.dataset.dataset)]

@@ -52,6 +52,7 @@ def dataset_statistics(problems: Iterable[Problem]) -> DatasetStatistics:
     for problem in problems:
         sample = sample or problem
         call_based += problem.fn_name is not None
+        # Only the outline: decoding the tests of a training split would take gigabytes and minutes.
         tests.append(len(parse_outline(problem.tests).inputs))
         test_bytes.append(len(problem.tests.encode("utf-8", "surrogatepass")))
         for name, values in _countable_names(problem).items():

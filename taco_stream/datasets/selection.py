@@ -73,6 +73,7 @@ def nearest_ids(name: str, ids: Iterable[str]) -> list[str]:
     """The ids that somebody who wrote `name` may have meant, at most three: `demo/001` for `1` and for `Demo/01`."""
     plain = {each: _plain_id(each) for each in ids}
     wanted = _plain_id(name)
+    # An exact match, or the last part of one, is what was meant; only without one are similar ids of use.
     same = [each for each, its in plain.items() if its == wanted or its.endswith(f"/{wanted}")]
     if same:
         return same[:3]
@@ -134,6 +135,6 @@ def _parse_named_problem(line: str, place: str, *, may_be_torn: bool) -> _NamedP
     try:
         return msgspec.json.decode(line, type=_NamedProblem)
     except NOT_DECODED as error:
-        if may_be_torn:
+        if may_be_torn:  # an audit may be writing the file just now
             return None
         raise UsageError(f"{place} is not a line of JSON with a problem_id: {error}") from error

@@ -211,6 +211,7 @@ def diagnose_packages(packages: Sequence[Package]) -> list[Diagnosis]:
     text = ", ".join([f"Python {platform.python_version()}", f"taco-stream {__version__}", *shown])
     diagnoses = [Diagnosis("versions", Level.OK, text)]
     for each in packages:
+        # A nightly build of torch is a pre-release, and will do.
         fits = bool(each.installed) and SpecifierSet(each.wanted).contains(each.installed, prereleases=True)
         if not fits and (not each.extra or (each.extra == "local" and each.installed)):
             text = f"{each.name} {each.installed or 'is missing'}: {each.wanted} is needed"

@@ -170,9 +170,11 @@ def tell_torch() -> None:
 
 def read_folder(name: str, path: Path) -> Folder:
     """Tries the nearest folder that exists at or above `path`."""
+    # A run makes the folder itself, so what counts is the nearest one that is there.
     there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
     number = there.stat().st_dev
     mounts = [line.split() for line in read_kernel_file(Path("/proc/self/mountinfo")).splitlines()]
+    # proc(5): optional fields come before a single hyphen, and the file system's type after it.
     kinds = [each[each.index("-") + 1] for each in mounts if each[2] == f"{os.major(number)}:{os.minor(number)}"]
     return Folder(
         name=name,

@@ -106,6 +106,7 @@ class Judgement(NamedTuple):
             outcomes = self.outcomes.decide(execution, self.tests.tests[index], modes)
             for tally in tallies:
                 tally.add(index, execution, outcomes[tally.mode])
+            # Not at the first failure: under another mode the program may still be right.
             if self.sweep is not Sweep.FULL and all(tally.failed_test is not None for tally in tallies):
                 self.tests.order.failed(index)
                 return
@@ -160,22 +161,19 @@ class Judgement(NamedTuple):
         return self.runner.run(given, limits, form=form, fn_name=self.tests.fn_name, file_io=file_io)
 
     def _only_exits_with_one(self, tally: "ModeTally", form: int) -> bool:
-        """Whether every test exits with 1, as far as that matters: those not run yet are run until one does not.
-
-        Many programs raise NameError in every test, wrapped or not. If the wrapped one fails the same test,
-        the program has failed either way, and nothing else is run.
-        """
-        if not tally.only_exited_with_one or (self.sweep is not Sweep.FULL and not self._passes_wrapped(tally)):
+        """Whether every test exits with 1, as far as that matters: those not run yet are run until one does not."""
+        if not tally.only_exited_with_one:
             return False
+        if self.sweep is not Sweep.FULL:
+            # Many programs raise NameError in every test, wrapped or not. If the wrapped one fails the same test, the
+            # program has failed either way, and nothing else need be run.
+            assert tally.failed_test is not None
+            execution = self._run(tally.failed_test, self.tests.limits, WRAPPED)
+            outcomes = self.outcomes.decide(execution, self.tests.tests[tally.failed_test], [tally.mode])
+            if outcomes[tally.mode].status is not Status.PASSED:
+                return False
         executions = (self._run(index, self.tests.limits, form) for index in tally.not_run())
         return all(os.waitstatus_to_exitcode(execution.status) == 1 for execution in executions)
-
-    def _passes_wrapped(self, tally: "ModeTally") -> bool:
-        """Whether the program, wrapped, passes the test that it failed."""
-        assert tally.failed_test is not None
-        execution = self._run(tally.failed_test, self.tests.limits, WRAPPED)
-        outcomes = self.outcomes.decide(execution, self.tests.tests[tally.failed_test], [tally.mode])
-        return outcomes[tally.mode].status is Status.PASSED
 
 
 class ModeTally:
@@ -221,6 +219,7 @@ class ModeTally:
         if outcome.status is not Status.PASSED and self.failed_test is None:
             self.failed_test, self._failed, self._reason = index, execution, outcome.reason
         self.statuses[index] = outcome.status
+        # Without what was written: the outputs of a hundred tests may be gigabytes.
         self._executions[index] = execution._replace(output=b"", errors=b"", result=b"")
 
     def verdict(self, sweep: Sweep, tier: str) -> Verdict:
@@ -229,6 +228,7 @@ class ModeTally:
         tail = errors.decode("utf-8", "replace")
         status = self.status or Status.PASSED
         wrong = self._difference() if status is Status.WRONG_ANSWER else None
+        # Another right answer, for all we know. Any other failure is one whatever a checker would say.
         if self._lacks_checker and status is Status.WRONG_ANSWER:
             status = Status.NO_CHECKER
         executions = self._executions.values()

@@ -28,11 +28,13 @@ def tagged(value: Any, depth: int = 0) -> Any:
 
     Raises `RecursionError` if it is nested deeper than `MAX_DEPTH`.
     """
+    # A limit of our own, the same under any recursion limit that the program has set.
     if depth > MAX_DEPTH:
         raise RecursionError("the returned value is nested too deeply")
     kind = type(value)
     if value is None or kind in (bool, str):
         return value
+    # As text: JSON's numbers lose digits in other readers, and cannot be infinite. Hexadecimal floats are exact.
     if kind is int:
         return {"i": str(value)}
     if kind is float:

@@ -170,7 +170,9 @@ class EventTotals:
                 self._current = None
             case RunGauges(statistics=statistics) | RunFinished(statistics=statistics):
                 self._current = statistics
+                # Counted while the run goes on, so not known at first; until then an earlier start's number holds.
                 self.samples_expected = statistics.samples_expected or self.samples_expected
+                # Each start measures a peak of its own.
                 self._peak_memory_bytes = max(self._peak_memory_bytes, statistics.peak_memory_bytes)
             case PromptTooLong():
                 self.long_prompts[event.problem_id] = LongPrompt(

@@ -23,6 +23,7 @@ def take_pipes() -> tuple[BinaryIO, BinaryIO]:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    # For C libraries, which write to the descriptor, and for Python code, which writes to the object.
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return incoming, outgoing
@@ -33,6 +34,7 @@ def exit_with_parent(incoming: BinaryIO, *, grace_seconds: float) -> None:
 
     def wait_and_exit() -> None:
         hung_up = select.poll()
+        # No events asked for: a hang-up is reported anyhow, and a frame that waits to be read is not.
         hung_up.register(incoming.fileno(), 0)
         hung_up.poll()
         time.sleep(grace_seconds)

@@ -60,12 +60,14 @@ class WorkerProcess(Generic[T]):
 
         Raises `WorkerGoneError` if no process can be started.
         """
+        # `-P`: without it a file `queue.py` in the user's folder would be imported for the standard library's.
         command = [sys.executable, "-P", "-m", module, *arguments]
         try:
             log = tempfile.TemporaryFile(prefix="taco-stream-worker-")  # noqa: SIM115 (closed with the process)
         except OSError as error:
             raise WorkerGoneError(f"no worker can be started: {error}") from error
         try:
+            # A session of its own: Ctrl-C goes to the whole foreground group, and only the parent may decide about it.
             process = await anyio.open_process(command, stderr=log, env=environment, start_new_session=True)
         except BaseException as error:
             log.close()
@@ -83,6 +85,7 @@ class WorkerProcess(Generic[T]):
         """Sends a frame. Raises `WorkerGoneError` if the worker has ended, or its standard input is closed."""
         try:
             await self._stdin.send(encode_frame(frame))
+        # Broken: the reading end is gone. Closed: our own end is, because `close_stdin` was called before.
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise WorkerGoneError(await self._ended()) from error
 
@@ -106,6 +109,7 @@ class WorkerProcess(Generic[T]):
 
     async def stop(self) -> None:
         """Closes standard input, gives the process `STOP_SECONDS` to end by itself, then kills it."""
+        # Shielded, and bounded below: a caller that is cancelled here would leave a process behind.
         with anyio.CancelScope(shield=True):
             await self.close_stdin()
             with anyio.move_on_after(STOP_SECONDS):
@@ -120,6 +124,7 @@ class WorkerProcess(Generic[T]):
                     self._process.kill()
             with anyio.move_on_after(STOP_SECONDS):  # one in the kernel's hands (a device that hangs) may stay
                 await self._process.aclose()
+        # Read only now: what the process wrote last is what it ended with. The file has no name, so closing removes it.
         if not self._log.closed:
             self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, self._log.tell() - LOG_TAIL_BYTES))

@@ -103,6 +103,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             worker, self._first = self._first or self._new_worker(names[0]), None
             first = await self._start(worker)
             others = names[1:]
+            # How many devices there are is known only once a worker has imported torch.
             if names == ("auto",) and first.device.startswith("cuda"):
                 others = tuple(f"cuda:{index}" for index in range(1, first.devices))
             await self._start_others(others)
@@ -111,7 +112,11 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
         finally:
             self._is_open = False
             with anyio.CancelScope(shield=True):
-                await self._stop_workers()
+                # All are asked before one is waited for: each may take seconds to let its device go.
+                for worker in self._workers:
+                    await worker.close_stdin()
+                for worker in self._workers:
+                    await worker.stop()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
         """Generates every sample of every request. Raises `EngineError` after handing over what was generated.
@@ -130,13 +135,17 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
             try:
                 async with anyio.create_task_group() as tasks:
+                    # A clone each, and our own end closed: the offer ends for all when the last worker has left.
                     for worker in self._workers:
                         tasks.start_soon(self._serve, worker, offered.clone(), completions)
                     offered.close()
                     tasks.start_soon(self._accept, requests, offer)
                     await self._send_early_events()
             finally:
-                await self._abandon_unanswered()
+                # After a cancelled run the workers would go on decoding what nobody waits for any more.
+                with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                    for worker in self._workers:
+                        await worker.cancel()
                 self._is_running = False
         if self._failure is not None:
             raise self._failure
@@ -208,6 +217,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             if not worker.finished:
                 await worker.changed.wait()
                 continue
+            # It leaves the queue only when it has been taken: until then it counts as in flight.
             await completions.send(worker.finished[0])
             worker.finished.popleft()
             worker.notify()
@@ -253,18 +263,6 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
         worker.abandon()
         self._intake.cancel()
         self.drain()
-
-    async def _abandon_unanswered(self) -> None:
-        """After a cancelled run: frees the slots of what nobody waits for any more."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-            for worker in self._workers:
-                await worker.cancel()
-
-    async def _stop_workers(self) -> None:
-        for worker in self._workers:
-            await worker.close_stdin()
-        for worker in self._workers:
-            await worker.stop()
 
     async def _start_others(self, devices: tuple[str, ...]) -> None:
         """Starts workers side by side: each takes as long as its model takes to load."""

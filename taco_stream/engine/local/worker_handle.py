@@ -130,7 +130,8 @@ class WorkerHandle:
         return slots + max(SAMPLES_PER_CHUNK, slots // 2)
 
     def notify(self) -> None:
-        """Wakes whoever waits for a change of this worker's state."""
+        """Wakes all tasks that wait for a change of this worker's state."""
+        # An event cannot be cleared: who waits has the old one, who waits next gets the new one.
         self.changed.set()
         self.changed = anyio.Event()
 
@@ -297,7 +298,8 @@ class WorkerHandle:
         is_narrowed = bool(self.trials) and len(suspects) > 1
         if self.trials:
             self.trials.popleft()
-        self.consecutive_restarts += not is_narrowed  # to know more is not in vain, and ends after a few halvings
+        # A death that halved the suspects is no failed restart: trials end after a few halvings.
+        self.consecutive_restarts += not is_narrowed
         if not suspects:
             return None
         if suspects != had:  # it may have been one of the others

@@ -185,6 +185,7 @@ class SlotAttention:
         _refuse_what_is_not_served(module, others)
         # [tokens, heads, size]
         queries, keys, values = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, key, value))
+        # By the module's identity, for not all models number their layers.
         layer = self._layers.get(id(module))
         if layer is None:
             layer = self._learn(module, keys, values, attention_mask, sliding_window)
@@ -341,6 +342,7 @@ def has_flash(queries: Tensor, values: Tensor) -> bool:
 @cache
 def _device_has_flash(device: torch.device) -> bool:
     """Whether torch was built with it, and the device is of compute capability 8 (Ampere) or later."""
+    # Cached, for it is asked for each layer of each step.
     return torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
@@ -411,5 +413,6 @@ def _attend(
     if scoring.sinks is not None:
         sinks = scoring.sinks[:, :, None].expand(len(scores), -1, -1, -1)
         scores = torch.cat([scores, sinks.to(scores.dtype)], dim=-1)
+    # In float32, as the models do it themselves. The sinks' shares go: the value behind a sink is zero.
     shares = torch.softmax(scores, dim=-1, dtype=torch.float32)[..., : key.shape[2]]
     return shares.to(query.dtype) @ value

@@ -175,6 +175,7 @@ class EngineCore:
         """Looks at the tokens of a step, and lets the samples go that have ended."""
         grown, repeated = self._scheduler.record(launched.step, launched.read())
         for sample in repeated:
+            # A row that missed the window once is likely to miss it again, and each miss costs a step.
             self._exact_steps = EXACT_STEPS
             if sample.tokens and sample.slot is not None:
                 self.runner.feed(sample.slot, sample.tokens[-1])
@@ -199,6 +200,7 @@ class EngineCore:
             self.preempt()
 
     def _finish(self, sample: Sample, reason: FinishReason, error: str | None = None) -> None:
+        # Its slot is free from the next step on. What is in flight for it is ignored when it comes.
         self._scheduler.finish(sample)
         progress = self._progress.pop(sample)
         now = time.monotonic()

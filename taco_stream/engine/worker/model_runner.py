@@ -177,6 +177,7 @@ class ModelRunner:
                 self._prompt_logits[copy.target] = self._prompt_logits[copy.source]
                 if self._states:
                     self._prompt_pasts[copy.target] = self._prompt_pasts[copy.source]
+        # Once, when a sample begins: what a row is drawn with stays on the device, beside the token that it feeds.
         self._note_sampling(step.beginning)
         if self._fixed is None:
             return self._send(step, [self._launch_packed(step)])
@@ -208,6 +209,7 @@ class ModelRunner:
         is_short = torch.cat([part.is_short for part in drawn]) if drawn else torch.empty(0, dtype=torch.bool)
         if tokens.device.type != "cuda":
             return Launched(step, tokens, is_short, None)
+        # Only into pinned memory does a copy run while the host goes on.
         hosts = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in (tokens, is_short)]
         for host, part in zip(hosts, (tokens, is_short), strict=True):
             host.copy_(part, non_blocking=True)
@@ -282,6 +284,7 @@ class ModelRunner:
         """Cuts the decoding rows into runs of neighbouring slots that are cheap to compute together."""
         slots = tuple(row.slot for row in rows)
         lengths = [row.position + 1 for row in rows]
+        # The search is a loop in Python, and lengths grow together: a cut stays good until rows change.
         if self._runs[0] != slots:
             self._runs = (slots, cut_into_runs(slots, lengths))
         return [

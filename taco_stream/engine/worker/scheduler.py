@@ -199,10 +199,12 @@ class Scheduler:
             if not self._is_decoding(slot):
                 continue
             assert slot.sample is not None
+            # A sample that was preempted begins once more, with the tokens that it had in its prefix.
             has_begun = slot.sample.planned > self._begun_at(slot)
             (decoding if has_begun else beginning).append(
                 BatchRow(slot.sample, index, slot.length, slot.sample.planned)
             )
+            # The first token comes from the prefix's logits: only those after it feed a token, which takes a position.
             slot.length += has_begun
             slot.sample.planned += 1
         return Step(tuple(copies), tuple(chunks), tuple(decoding), tuple(beginning))
@@ -217,12 +219,16 @@ class Scheduler:
         repeated: list[Sample] = []
         for row, token in zip(step.rows, tokens, strict=True):
             sample = row.sample
+            # It has left, or was preempted, after the step had been launched.
             if sample.slot != row.slot:
                 continue
             if sample.ignored:
                 sample.ignored -= 1
             elif token is None:
-                self._repeat(row)
+                # The row is planned again where it was. What is in flight behind it was fed a token that nobody drew.
+                sample.ignored = sample.planned - row.token_index - 1
+                sample.planned = row.token_index
+                self._slots[row.slot].length = row.position
                 repeated.append(sample)
             else:
                 sample.tokens.append(token)
@@ -247,6 +253,7 @@ class Scheduler:
         """
         samples = [slot.sample for slot in self._slots if slot.sample is not None]
         self._slots = [_Slot() for _ in range(slots)]
+        # Backwards, each to the front, so that the oldest ends up first: who came first is served first again.
         for sample in sorted(samples, key=_order, reverse=True):
             sample.slot = None
             sample.planned = len(sample.tokens)
@@ -272,6 +279,7 @@ class Scheduler:
         """Hands free slots to waiting samples: those whose prefix is held begin now, the first of others prefill."""
         copies: list[Copy] = []
         free = [index for index, slot in enumerate(self._slots) if slot.sample is None]
+        # No prompt is given a slot before there is budget to compute it: its slot would decode nothing meanwhile.
         unplanned = prefill_tokens - sum(self._missing(slot) for slot in self._slots)
         reserved = 0
         for prefix in list(self._queue):
@@ -285,8 +293,10 @@ class Scheduler:
                         copies.append(Copy(source, target, len(prefix.tokens), is_whole=True))
                     self._place(prefix, target, len(prefix.tokens))
                 continue
-            if not self._is_in_progress(prefix) and unplanned > 0:
+            is_in_progress = any(slot.prefix is prefix and slot.sample is not None for slot in self._slots)
+            if not is_in_progress and unplanned > 0:
                 shared = self._find_shared(prefix)
+                # A beginning that another slot is just computing is waited for: copying it costs far less.
                 if not shared.is_coming:
                     target = self._take(free, prefix)
                     if shared.length and shared.slot != target:
@@ -306,6 +316,7 @@ class Scheduler:
         for index, slot in enumerate(self._slots):
             if slot.prefix is None:
                 continue
+            # Many slots hold one prefix. The last token is left out: its logits are needed, so it has to be computed.
             if slot.prefix not in common:
                 common[slot.prefix] = common_length(slot.prefix.tokens, prefix.tokens[:-1])
             held = min(common[slot.prefix], slot.computed)
@@ -336,7 +347,12 @@ class Scheduler:
         """Chunks of the prefixes in progress, oldest sample first, until the budget is spent."""
         chunks: list[PrefillChunk] = []
         unfinished = [index for index, slot in enumerate(self._slots) if self._missing(slot)]
-        for index in sorted(unfinished, key=self._arrival):
+
+        def arrival(index: int) -> tuple[int, int]:
+            sample = self._slots[index].sample
+            return _order(sample) if sample else (0, 0)
+
+        for index in sorted(unfinished, key=arrival):
             slot = self._slots[index]
             size = self._missing(slot) if self._whole_prompts else min(tokens, self._missing(slot))
             if tokens <= 0 or (chunks and size > tokens) or (prompts is not None and len(chunks) >= prompts):
@@ -353,22 +369,9 @@ class Scheduler:
             )
         return chunks
 
-    def _arrival(self, index: int) -> tuple[int, int]:
-        sample = self._slots[index].sample
-        return _order(sample) if sample else (0, 0)
-
-    def _repeat(self, row: BatchRow) -> None:
-        slot = self._slots[row.slot]
-        row.sample.ignored = row.sample.planned - row.token_index - 1
-        row.sample.planned = row.token_index
-        slot.length = row.position
-
     def _begun_at(self, slot: _Slot) -> int:
         """How many tokens the slot's sample had when it took the slot: those in its prefix behind the prompt."""
         return len(slot.prefix.tokens) - len(slot.sample.prompt) if slot.prefix and slot.sample else 0
-
-    def _is_in_progress(self, prefix: _Prefix) -> bool:
-        return any(slot.prefix is prefix and slot.sample is not None for slot in self._slots)
 
     def _is_decoding(self, slot: _Slot) -> bool:
         return slot.sample is not None and not self._missing(slot) and slot.sample.planned < slot.sample.limit
@@ -385,7 +388,8 @@ def _order(sample: Sample) -> tuple[int, int]:
 
 
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens both begin with. Compares slices, which for tuples is as fast as memory."""
+    """How many tokens both begin with."""
+    # By bisection over slices: comparing tuples is a loop in C, comparing tokens one in Python.
     same, differing = 0, min(len(first), len(second)) + 1
     while differing - same > 1:
         middle = (same + differing) // 2

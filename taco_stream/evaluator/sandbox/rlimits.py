@@ -68,6 +68,7 @@ def limit_program(limits: ProgramLimits, *, user_is_ours: bool) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.output_bytes, limits.output_bytes))
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    # A session may have less itself, and a hard limit is never raised.
     queued = least(QUEUED_SIGNALS, resource.getrlimit(resource.RLIMIT_SIGPENDING)[1])
     resource.setrlimit(resource.RLIMIT_SIGPENDING, (queued, queued))
     if user_is_ours:
@@ -76,11 +77,9 @@ def limit_program(limits: ProgramLimits, *, user_is_ours: bool) -> None:
 
 @functools.cache
 def max_processes_of_user() -> int:
-    """Up to how many processes and threads of this user a test may start another; the zygote asks, for all its tests.
-
-    Finds how many there are by forking under limits, from 1024 on and each twice the last: `/proc` does not show those
-    of another container, and the kernel counts them.
-    """
+    """Up to how many processes and threads of this user a test may start another; asked once, by the zygote."""
+    # How many there are is found by forking under limits, from 1024 on and each twice the last: `/proc` does not show
+    # those of another container, and the kernel counts them.
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     found = 1024
     try:
@@ -117,6 +116,7 @@ def limit_test(process: int, cpu_seconds: float) -> None:
 
     One that was quick enough to lower its own hard limit first keeps that: to raise it is not permitted.
     """
+    # The kernel's limit is in whole seconds; `outcomes` looks at the time itself.
     seconds = int(cpu_seconds) + 1
     with contextlib.suppress(PermissionError):
         resource.prlimit(process, resource.RLIMIT_CPU, (seconds, seconds))
@@ -128,6 +128,7 @@ def limit_compiler(seconds: int, memory_bytes: int) -> None:
     The CPU limit counts from the start of the process. Past it the kernel ends the process. A session whose own limits
     are lower keeps those.
     """
+    # A program that crashes would leave a file as large as its memory, wherever the machine collects them.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for kind, wanted in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory_bytes)):
         hard = resource.getrlimit(kind)[1]
