@@ -240,7 +240,7 @@ def render(chosen: Sequence[Case], results: dict[tuple[str, str], Result]) -> st
         f"Written by `bench/breadth.py` with transformers {transformers.__version__} and torch {torch.__version__};",
         "not edited by hand. Each architecture that transformers lists as a causal language model and that decodes",
         "text alone is made in a tiny form with random weights, in float32, and its greedy samples are compared with",
-        "`generate`. *slots* is the batching engine, *generate* the slower fallback, whose reason stands beside it.",
+        "`generate`. *slots* is the batching engine, *generate* the slower fallback, with the reason beside it.",
         "",
         *(f"* {served or 'neither'}, {verdict or 'in a sentence'}: {number}" for (served, verdict), number in
           count.most_common()),
