@@ -79,12 +79,17 @@ async def _judged(problem: Problem, program: str, settings: EvaluatorSettings) -
 
 
 def _save(story: SampleStory, known: KnownProblem | None, folder: Path) -> None:
-    """Writes the program with the test that it fails, or the first one if it fails none."""
+    """Writes the program with the test that it fails, or the first one if it fails none.
+
+    A folder with files in it is refused: somebody may have changed a program that was saved there.
+    """
     if story.program is None:
         raise UsageError("--save needs a program, and none was found in this completion")
     test = known.test(story.failing.index if story.failing else 0) if known else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(f"--save {folder}: this folder has files in it, and none is overwritten; name a new one")
         for name, text in sample_files(story.program, test).items():
             (folder / name).write_bytes(text.encode("utf-8"))
     except OSError as error:

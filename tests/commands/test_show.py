@@ -257,6 +257,10 @@ def test_a_sample_is_saved_with_the_test_that_it_fails(run: Run, dataset: Path, 
     assert ((folder / "input.txt").read_text(), (folder / "expected.txt").read_text()) == ("1 2\n", "3\n")
     done = subprocess.run([sys.executable, folder / "run.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "4\n"
+    (folder / "program.py").write_text("changed\n")
+    with pytest.raises(UsageError, match="has files in it, and none is overwritten"):
+        run.sample(save=folder)
+    assert (folder / "program.py").read_text() == "changed\n"
 
 
 def test_a_run_that_is_being_written_is_shown(run: Run, dataset: Path) -> None:

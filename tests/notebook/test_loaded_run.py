@@ -81,6 +81,12 @@ def test_the_table_becomes_a_data_frame(run: Path) -> None:
     assert (frame.official_status == "passed").groupby(frame.problem_id).mean().to_dict() == {"a": 0.5}
 
 
+def test_a_run_of_an_earlier_version_is_read() -> None:
+    loaded = load_run(Path(__file__).parents[1] / "store" / "version_1" / "run")
+    assert loaded.passed() == {"sum": 1, "half": 0, "double": 1}
+    assert loaded.to_arrow().num_rows == len(list(loaded.records())) == 11
+
+
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a run directory"):
         load_run(tmp_path)
