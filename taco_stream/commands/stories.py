@@ -38,8 +38,7 @@ class RunStories:
         if dataset is not None:
             moved = msgspec.structs.replace(self.settings.dataset, dataset=dataset)
             self.settings = msgspec.structs.replace(self.settings, dataset=moved)
-        self._known: dict[str, KnownProblem | None] = {}
-        self._dataset_notes: dict[str, list[str]] = {}
+        self._latest: tuple[str, KnownProblem | None, list[str]] | None = None
         self._fingerprint_note: list[str] | None = None
 
     @cached_property
@@ -84,10 +83,10 @@ class RunStories:
 
     def known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
         """The dataset's problem, None if it does not have it (any more); and what is to be said about that."""
-        if problem_id not in self._known:
-            self._known.clear()  # one is kept: its tests may be megabytes
-            self._known[problem_id], self._dataset_notes[problem_id] = self._look_up(problem_id)
-        return self._known[problem_id], self._dataset_notes[problem_id]
+        latest = self._latest  # any thread may replace it meanwhile
+        if latest is None or latest[0] != problem_id:
+            latest = self._latest = (problem_id, *self._look_up(problem_id))  # one is kept: tests may be megabytes
+        return latest[1:]
 
     def _look_up(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
         spec = self.settings.dataset.dataset

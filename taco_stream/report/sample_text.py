@@ -96,8 +96,8 @@ def _print_answer(story: SampleStory, console: Console) -> None:
     if story.cut_before:
         _section("cut away before the program", f"{len(story.cut_before):,} characters", console)
         _print_lines(story.cut_before, console, CUT_LINES)
-    method = "the whole completion" if story.extraction is ExtractionMethod.WHOLE_TEXT else str(story.extraction)
-    _section("program", method if not story.cut_after else f"{story.extraction}", console)
+    is_whole = story.extraction is ExtractionMethod.WHOLE_TEXT and not story.cut_after
+    _section("program", "the whole completion" if is_whole else story.extraction, console)
     _print_lines(story.program, console, None, numbered=True)
     if story.cut_after:
         _section("cut away after the program", f"{len(story.cut_after):,} characters", console)
