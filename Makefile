@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-fast check docs
+.PHONY: run test test-fast test-faults check docs
 
 run: $(VENV)/.installed
 	$(BIN)/taco-stream run
@@ -13,6 +13,9 @@ test: $(VENV)/.installed
 
 test-fast: $(VENV)/.installed
 	$(BIN)/pytest -m "not slow"
+
+test-faults: $(VENV)/.installed
+	FAULTS=200 $(BIN)/pytest tests/test_chaos.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -232,6 +232,17 @@ def test_a_dataset_comes_through_a_pipe(tmp_path: Path, invoke: CommandLine, dat
     os.close(reading)
 
 
+def test_completions_come_through_a_pipe(
+    tmp_path: Path, invoke: CommandLine, dataset: Path, no_evaluator: None
+) -> None:
+    """Which is read once: nothing may be looked at beforehand."""
+    reading, writing = os.pipe()
+    os.write(writing, b'[{"task_id": "sum", "output": ["print(3)"]}]')
+    os.close(writing)
+    check(invoke("evaluate", f"/dev/fd/{reading}", "--dataset", dataset), 1, "all input has been read")
+    os.close(reading)
+
+
 # --- seeded mutations
 
 WRONG_VALUES = [

@@ -38,10 +38,12 @@ LOCAL_HEADER = struct.Struct("<26xHH")
 
 
 def recognise(path: Path) -> bool:
-    """Whether a file is one, as far as its first bytes say; standard input, which cannot be rewound, never is."""
+    """Whether a file is one, as far as its first bytes say; what cannot be read twice, a pipe or a device, never is."""
     if path == STANDARD_INPUT:
         return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(4) == b"PK\x03\x04"
     except OSError:
