@@ -44,6 +44,13 @@ Whatever the code, completions and verdicts that are on disk stay, and the same 
 """
 
 
+class Message(NamedTuple):
+    """A message with … for what is filled in, and the error that it is raised as; none if it is not one of ours."""
+
+    text: str
+    error: str
+
+
 class Family(NamedTuple):
     """What the messages of some modules are about; a module is in the first family that names its path's beginning."""
 
@@ -177,6 +184,7 @@ OTHERS = {
         "No such option: …",
         "No such command '…'.",
         "Missing argument '…'.",
+        "Option '…' requires an argument.",
     ),
     "This machine": ("standard output cannot be written: …",),
 }
@@ -196,15 +204,21 @@ ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type
 
 def reference() -> str:
     """The whole page."""
-    messages: dict[str, set[str]] = {family.title: set(OTHERS.get(family.title, ())) for family in FAMILIES}
+    messages: dict[str, set[Message]] = {
+        family.title: {Message(text, "") for text in OTHERS.get(family.title, ())} for family in FAMILIES
+    }
     for path in sorted(PACKAGE.rglob("*.py")):
         module = str(path.relative_to(PACKAGE))
         for message in _raised(module, ast.parse(path.read_text(encoding="utf-8"))):
             messages[_family(module)].add(message)
     parts = [INTRODUCTION]
     for family in FAMILIES:
-        rows = [f"* `{_one_line(message)}`" for message in sorted(messages[family.title], key=str.casefold)]
-        parts.append("\n".join([f"## {family.title}\n", f"{family.text}\n", *rows, ""]))
+        found = sorted(messages[family.title], key=lambda each: (each.text.casefold(), each))
+        rows = [
+            f"| `{_cell(each.text)}` | {f'`{each.error}`' * bool(each.error)} | {_exit_code(each)} |" for each in found
+        ]
+        table = ["| message | from Python | exit code |\n|---|---|---|", *rows]
+        parts.append("\n".join([f"## {family.title}\n", f"{family.text}\n", *table, ""]))
     return "\n".join(parts)
 
 
@@ -215,7 +229,7 @@ def _family(module: str) -> str:
     raise LookupError(f"{module} raises an error and is in no family of docs/make_troubleshooting.py")
 
 
-def _raised(module: str, tree: ast.Module) -> Iterator[str]:
+def _raised(module: str, tree: ast.Module) -> Iterator[Message]:
     """The messages of all our errors that a module raises."""
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Raise) and node.exc is not None):
@@ -224,8 +238,9 @@ def _raised(module: str, tree: ast.Module) -> Iterator[str]:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS and call.args:
                 if call.func.id == "WorkerGoneError":
                     continue  # becomes the reason in another message
-                texts = list(_texts(call.args[0]))
-                yield from texts or _relayed(f"{module}: {ast.unparse(call.args[0])}")
+                error = "DatasetError" if call.func.id == "RowError" else call.func.id
+                texts = list(_texts(call.args[0])) or _relayed(f"{module}: {ast.unparse(call.args[0])}")
+                yield from (Message(text, error) for text in texts)
 
 
 def _relayed(place: str) -> Iterator[str]:
@@ -260,8 +275,14 @@ def _texts(node: ast.expr) -> Iterator[str]:
                 yield from _texts(each)
 
 
-def _one_line(message: str) -> str:
-    return message.replace("`", "'").replace("\n", " ")
+def _exit_code(message: Message) -> int:
+    if message.error:
+        return int(getattr(errors, message.error).exit_code)
+    return 1 if message.text in OTHERS["This machine"] else 2
+
+
+def _cell(text: str) -> str:
+    return text.replace("`", "'").replace("\n", " ").replace("|", "\\|")
 
 
 if __name__ == "__main__":
