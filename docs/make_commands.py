@@ -24,7 +24,7 @@ INTRODUCTION = """\
 <!-- Made by `python docs/make_commands.py` from the commands and the settings: change those. -->
 
 `--help` prints the flags of a command. Exit codes are in
-[how-to.md](how-to.md#stop-and-resume), messages and their cures in [troubleshooting.md](troubleshooting.md).
+[How to …](how-to.md#stop-and-resume), messages and their cures in [Troubleshooting](troubleshooting.md).
 """
 
 SETTINGS_INTRODUCTION = """\
@@ -62,7 +62,7 @@ def _command(name: str, command: Any) -> str:
     lines = [f"## taco-stream {name}\n", f"```text\n{usage}\n```\n", command.help]
     rows = [f"| `{_metavar(each)}` | {_cell(each.help)} |" for each in arguments]
     rows += [f"| `{each.opts[0]}` | {_cell(each.help)} |" for each in own if not each.hidden]
-    lines += ["\n| | |\n|---|---|", *rows] if rows else []
+    lines += ["\n| argument | |\n|---|---|", *rows] if rows else []
     lines += ["\nSettings:\n", *taken] if (taken := list(_taken(command))) else []
     return "\n".join(lines) + "\n"
 
@@ -72,16 +72,20 @@ def _metavar(argument: Any) -> str:
 
 
 def _taken(command: Any) -> Iterator[str]:
-    """The settings that a command takes, a line for each group."""
+    """The settings that a command takes: the groups that it takes whole, then a line for each other."""
     taken = {each.name for each in command.params} & set(SETTINGS)
+    whole, lines = [], []
     for group, title in PANELS.items():
         names = [name for name, each in SETTINGS.items() if each.group is group]
         missing = [name for name in names if name not in taken]
         if not missing:
-            yield f"* [{title}](#{title.lower()}): all"
+            whole.append(f"[{title}](#{title.lower()})")
         elif len(missing) < len(names):
             flags = ", ".join(f"`{SETTINGS[name].flag}`" for name in names if name in taken)
-            yield f"* [{title}](#{title.lower()}): {flags}"
+            lines.append(f"* of [{title}](#{title.lower()}): {flags}")
+    if whole:
+        yield f"* all of {', '.join(whole)}"
+    yield from lines
 
 
 def _row(each: Setting) -> str:

@@ -83,7 +83,7 @@ def _struct(kind: type[msgspec.Struct], *, is_file: bool) -> str:
 def _set(kind: type[StrEnum]) -> str:
     rows = [f"| `{value}` | {remark} |" for value, remark in _members(kind)]
     return "\n".join(
-        [f"### {kind.__name__}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n", "| | |\n|---|---|", *rows, ""]
+        [f"### {kind.__name__}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n", "| value | |\n|---|---|", *rows, ""]
     )
 
 

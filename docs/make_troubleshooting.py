@@ -29,7 +29,7 @@ of yours. A message is one sentence that names the object and mostly what to do;
 
 * `--debug` adds the traceback. `taco-stream doctor` finds what is wrong with the machine, and how to fix it.
 * What happened to a run that went on all the same (a worker that was restarted, a batch that was halved) is in
-  `RUN/events.jsonl`; [events.md](events.md) describes each kind.
+  `RUN/events.jsonl`; [Events](events.md) describes each kind.
 * Why a *program* failed is its verdict, not an error: [Read a report](how-to/reading-a-report.md#why-samples-failed).
 
 | exit code | means | what to do |
