@@ -394,6 +394,19 @@ def test_the_figures_of_the_performance_page_are_those_that_were_measured() -> N
         assert expected in text
 
 
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?!\w)", text))
+
+
+def test_no_other_figure_is_claimed_than_the_log_and_the_benchmarks_have() -> None:
+    known = [ROOT / "bench" / "LOG.md", DOCS / "benchmarks.md", ROOT / "README.md"]
+    measured = set().union(*(numbers(path.read_text(encoding="utf-8")) for path in known))
+    medians = {"35.7", "6.7"}  # seconds of end_to_end.json, which the test above compares
+    chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8").partition("## 性能测试")[2].partition("\n## ")[0]
+    assert "1.87" in chinese
+    assert numbers((DOCS / "performance.md").read_text(encoding="utf-8")) | numbers(chinese) <= measured | medians
+
+
 def test_what_the_readmes_name_is_in_the_source_distribution() -> None:
     included = set(PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
     named = {
