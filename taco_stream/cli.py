@@ -56,6 +56,9 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file o
 ExportTarget = Annotated[Path | None, typer.Option("--to", help="Folder to write to; default: the run directory.")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="Also write the report to this file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only the report and errors: no progress, no notices.")
+]
 METAVARS = {str: "TEXT", int: "N", float: "X", bool: " "}
 
 
@@ -183,11 +186,13 @@ def options(
 
 @app.command()
 @with_settings(*PANELS)
-def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
+def run(
+    run_directory: RunDirectoryArgument = None, config: ConfigOption = None, quiet: QuietOption = False, *, flags: Flags
+) -> None:
     """Generate and judge. Without arguments, the embedded demo. Repeating the command resumes a run that stopped."""
     from taco_stream.commands.run import start
 
-    raise typer.Exit(start(_resolved(flags, config), run_directory))
+    raise typer.Exit(start(_resolved(flags, config), run_directory, is_quiet=quiet))
 
 
 @app.command()
@@ -195,11 +200,13 @@ def run(run_directory: RunDirectoryArgument = None, config: ConfigOption = None,
     *(group for group in PANELS if group is not EvaluatorSettings),
     but=("id_field", "text_field", "strict_ids", "completions_buffer", "k"),
 )
-def generate(run_directory: RunDirectoryArgument = None, config: ConfigOption = None, *, flags: Flags) -> None:
+def generate(
+    run_directory: RunDirectoryArgument = None, config: ConfigOption = None, quiet: QuietOption = False, *, flags: Flags
+) -> None:
     """Generate without judging, and measure throughput. `run` with the same flags, or `evaluate`, judges later."""
     from taco_stream.commands.run import start
 
-    raise typer.Exit(start(_resolved(flags, config), run_directory, is_judged=False))
+    raise typer.Exit(start(_resolved(flags, config), run_directory, is_judged=False, is_quiet=quiet))
 
 
 def _resolved(flags: Flags, config: Path | None) -> RunSettings:
@@ -225,13 +232,15 @@ def evaluate(
     ],
     run_directory: RunDirectoryArgument = None,
     config: ConfigOption = None,
+    quiet: QuietOption = False,
     *,
     flags: Flags,
 ) -> None:
     """Judge existing completions, with the same progress view, resumption and report as a run."""
     from taco_stream.commands.run import start
 
-    raise typer.Exit(start(RunSettings.resolve({**flags, "engine": f"replay:{completions}"}, config), run_directory))
+    settings = RunSettings.resolve({**flags, "engine": f"replay:{completions}"}, config)
+    raise typer.Exit(start(settings, run_directory, is_quiet=quiet))
 
 
 @app.command()
@@ -335,6 +344,14 @@ def view(
     from taco_stream.commands.view_page import serve
 
     serve(folder, port=port, opens_browser=open_browser)
+
+
+@app.command()
+def watch(run_directory: ExistingRun) -> None:
+    """Show the live view of a run that another terminal started. Ends with the run's report and its exit code."""
+    from taco_stream.commands.watch import watch
+
+    raise typer.Exit(watch(run_directory))
 
 
 @app.command()

@@ -75,9 +75,13 @@ class Lenient:
             os.close(nowhere)
 
 
-def stderr_console() -> Console:
-    """The console that talks to the person: standard error, honouring `NO_COLOR` and what kind of terminal it is."""
-    return PrintableConsole(file=cast(TextIO, Lenient(sys.stderr)), highlight=False, markup=False, emoji=False)
+def stderr_console(*, is_quiet: bool = False) -> Console:
+    """The console that talks to the person: standard error, honouring `NO_COLOR` and what kind of terminal it is.
+
+    If it is quiet, it prints nothing.
+    """
+    file = cast(TextIO, Lenient(sys.stderr))
+    return PrintableConsole(file=file, quiet=is_quiet, highlight=False, markup=False, emoji=False)
 
 
 def stdout_console(*, lenient: bool = False) -> Console:

@@ -41,12 +41,13 @@ from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary
 from taco_stream.report.text import describe_generation_speed, notes_on_prompts, print_report
 from taco_stream.run.existing import CompletionSpool, Existing, reference_solutions
+from taco_stream.run.pace import Pace, count_total
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.problems import problem_source, selected_ids, with_readable_dataset
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
-from taco_stream.run.watching import interruptible, under_signals
+from taco_stream.run.watching import interruptible, keep_pace, under_signals
 from taco_stream.store.manifest import Growth, Manifest, git_commit, versions
 from taco_stream.store.run_directory import COMPLETIONS, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
@@ -61,13 +62,14 @@ UNBEGUN = "interrupted before anything was generated or judged; the same command
 Problems = Callable[[], Iterator[Problem]]
 
 
-def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True) -> int:
+def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True, is_quiet: bool = False) -> int:
     """Runs until the run is complete or interrupted; the exit code. Raises the `TacoStreamError` it failed with.
 
-    If it is not to be judged, completions are written and left without a verdict.
+    If it is not to be judged, completions are written and left without a verdict. If it is to be quiet, nothing goes to
+    standard error.
     """
     directory = path or Path("runs") / default_name(settings)
-    console = stderr_console()
+    console = stderr_console(is_quiet=is_quiet)
     try:
         with interruptible() as was_interrupted:
             work = partial(run, settings, directory, is_judged, console, was_interrupted)
@@ -236,11 +238,20 @@ async def carry_out(
     """Runs the pipeline under the view and sums up, however it ends; the exit code."""
     await directory.append([RunResumed() if directory.is_resumed else RunStarted()])
 
+    pace = Pace()
+
     def snapshot() -> Snapshot:
-        return Snapshot(statistics=pipeline.statistics(), pass_at_1=tally.pass_at_1(settings.evaluator.mode))
+        statistics = pipeline.statistics()
+        return Snapshot(
+            statistics=statistics,
+            pass_at_1=tally.pass_at_1(settings.evaluator.mode),
+            taken_at=time.time(),
+            seconds_left=pace.seconds_left(count_total(statistics)),
+        )
 
     failure: TacoStreamError | None = None
     async with anyio.create_task_group() as view:
+        view.start_soon(keep_pace, pace, pipeline.statistics)
         view.start_soon(show, lambda: panel(snapshot()), lambda: plain_line(snapshot()), console)
         try:
             await pipeline.run()

@@ -26,6 +26,15 @@ def print_report(summary: Summary, console: Console) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
+def print_head(summary: Summary, console: Console) -> None:
+    """Prints the scores and what is missing, of a run without a verdict only the latter."""
+    if summary.coverage.samples:
+        console.print(_scores(summary))
+        console.print()
+    for line in notes_on_samples(summary.coverage):
+        console.print(line, soft_wrap=True)
+
+
 def _tables(summary: Summary) -> list[Table]:
     splits = (("difficulty", summary.by_difficulty), ("skill", summary.by_skill))
     return [

@@ -9,6 +9,7 @@ to end. SIGHUP is left alone if it is ignored: the command was started with `noh
 
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -18,6 +19,8 @@ from anyio import from_thread, to_thread
 from anyio.abc import TaskStatus
 
 from taco_stream.errors import TacoStreamError
+from taco_stream.run.pace import OBSERVATION_SECONDS, Pace, count_done
+from taco_stream.statistics import RunStatistics
 
 T = TypeVar("T")
 
@@ -104,6 +107,14 @@ async def count(things: Callable[[], Iterable[int]]) -> int | None:
         return total
 
     return await to_thread.run_sync(add_up, abandon_on_cancel=True)
+
+
+async def keep_pace(pace: Pace, statistics: Callable[[], RunStatistics]) -> None:
+    """Observes a run's pace every second, until cancelled."""
+    while True:
+        now = statistics()
+        pace.observe(count_done(now), time.monotonic(), is_working=not now.loading)
+        await anyio.sleep(OBSERVATION_SECONDS)
 
 
 async def raising_ours(work: Callable[[], Awaitable[None]]) -> None:
