@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from transformers import LlamaConfig, Phi3Config
 
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.checkpoint import _context_length, open_checkpoint
+from taco_stream.errors import ModelError, UsageError
 
 ModelFolder = Callable[[str], Path]
 
@@ -39,3 +41,23 @@ def test_positions_that_scale_with_the_longest_row_are_served_unscaled() -> None
     )
     assert _context_length(config) == 512
     assert _context_length(LlamaConfig(max_position_embeddings=4096)) == 4096
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"device": "abacus"}, "there is no device 'abacus'"),
+        ({"dtype": "float8"}, "there is no data type 'float8'"),
+        ({"quantize": "int3"}, "there is no quantisation 'int3'"),
+    ],
+)
+def test_a_setting_without_a_meaning_is_named(
+    model_folder: ModelFolder, settings: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        open_checkpoint(Load(**({"model": str(model_folder("llama")), "device": "cpu"} | settings)))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no model: it has no config\.json"):
+        open_checkpoint(Load(model=str(tmp_path), device="cpu"))
