@@ -3,16 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-fast test-faults check docs
+.PHONY: run test test-fast test-faults coverage check docs
 
 run: $(VENV)/.installed
 	$(BIN)/taco-stream run
 
+# One process per core, each taking from the others' ends when its own tests are done.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: $(VENV)/.installed
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.installed
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+# Lines that the suite reaches, in all processes that it starts but those in a sandbox.
+coverage: $(VENV)/.installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-faults: $(VENV)/.installed
 	FAULTS=200 $(BIN)/pytest tests/test_chaos.py

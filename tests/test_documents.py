@@ -100,7 +100,7 @@ def run(script: Path, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -51,7 +51,7 @@ def test_a_problem_that_is_not_there_is_named(dataset: Path) -> None:
 
 def command(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     line = [sys.executable, "-m", "taco_stream", *map(str, arguments)]
-    return subprocess.run(line, input=given, check=True, capture_output=True, timeout=60)
+    return subprocess.run(line, input=given, check=True, capture_output=True, timeout=250)
 
 
 def test_the_problem_of_a_prompt_comes_from_standard_input(dataset: Path) -> None:

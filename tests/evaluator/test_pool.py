@@ -81,10 +81,9 @@ async def test_a_failing_test_is_named_by_its_index(evaluator: Evaluator) -> Non
 async def test_an_error_is_told_in_one_sentence(evaluator: Evaluator) -> None:
     verdict = await evaluator.judge(SUM, "x = 1\nprint(x / 0)")
     assert "ZeroDivisionError: division by zero" in verdict.detail
-    assert verdict.stderr_tail.splitlines()[1:] == [
-        '  File "program.py", line 2, in <module>',
-        "ZeroDivisionError: division by zero",
-    ], "a frame of the evaluator's own"
+    frames = [line for line in verdict.stderr_tail.splitlines() if line.startswith("  File")]
+    assert frames == ['  File "program.py", line 2, in <module>'], "a frame of the evaluator's own"
+    assert verdict.stderr_tail.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
 async def test_a_wrong_answer_is_shown_with_where_it_differs(evaluator: Evaluator) -> None:
@@ -255,7 +254,7 @@ async def test_many_programs_are_judged_at_once(anyio_backend: object) -> None:
 async def test_cancelling_a_judgement_frees_its_worker(evaluator: Evaluator) -> None:
     with anyio.move_on_after(0.2):
         await evaluator.judge(SUM, "import time; time.sleep(1000)")
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
 
 
