@@ -14,7 +14,7 @@ from engine.bench import Bench
 
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.settings import ModelSettings
-from taco_stream.errors import EngineError, ModelError, TacoStreamError, UsageError
+from taco_stream.errors import EngineError, TacoStreamError, UsageError
 from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
