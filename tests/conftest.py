@@ -28,6 +28,7 @@ SLOW = (
     "evaluator/test_pool.py",
     "evaluator/test_same_verdict.py",
     "evaluator/test_tricks.py",
+    "report/test_page_in_a_browser.py",
     "test_bad_input.py",
     "test_chaos.py",
     "test_cli.py",

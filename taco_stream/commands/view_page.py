@@ -84,6 +84,8 @@ class RunsOfFolder:
         self._opened: dict[str, _OpenedRun] = {}
         self._lock = threading.Lock()
         self._listing = _Paced(self._read_listing)
+        self._compared: dict[tuple[str, str], _Paced[ComparedRuns]] = {}
+        self._comparing = threading.Lock()
 
     def runs(self) -> Listing:
         """The runs as they are on disk, the one written last first. Raises `UsageError` if the folder is none."""
@@ -107,8 +109,15 @@ class RunsOfFolder:
 
     def compare(self, baseline: str, candidate: str) -> ComparedRuns | None:
         """The candidate against the baseline. Raises `UsageError` if they have nothing in common."""
-        paths = [self._path(name) for name in (baseline, candidate)]
-        return compare_directories([path for path in paths if path]) if all(paths) else None
+        first, second = self._path(baseline), self._path(candidate)
+        if first is None or second is None:
+            return None
+        with self._comparing:
+            pair = (baseline, candidate)
+            if pair not in self._compared:
+                self._compared.clear()  # one is looked at
+                self._compared[pair] = _Paced(lambda: compare_directories([first, second]))
+            return self._compared[pair].value()
 
     def _path(self, name: str) -> Path | None:
         """The run directory of that name among those that there are: a name from a request is not made into a path."""

@@ -10,7 +10,7 @@ const MARKS = {passed: "✓", wrong_answer: "W", runtime_error: "R", time_limit:
 const STATES = {running: "running", complete: "complete", generated: "generated", failed: "failed", resumable: "stopped, resumable", gone: "server has gone"};
 const TABS = {overview: "Overview", problems: "Problems", time: "Time", setup: "Setup"};
 const ORDERS = {order: "by number", almost: "almost solved first", passed: "least passed first", solved: "most passed first"};
-const POLL = 2000, POLL_IDLE = 10000, ROWS = 200;
+const POLL = 2000, POLL_IDLE = 5000, ROWS = 200;
 
 const main = document.getElementById("main"), header = document.getElementById("top");
 const embedded = JSON.parse(document.getElementById("data")?.textContent ?? "null");
@@ -65,7 +65,7 @@ const adjust = changes => { history.replaceState(null, "", address(changes)); re
 
 /** One level up. */
 function above(at) {
-  if (at.problem !== undefined) return {problem: null, sample: null};
+  if (at.problem !== undefined) return {problem: null, sample: null, left: null, right: null};
   if (at.baseline) return {baseline: null, candidate: null};
   if (at.view && at.view !== "overview") return {view: null, q: null, status: null, difficulty: null, sort: null};
   if (at.run && seen.runs?.runs.length > 1) return Object.fromEntries(Object.keys(at).map(name => [name, null]));
@@ -74,19 +74,23 @@ function above(at) {
 
 // ---------------------------------------------------------------------------------------------------- what has been seen
 
-const seen = {runs: null, page: null, problem: null, sample: null, comparison: null, failure: "", isGone: false};
+const NOTHING = {runs: null, page: null, problem: null, sample: null, comparison: null, pair: null, failure: "", isGone: false};
+const seen = {...NOTHING};
 let asking = 0, timer = 0;
 
 async function refresh() {
   const turn = ++asking, at = place();
   clearTimeout(timer);
-  let found = {runs: null, page: null, problem: null, sample: null, comparison: null, failure: "", isGone: false};
+  let found = {...NOTHING};
   try {
     found.runs = at.run && seen.runs ? seen.runs : await source.runs(); // the list is needed where it is shown
     const only = found.runs?.runs.length === 1 ? found.runs.runs[0].name : null;
     const name = at.run ?? only;
-    if (at.baseline && at.candidate) found.comparison = await source.compare(at.baseline, at.candidate);
-    else if (embedded || name) {
+    if (at.candidate) {
+      found.comparison = await source.compare(at.baseline, at.candidate);
+      if (!found.comparison) found.failure = "One of these runs is not here.";
+      else if (at.problem !== undefined) found.pair = await Promise.all([[at.baseline, at.left], [at.candidate, at.right]].map(([run, sample]) => half(run, at.problem, sample)));
+    } else if (embedded || name) {
       found.page = await source.run(name);
       if (!found.page) found.failure = `There is no run ${name} here.`;
       else if (at.problem !== undefined) {
@@ -102,9 +106,16 @@ async function refresh() {
   Object.assign(seen, found);
   render();
   if (!embedded) {
-    const isMoving = seen.isGone || seen.page?.state === "running" || !seen.page;
+    const isMoving = seen.isGone || seen.page?.state === "running" || !(seen.page || seen.comparison);
     timer = setTimeout(refresh, document.hidden ? POLL_IDLE : isMoving ? POLL : POLL_IDLE);
   }
+}
+
+/** One side of two runs: the problem there and a sample, the one chosen or the first that passed, if one did. */
+async function half(run, problem, chosen) {
+  const story = await source.problem(run, problem), rows = story?.samples ?? [];
+  const sample = chosen ?? (rows.find(row => row.status === "passed") ?? rows[0])?.sample_index;
+  return {run, rows, sample: sample === undefined ? null : await source.sample(run, problem, sample)};
 }
 
 // ---------------------------------------------------------------------------------------------------- drawing
@@ -154,7 +165,7 @@ const find = key => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
 
 function body(at) {
   if (seen.failure) return [part("failure", seen.failure, () => element("p", {class: "notes"}, seen.failure))];
-  if (at.baseline && at.candidate) return seen.comparison ? comparisonView(seen.comparison, at) : [waiting("Comparing …")];
+  if (at.candidate) return !seen.comparison ? [waiting("Comparing …")] : at.problem !== undefined ? pairView(seen, at) : comparisonView(seen.comparison, at);
   if (!seen.page) return seen.runs && !at.run && seen.runs.runs.length !== 1 ? runsView(seen.runs, at) : [waiting("Reading the run …")];
   if (at.problem !== undefined) return problemView(seen.page, at);
   return runView(seen.page, at);
@@ -164,12 +175,12 @@ const waiting = text => part("waiting", text, () => element("p", {class: "soft"}
 
 function bar(at) {
   const {page} = seen, state = seen.isGone ? "gone" : page?.state;
-  const name = at.candidate ? "Comparison" : page?.title;
+  const name = at.candidate ? `${at.baseline} and ${at.candidate}` : page?.title;
   document.title = [at.problem, name, "taco-stream"].filter(each => each !== undefined).join(" – ");
   return part("bar", [at, name, state, seen.runs?.runs.length, page?.summary.pass_at_k, page?.summary.coverage.samples], () => {
     const steps = [element("a", {class: "brand", href: seen.runs?.runs.length > 1 ? "#" : address({...at, ...above({problem: at.problem}), view: null})}, "taco-stream")];
     const step = (text, href) => steps.push(element("span", {class: "sep", "aria-hidden": "true"}, "/"), href ? element("a", {href}, text) : element("span", {"aria-current": "page"}, text));
-    if (name) step(name, at.problem !== undefined ? address({problem: null, sample: null}) : null);
+    if (name) step(name, at.problem !== undefined ? address({problem: null, sample: null, left: null, right: null}) : null);
     if (at.problem !== undefined) step(at.problem);
     const first = page && Object.entries(page.summary.pass_at_k)[0];
     return element("div", {class: "bar"},
@@ -456,7 +467,7 @@ function leftOut(samples) {
 }
 
 /** A square for each sample; if they failed in several ways, those that failed alike are in a row. */
-function sampleGroups(rows, current) {
+function sampleGroups(rows, current, side = "sample") {
   const groups = new Map();
   for (const row of rows) {
     const status = row.status ?? "waiting";
@@ -464,7 +475,7 @@ function sampleGroups(rows, current) {
     if (!groups.has(name)) groups.set(name, {status, rows: []});
     groups.get(name).rows.push(row);
   }
-  const squares = list => element("div", {class: "strip"}, list.map(row => element("a", {class: row.status ?? "waiting", href: address({sample: row.sample_index}), "data-key": `sample ${row.sample_index}`,
+  const squares = list => element("div", {class: "strip"}, list.map(row => element("a", {class: row.status ?? "waiting", href: address({[side]: row.sample_index}), "data-key": `${side} ${row.sample_index}`,
     "aria-current": row.sample_index === current ? "true" : null, "aria-label": `sample ${row.sample_index}, ${words(row.status ?? "waiting")}`,
     tip: [`sample ${row.sample_index}: ${words(row.status ?? "not judged yet")}`, row.detail].filter(Boolean).join("\n")}, MARKS[row.status ?? "waiting"])));
   const sorted = [...groups].toSorted(([, a], [, b]) => (b.status === "passed") - (a.status === "passed") || b.rows.length - a.rows.length);
@@ -568,6 +579,68 @@ function completion(story) {
     element("pre", {tabindex: 0}, story.cut_before || story.cut_after ? [element("span", {class: "cut"}, story.cut_before), middle, element("span", {class: "cut"}, story.cut_after)] : story.completion));
 }
 
+// ---------------------------------------------------------------------------------------------------- two runs
+
+function comparisonView(compared, at) {
+  const [comparison] = compared.comparisons, {sign_test: sign} = comparison, [baseline, candidate] = compared.runs;
+  const alone = [...comparison.only_in_baseline, ...comparison.only_in_candidate].length;
+  const moved = comparison.changes.length;
+  return [part("comparison", [compared, at], () => element("div", null,
+    element("h1", null, `${at.candidate} against ${at.baseline}`),
+    element("p", {class: "soft"}, `Problem by problem, judged under ${compared.mode}. ${whole(sign.better)} better, ${whole(sign.worse)} worse, ${whole(sign.equal)} equal: `,
+      sign.better + sign.worse === 0 ? "no problem has another share of passes." : `chance alone would part them as far in ${percent(sign.p_value)} of cases (sign test).`),
+    [baseline, candidate].some(run => run.coverage.samples < (run.coverage.samples_expected ?? 0)) && element("p", {class: "notes"}, "A run is not complete: what is compared is what has been judged in both so far."),
+    alone > 0 && element("p", {class: "soft"}, `${count(alone, "problem")} of one run alone are left out.`),
+    element("div", {class: "hero"}, Object.entries(comparison.pass_at_k).map(([k, each]) => element("div", {class: "score"},
+      element("span", {class: "soft"}, `pass@${k}`), element("b", null, points(each.value)), differenceBar(each),
+      element("span", {class: "soft small nums"}, `${percent(each.baseline)} → ${percent(each.candidate)}; 95 % interval ${points(each.low)} to ${points(each.high)}`)))),
+    element("div", {class: "grid block"},
+      element("section", {class: "card wide"}, element("h2", null, moved ? "Problems with another share of passes, the largest change first" : "No problem has another share of passes"),
+        moved > 0 && element("table", {class: "stack"},
+          element("thead", null, element("tr", null, [["problem", ""], ["difficulty", "left"], [at.baseline, ""], [at.candidate, ""], ["change", ""], ["", "left"]].map(([name, side]) => element("th", {scope: "col", class: side || null}, name)))),
+          element("tbody", null, comparison.changes.slice(0, ROWS).map(change => changeRow(change, at)))),
+        moved > ROWS && caption(`${whole(moved - ROWS)} more with smaller changes; taco-stream compare prints all of them.`)),
+      Object.keys(comparison.by_difficulty).length > 1 && card("Difficulty", element("table", {class: "stack"},
+        element("thead", null, element("tr", null, ["difficulty", ...compared.ks.map(k => `pass@${k}`)].map(name => element("th", {scope: "col"}, name)))),
+        element("tbody", null, Object.entries(comparison.by_difficulty).map(([name, split]) => element("tr", null, element("td", null, name),
+          compared.ks.map(k => element("td", {"data-label": `pass@${k}`, tip: split[k] ? `95 % interval ${points(split[k].low)} to ${points(split[k].high)}, ${count(split[k].problems, "problem")}` : null}, split[k] ? points(split[k].value) : "–"))))))),
+      compared.setting_differences.length > 0 && card("What else differs", element("table", {class: "stack"},
+        element("thead", null, element("tr", null, ["", at.baseline, at.candidate].map(name => element("th", {scope: "col"}, name)))),
+        element("tbody", null, compared.setting_differences.map(each => element("tr", null, element("td", null, `${each.component}: ${words(each.name)}`),
+          each.values.map((value, index) => element("td", {"data-label": [at.baseline, at.candidate][index], style: {"overflow-wrap": "anywhere"}}, readable(value)))))))))))];
+}
+
+/** A difference of shares in percentage points. */
+const points = value => Math.abs(value) < 5e-4 ? "0.0" : `${value > 0 ? "+" : "−"}${(100 * Math.abs(value)).toFixed(1)}`;
+
+/** A difference and its interval on a rail with nought in the middle; it has a colour if nought is outside. */
+function differenceBar(each) {
+  const reach = Math.max(Math.abs(each.low), Math.abs(each.high), .01), at = value => `${50 + 50 * value / reach}%`;
+  const side = each.low > 0 ? "passed" : each.high < 0 ? "wrong_answer" : "undecided";
+  return element("span", {class: `interval ${side}`, role: "img", "aria-label": `95 % interval ${points(each.low)} to ${points(each.high)} points`},
+    element("i", {class: "span", style: {left: at(each.low), width: `${50 * (each.high - each.low) / reach}%`}}), element("i", {class: "nought"}), element("i", {class: "point", style: {left: at(each.value)}}));
+}
+
+function changeRow(change, at) {
+  const href = address({problem: change.problem_id, left: null, right: null});
+  const share = each => each.passed / each.scored, difference = share(change.candidate) - share(change.baseline);
+  const word = !change.baseline.passed ? "gained" : !change.candidate.passed ? "lost" : "";
+  return goRow(href, change.problem_id, element("td", null, element("a", {href, "data-key": `row ${change.problem_id}`}, change.problem_id)), element("td", {class: "left"}, change.difficulty),
+    [change.baseline, change.candidate].map((each, index) => element("td", {"data-label": [at.baseline, at.candidate][index]}, `${each.passed} of ${each.scored}`)),
+    element("td", {"data-label": "change"}, points(difference)), element("td", {class: "left"}, word && element("span", {class: `chip ${difference > 0 ? "passed" : "wrong_answer"}`}, word)));
+}
+
+/** One problem in both runs, side by side. */
+function pairView({pair}, at) {
+  if (!pair) return [waiting("Reading both runs …")];
+  return [
+    part("pair-head", at.problem, () => element("h1", {style: {"margin-bottom": "1rem"}}, at.problem)),
+    part("pair", [pair, at], () => element("div", {class: "pair"}, pair.map(({run, rows, sample}, index) => element("section", {"aria-label": run, class: "half"},
+      card(run, rows.length ? sampleGroups(rows, sample?.sample_index, index ? "right" : "left") : element("p", {class: "soft"}, "This run has no sample of this problem.")),
+      sample && sampleCard(sample))))),
+  ];
+}
+
 // ---------------------------------------------------------------------------------------------------- time and setup
 
 function timeView(page) {
@@ -608,7 +681,7 @@ function press(event) {
     document.querySelector("input[type=search]")?.focus();
   } else if (event.key === "?") showKeys();
   else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && at.problem === undefined) { if (!moveRow(event.key === "ArrowDown" ? 1 : -1)) return; }
-  else if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && at.problem !== undefined && !target.closest?.("pre")) moveSample(event.key === "ArrowRight" ? 1 : -1);
+  else if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && at.problem !== undefined && !at.candidate && !target.closest?.("pre")) moveSample(event.key === "ArrowRight" ? 1 : -1);
   else if ((event.key === "n" || event.key === "p") && at.problem !== undefined) document.querySelector(`.pager a[rel=${event.key === "n" ? "next" : "previous"}][href]`)?.click();
   else if (/^[1-4]$/.test(event.key) && seen.page && at.problem === undefined) go({view: event.key === "1" ? null : Object.keys(TABS)[event.key - 1]});
   else return;
@@ -646,7 +719,8 @@ function moved() {
   const at = place();
   const isElsewhere = ["run", "view", "problem", "baseline", "candidate"].some(name => at[name] !== wasAt[name]);
   if (at.run !== wasAt.run) seen.page = embedded ? seen.page : null;
-  if (at.problem !== wasAt.problem) seen.problem = seen.sample = null;
+  if (at.problem !== wasAt.problem) seen.problem = seen.sample = seen.pair = null;
+  if (at.candidate !== wasAt.candidate) seen.comparison = null;
   const cameFrom = wasAt;
   wasAt = at;
   refresh().then(() => {
