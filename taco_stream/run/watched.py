@@ -73,21 +73,23 @@ class WatchedRun:
         self._has_read = True
         if self._gauge is not None:
             statistics = self._statistics(self._gauge, now)
-            is_working = not statistics.loading and now - self._gauge.at < SILENT_SECONDS
-            self._pace.observe(count_done(statistics), now, is_working=is_working)
+            # What is not observed does not count: a silent run is taken for suspended.
+            if now - self._gauge.at < SILENT_SECONDS:
+                self._pace.observe(count_done(statistics), now, is_working=not statistics.loading)
 
     def snapshot(self, now: float) -> Snapshot | None:
         """The run as it was at the last refresh; None before the first gauge of its present start."""
         if self._gauge is None:
             return None
-        statistics = self._statistics(self._gauge, now)
+        statistics, silent_seconds = self._statistics(self._gauge, now), now - self._gauge.at
+        seconds_left = self._pace.seconds_left(count_total(statistics)) if silent_seconds < SILENT_SECONDS else None
         return Snapshot(
             statistics=statistics,
             pass_at_1=self.tally.pass_at_1(self._mode),
             taken_at=now,
-            seconds_left=self._pace.seconds_left(count_total(statistics)),
+            seconds_left=seconds_left,
             is_watched=True,
-            silent_seconds=now - self._gauge.at,
+            silent_seconds=silent_seconds,
         )
 
     def _take(self, event: Event | UnknownEvent | None) -> None:

@@ -117,7 +117,7 @@ async def test_the_time_left_waits_for_a_suspended_run(tmp_path: Path) -> None:
         after = seen.snapshot(162.0)
         assert after is not None
         assert after.seconds_left is not None
-        assert after.seconds_left < 3.0
+        assert after.seconds_left < 4.0  # one is to go; with the sixty seconds it would be eight
 
 
 @pytest.mark.anyio
