@@ -44,7 +44,6 @@ app = typer.Typer(
     help="Evaluate code language models on TACO: generate and judge at once, crash-safe, on one workstation.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -236,10 +235,14 @@ def evaluate(
     *,
     flags: Flags,
 ) -> None:
-    """Judge existing completions, with the same progress view, resumption and report as a run."""
-    from taco_stream.commands.run import start
+    """Judge existing completions, with the same progress view, resumption and report as a run.
 
-    settings = RunSettings.resolve({**flags, "engine": f"replay:{completions}"}, config)
+    Completions of a run are judged on its problems, and read as its prompt asked for them, unless flags say otherwise.
+    """
+    from taco_stream.commands.run import find_settings, start
+
+    flags = {**flags, "engine": f"replay:{completions}"}
+    settings = RunSettings.resolve_like(find_settings(completions), flags, config)
     raise typer.Exit(start(settings, run_directory, is_quiet=quiet))
 
 

@@ -9,6 +9,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "commands/test_audit.py",
     "commands/test_doctor.py",
+    "commands/test_evaluate_run.py",
     "commands/test_watch.py",
     "commands/test_growth.py",
     "demo",

@@ -48,8 +48,8 @@ from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
 from taco_stream.run.watching import interruptible, keep_pace, under_signals
-from taco_stream.store.manifest import Growth, Manifest, git_commit, versions
-from taco_stream.store.run_directory import COMPLETIONS, REPORT, RunDirectory, open_run
+from taco_stream.store.manifest import Growth, Manifest, git_commit, read_manifest, versions
+from taco_stream.store.run_directory import COMPLETIONS, MANIFEST, REPORT, RunDirectory, open_run
 from taco_stream.terminal import stderr_console, stdout_console
 from taco_stream.types import Completion, Problem, Status
 
@@ -134,6 +134,14 @@ async def run(
         if was_interrupted():
             raise KeyboardInterrupt
         return await under_signals(work, pipeline.stop)
+
+
+def find_settings(completions: Path) -> Mapping[str, Any]:
+    """The settings of the run that is, or that holds, these completions; none if they are not a run's."""
+    folder = completions if completions.is_dir() else completions.parent
+    if completions.name not in (folder.name, COMPLETIONS) or not (folder / MANIFEST).is_file():
+        return {}
+    return read_manifest(folder / MANIFEST).settings
 
 
 class AnsweredBy(NamedTuple):

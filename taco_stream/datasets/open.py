@@ -15,7 +15,7 @@ import msgspec
 from taco_stream.datasets import apps, code_contests, eval_plus, human_eval, live_code_bench, mbpp, taco
 from taco_stream.datasets.hub import hub_fingerprint, hub_reference
 from taco_stream.datasets.rows import Adapter, BadRow, RowError, Table
-from taco_stream.datasets.selection import Selection
+from taco_stream.datasets.selection import Selection, nearest_ids
 from taco_stream.datasets.sources import STANDARD_INPUT, find_files, open_tables, standard_input
 from taco_stream.datasets.special_judges import read_special_judges
 from taco_stream.datasets.spool import read_back, spool_problems
@@ -134,9 +134,10 @@ def _with_special_judge(problem: Problem, classes: Mapping[int, SpecialJudge]) -
 
 
 def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
-    chosen: Iterator[Problem] = filter(selection.admits, problems)
     if selection.shuffle_seed is not None or selection.ids:
-        chosen = _reordered(chosen, selection, spec)
+        chosen = _reordered(problems, selection, spec)
+    else:
+        chosen = filter(selection.admits, problems)
     limited = itertools.islice(chosen, selection.limit)
     if selection.shard is None:
         yield from limited
@@ -144,20 +145,26 @@ def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> I
         yield from itertools.islice(limited, selection.shard.index, None, selection.shard.count)
 
 
-def _reordered(chosen: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
+def _reordered(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
+    ids: set[str] = set()
     found: set[str] = set()
 
     def noting_ids() -> Iterator[Problem]:
-        for problem in chosen:
-            found.add(problem.problem_id)
-            yield problem
+        for problem in problems:
+            ids.add(problem.problem_id)
+            if selection.admits(problem):
+                found.add(problem.problem_id)
+                yield problem
 
     # On disk: a shuffle needs all problems before the first one, and a dataset may not fit into memory.
     file, spans = spool_problems(noting_ids())
     if selection.ids and (missing := [name for name in selection.ids if name not in found]):
         file.close()
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise DatasetError(f"{spec} has no selected problem {', '.join(missing[:10])}{more}")
+        unknown = [name for name in missing if name not in ids]
+        near = nearest_ids(unknown[0], ids) if unknown else []
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise DatasetError(f"{spec} has no selected problem {', '.join(missing[:10])}{more}{hint}")
     if selection.shuffle_seed is not None:
         random.Random(selection.shuffle_seed).shuffle(spans)
     yield from read_back(file, spans)

@@ -162,7 +162,7 @@ def percent(estimate: Estimate | None, problems: int) -> str:
     """A score for a table whose row is of so many problems; one that is of fewer says of how many."""
     if estimate is None:
         return "–"
-    own = "" if estimate.problems == problems else f" ({estimate.problems} problems)"
+    own = "" if estimate.problems == problems else f" of {estimate.problems}"
     return f"{100 * estimate.value:.1f} %{own}"
 
 
@@ -186,7 +186,9 @@ def _table(*columns: str) -> Table:
 def _scores(summary: Summary) -> Table:
     table = _table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
     problems = count_problems(summary.pass_at_k)
-    with_interval = (f"{percent(each, problems)} ({interval(each)})" for each in summary.pass_at_k.values())
+    # Below each other where they would not stand beside each other in 80 columns.
+    between = "\n" if len(summary.pass_at_k) > 2 else " "
+    with_interval = (f"{percent(each, problems)}{between}({interval(each)})" for each in summary.pass_at_k.values())
     table.add_row(f"{summary.mode} (scored)", *with_interval, str(problems), style="bold")
     for mode, estimates in summary.other_modes.items():
         _add_scores(table, Text(mode), estimates, list(summary.pass_at_k))

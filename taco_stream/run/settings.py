@@ -72,6 +72,17 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Settles every setting as `taco_stream.settings.resolve` does, and raises the same errors."""
         return cls.from_values(**resolve(SETTINGS, flags, file, environ))
 
+    @classmethod
+    def resolve_like(cls, run: Mapping[str, Any], flags: Mapping[str, Any], file: Path | None = None) -> Self:
+        """The same for completions of a run with the settings `run`.
+
+        Unless they are given, the problems and how programs are found in answers are as they were there.
+        """
+        given = resolve(SETTINGS, flags, file, os.environ)
+        names = ["prompt", "join_blocks", *(() if "dataset" in given else DatasetSettings.__struct_fields__)]
+        written = {name: run[name] for name in names if run.get(name) is not None}
+        return cls.from_values(**{**resolve(SETTINGS, written, environ={}), **given})
+
     def values(self) -> dict[str, Any]:
         """Every setting by its name, as a JSON value, for the manifest."""
         groups: dict[str, dict[str, Any]] = msgspec.to_builtins(self)

@@ -45,8 +45,13 @@ def test_a_conversation_is_printed_with_its_roles(dataset: Path, capsys: pytest.
 
 
 def test_a_problem_that_is_not_there_is_named(dataset: Path) -> None:
-    with pytest.raises(DatasetError, match="has no selected problem product"):
+    with pytest.raises(DatasetError, match="has no selected problem product$"):
         print_prompt("product", RunSettings.resolve({"dataset": str(dataset)}, environ={}))
+
+
+def test_the_problem_that_was_meant_is_named() -> None:
+    with pytest.raises(DatasetError, match=r"demo has no selected problem 7; did you mean demo/007\?"):
+        print_prompt("7", RunSettings.resolve({"dataset": "demo"}, environ={}))
 
 
 def command(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -115,7 +115,7 @@ def test_a_score_of_fewer_problems_than_the_others_says_so() -> None:
 def test_a_score_of_fewer_problems_than_its_row_says_of_how_many() -> None:
     text = printed([record("a", 0), record("a", 1), record("b", 0)], ks=(1, 2))
     (line,) = [line for line in text.splitlines() if line.startswith("official")]
-    assert line.split()[1:] == ["100.0", "%", "100.0", "%", "(1", "problems)", "2"]
+    assert line.split()[1:] == ["100.0", "%", "100.0", "%", "of", "1", "2"]
 
 
 def test_scores_of_too_few_problems_are_told_of() -> None:
@@ -147,3 +147,26 @@ def test_events_of_a_newer_version_are_told_of() -> None:
 def test_damaged_events_are_named_by_their_lines() -> None:
     text = printed([record()], [gauges(elapsed_seconds=5), DamagedEvent(2), DamagedEvent(7)])
     assert "events.jsonl is damaged (line 2, 7)" in text
+
+
+def test_a_report_of_three_ks_fits_into_eighty_columns() -> None:
+    """In the widest case every score has an interval of its own and is of fewer problems than its row."""
+    samples = {number: 100 if number < 20 else 20 if number < 100 else 1 for number in range(120)}
+    records = [
+        record(
+            f"p{number}",
+            index,
+            difficulty=("MEDIUM_HARD", "EASY")[number % 2],
+            skills=("Dynamic programming", "Sorting"),
+        )
+        for number, count in samples.items()
+        for index in range(count)
+    ]
+    out = io.StringIO()
+    print_report(summarise_records(records, ks=(1, 10, 100)), Console(file=out, width=80, highlight=False))
+    tables = out.getvalue().partition("\nextraction")[0]
+    assert all(len(line) <= 80 for line in tables.splitlines())
+    names = [line.split("  ")[0] for line in tables.splitlines() if line.strip() and line[0] not in " ─"]
+    assert names[:7] == ["mode", "strict (scored)", "official", "spj", "difficulty", "EASY", "MEDIUM_HARD"]
+    assert names[7:] == ["skill", "Dynamic programming", "Sorting", "status", "passed"]
+    assert "100.0 % of 20" in tables
