@@ -336,7 +336,7 @@ def test_no_such_model(tmp_path: Path, dataset: Path) -> None:
 
 def test_no_such_dataset(tmp_path: Path) -> None:
     done = taco_stream("run", tmp_path / "r", "--engine", "scripted", "--dataset", tmp_path / "none.jsonl")
-    one_sentence(done, 1, "none.jsonl")
+    one_sentence(done, 2, "none.jsonl")
     assert not (tmp_path / "r").exists()
 
 
@@ -423,7 +423,7 @@ def test_an_unknown_flag_suggests_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    one_sentence(taco_stream("report", tmp_path), 1, str(tmp_path))
+    one_sentence(taco_stream("report", tmp_path), 2, str(tmp_path))
 
 
 def test_completions_of_unknown_problems_are_named(tmp_path: Path, dataset: Path) -> None:
