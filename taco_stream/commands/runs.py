@@ -44,7 +44,7 @@ def read_runs(folder: Path) -> RunList:
         try:
             runs.append(_read_line(path))
         except TacoStreamError as error:
-            unreadable.append(UnreadableFolder(path=str(path), reason=str(error).removeprefix(f"{path} ")))
+            unreadable.append(UnreadableFolder(path=str(path), reason=str(error).removeprefix(f"{path} is ")))
         except OSError as error:
             unreadable.append(UnreadableFolder(path=str(path), reason=f"cannot be read: {error.strerror}"))
     runs.sort(key=lambda run: run.written_at, reverse=True)
