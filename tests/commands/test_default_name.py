@@ -1,8 +1,10 @@
 """What a session makes of its settings."""
 
+from pathlib import Path
+
 import pytest
 
-from taco_stream.commands.run import default_name
+from taco_stream.commands.run import DEMO_PRESET, default_name
 from taco_stream.run.settings import RunSettings
 
 
@@ -18,3 +20,9 @@ def test_a_run_with_other_results_has_another_name(changed: dict[str, object]) -
 @pytest.mark.parametrize("model", ["./models/x", "/abs/model", "org/name", "a:b"])
 def test_a_run_is_named_by_one_folder(model: str) -> None:
     assert "/" not in default_name(RunSettings.from_values(model=model))
+
+
+def test_the_run_of_the_readme_is_the_demo() -> None:
+    """Its name has a digest of all settings, so a README of other settings shows another run."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"new run runs/{default_name(RunSettings.resolve({}, DEMO_PRESET, {}))}\n" in readme

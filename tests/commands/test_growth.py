@@ -92,6 +92,8 @@ def test_a_run_grows_in_problems_and_keeps_what_it_has(
     assert (path / "results.jsonl").read_bytes().startswith(before)
     expected = {"p0": 3, "p1": 3, "p2": 2, "p3": 2}
     assert sorted(judged(path)) == [(name, index) for name, samples in expected.items() for index in range(samples)]
-    assert "2 problems have fewer samples than the others: p2, p3" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "2 problems have fewer samples than the others: p2, p3" in printed.out
+    assert "up to 3 samples of a problem, more than the 2 asked for: all are reported" in printed.err
     with pytest.raises(RunMismatchError, match="limit 4, this start has 2, which leaves out p2, p3"):
         run(path, dataset, limit=2, samples=3)
