@@ -126,6 +126,14 @@ FAMILIES = (
         "concern callers from Python.",
     ),
     Family(
+        "Servers",
+        ("engine/server/",),
+        "`--engine server` asks a server that runs already ([Evaluate a served model](how-to/served-models.md)). One "
+        "that rejects or ignores a field that was asked for would give other samples than the run says, and is refused "
+        "unless `--server-may-ignore FIELD` allows it; each sample's `engine` then names the field. A run that ended "
+        "because its servers did has everything that was generated on disk.",
+    ),
+    Family(
         "Generation workers",
         ("engine/",),
         "Each device has a process of its own. One that dies is started again; if it dies without finishing a sample "

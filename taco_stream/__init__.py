@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.engine.local.engine import LocalEngine as LocalEngine
     from taco_stream.engine.scripted import Script as Script
     from taco_stream.engine.scripted import ScriptedEngine as ScriptedEngine
+    from taco_stream.engine.server.engine import ServerEngine as ServerEngine
     from taco_stream.engine.settings import ModelSettings as ModelSettings
+    from taco_stream.engine.settings import ServerSettings as ServerSettings
     from taco_stream.engine.stream import completions as completions
     from taco_stream.errors import DatasetError as DatasetError
     from taco_stream.errors import EngineError as EngineError
@@ -49,6 +51,13 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.events import RunResumed as RunResumed
     from taco_stream.events import RunStarted as RunStarted
     from taco_stream.events import SamplingRecommended as SamplingRecommended
+    from taco_stream.events import ServerChanged as ServerChanged
+    from taco_stream.events import ServerDown as ServerDown
+    from taco_stream.events import ServerFieldDropped as ServerFieldDropped
+    from taco_stream.events import ServerFieldIgnored as ServerFieldIgnored
+    from taco_stream.events import ServerLimit as ServerLimit
+    from taco_stream.events import ServerOverloaded as ServerOverloaded
+    from taco_stream.events import ServerUp as ServerUp
     from taco_stream.events import SlotsFailed as SlotsFailed
     from taco_stream.events import SlotsHalved as SlotsHalved
     from taco_stream.events import VerdictCacheClosed as VerdictCacheClosed
@@ -108,6 +117,8 @@ _HOMES = {
     "Script": "taco_stream.engine.scripted",
     "ScriptedEngine": "taco_stream.engine.scripted",
     "ModelSettings": "taco_stream.engine.settings",
+    "ServerEngine": "taco_stream.engine.server.engine",
+    "ServerSettings": "taco_stream.engine.settings",
     "completions": "taco_stream.engine.stream",
     "Extraction": "taco_stream.extraction",
     "extract_base": "taco_stream.extraction",
@@ -168,6 +179,13 @@ _HOMES = {
     "SlotsHalved": "taco_stream.events",
     "WorkerRestarted": "taco_stream.events",
     "RequestCondemned": "taco_stream.events",
+    "ServerUp": "taco_stream.events",
+    "ServerDown": "taco_stream.events",
+    "ServerOverloaded": "taco_stream.events",
+    "ServerLimit": "taco_stream.events",
+    "ServerFieldDropped": "taco_stream.events",
+    "ServerFieldIgnored": "taco_stream.events",
+    "ServerChanged": "taco_stream.events",
     "ClockCountsLoad": "taco_stream.events",
     "EvaluatorRestarted": "taco_stream.events",
     "JudgingFailed": "taco_stream.events",

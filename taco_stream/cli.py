@@ -20,7 +20,7 @@ import typer
 
 from taco_stream import __version__
 from taco_stream.datasets.settings import DatasetSettings
-from taco_stream.engine.settings import ModelSettings
+from taco_stream.engine.settings import ModelSettings, ServerSettings
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
@@ -36,6 +36,7 @@ PANELS: dict[Group, str] = {
     SamplingParameters: "Sampling",
     PromptSettings: "Prompt",
     EvaluatorSettings: "Judging",
+    ServerSettings: "Server",
 }
 """The groups of settings as `--help` shows them, in the order in which they are most used."""
 

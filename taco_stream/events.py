@@ -51,7 +51,7 @@ class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
 
 
 class PromptTooLong(_Notice, frozen=True, kw_only=True, tag="prompt_too_long"):
-    """Sent once for a problem and a worker, when the prompt leaves fewer new tokens than were asked for.
+    """Sent once for a problem and a worker or server, when the prompt leaves fewer new tokens than were asked for.
 
     With `new_tokens_left` of 0 the problem's samples are answered as errors; otherwise they end at that length.
     """
@@ -128,6 +128,56 @@ class RequestCondemned(_Notice, frozen=True, kw_only=True, tag="request_condemne
     problem_id: str
 
 
+class ServerUp(_Notice, frozen=True, kw_only=True, tag="server_up"):
+    """Sent when a server answers, at the start and after it was down. What it does not say of its model is None."""
+
+    url: str
+    model: str
+    root: str | None = None
+    context_length: int | None = None
+
+
+class ServerDown(_Notice, frozen=True, kw_only=True, tag="server_down"):
+    """Sent when a server no longer answers, or serves another model; its samples wait, or go to another server."""
+
+    url: str
+
+
+class ServerOverloaded(_Notice, frozen=True, kw_only=True, tag="server_overloaded"):
+    """Sent when a server refuses requests, at most every two seconds; `limit` is how many it is sent at once then."""
+
+    url: str
+    limit: int
+
+
+class ServerLimit(_Event, frozen=True, kw_only=True, tag="server_limit"):
+    """Sent when the number of requests that a server is sent at once has changed by a tenth, at most once a second."""
+
+    url: str
+    limit: int
+
+
+class ServerFieldDropped(_Notice, frozen=True, kw_only=True, tag="server_field_dropped"):
+    """Sent when a server rejects a field of requests and is asked without it. The samples' `engine` names it."""
+
+    url: str
+    field: str
+
+
+class ServerFieldIgnored(_Notice, frozen=True, kw_only=True, tag="server_field_ignored"):
+    """Sent when a server takes `temperature` or `seed` and answers as if it had not. The samples' `engine` names it."""
+
+    url: str
+    field: str
+
+
+class ServerChanged(_Notice, frozen=True, kw_only=True, tag="server_changed"):
+    """Sent when the fingerprint in a server's answers, its version or configuration, is another than before."""
+
+    url: str
+    fingerprint: str
+
+
 class ClockCountsLoad(_Notice, frozen=True, tag="clock_counts_load"):
     """Sent at the start when the kernel does not count how long a process waits for a core.
 
@@ -171,6 +221,13 @@ EngineEvent = (
     | SlotsHalved
     | WorkerRestarted
     | RequestCondemned
+    | ServerUp
+    | ServerDown
+    | ServerOverloaded
+    | ServerLimit
+    | ServerFieldDropped
+    | ServerFieldIgnored
+    | ServerChanged
 )
 """The events that an engine sends."""
 

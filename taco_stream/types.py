@@ -185,6 +185,9 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     `text` has its stop string removed. `queue_seconds` runs from the request's arrival in the engine to its prefill,
     `generate_seconds` from there to its last token. `engine` names engine, model and what changes the samples (dtype,
     quantisation). `error` says why if `finish_reason` is `error`.
+
+    `reasoning` is what a server gives apart from the answer; a local model's is in `text`. `reasoning_tokens` are
+    among `completion_tokens`; None if nobody counted them.
     """
 
     problem_id: str
@@ -198,6 +201,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     queue_seconds: float = 0.0
     generate_seconds: float = 0.0
     error: str | None = None
+    reasoning: str = ""
+    reasoning_tokens: int | None = None
 
     @property
     def key(self) -> SampleKey:

@@ -87,7 +87,7 @@ def test_a_run_sees_the_evaluator_only_through_its_seam() -> None:
             assert {name.split(".")[2] for name in evaluators} <= {"settings"}, path
 
 
-IN_EVERY_ROOM = {"__init__.py", "__main__.py", "protocol.py", "settings.py", "worker_handle.py"}
+IN_EVERY_ROOM = {"__init__.py", "__main__.py", "engine.py", "protocol.py", "settings.py", "worker_handle.py"}
 """Files that are the same idea in each room that has one; the architecture page says so."""
 
 
@@ -130,6 +130,10 @@ def test_parent_and_worker_share_their_protocol_and_nothing_else() -> None:
 FORBIDDEN = {
     "taco_stream.cli": {"torch", "transformers", "numpy", "pyarrow", "huggingface_hub"},
     "taco_stream.engine.local.engine": {"torch", "transformers"},
+    "taco_stream.engine.server.engine": {"torch", "transformers", "aiohttp"},
+    "taco_stream.engine.server.answer": {"torch", "anyio", "aiohttp"},
+    "taco_stream.engine.server.concurrency": {"torch", "anyio", "aiohttp"},
+    "taco_stream.engine.server.fleet": {"torch", "anyio", "aiohttp"},
     "taco_stream.engine.worker.scheduler": {"torch", "transformers", "anyio"},
     "taco_stream.evaluator.worker": {"torch", "anyio", "numpy"},
     "taco_stream.evaluator.zygote": {"torch", "anyio", "numpy"},

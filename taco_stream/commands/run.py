@@ -28,7 +28,9 @@ from taco_stream.datasets.settings import SELECTING, DatasetSettings
 from taco_stream.engine.libraries import check_libraries
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
-from taco_stream.engine.settings import ModelSettings
+from taco_stream.engine.server.description import split_urls
+from taco_stream.engine.server.engine import ServerEngine, find_served_model
+from taco_stream.engine.settings import ModelSettings, ServerSettings
 from taco_stream.errors import StoreError, TacoStreamError, UsageError
 from taco_stream.evaluator.pool import Evaluator
 from taco_stream.events import EngineEvent, RunFinished, RunResumed, RunStarted
@@ -56,6 +58,7 @@ from taco_stream.types import Completion, Problem, Status
 DEMO = Path(__file__).parents[1] / "demo"
 DEMO_PRESET = DEMO / "run.toml"
 DEFAULT_SAMPLES = 10
+DEFAULT_MODEL = ModelSettings().model
 
 UNBEGUN = "interrupted before anything was generated or judged; the same command begins again"
 
@@ -68,8 +71,9 @@ def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True, i
     If it is not to be judged, completions are written and left without a verdict. If it is to be quiet, nothing goes to
     standard error.
     """
-    directory = path or Path("runs") / default_name(settings)
     console = stderr_console(is_quiet=is_quiet)
+    settings = name_served_model(settings, console)
+    directory = path or Path("runs") / default_name(settings)
     try:
         with interruptible() as was_interrupted:
             work = partial(run, settings, directory, is_judged, console, was_interrupted)
@@ -83,7 +87,8 @@ def default_name(settings: RunSettings) -> str:
     """Names a run by the settings that change its results, so that the same command finds it again."""
     # Sorted, so that the name does not depend on the order in which settings are defined.
     digest = hashlib.sha256(msgspec.json.encode(settings.results(), order="deterministic")).hexdigest()
-    made_by = settings.model.model if settings.samples.engine == "local" else settings.samples.engine
+    answers = settings.samples.engine
+    made_by = settings.model.model if answers in ("local", "server") else answers
     words = [word.strip("./").replace("/", "-").replace(":", "-") for word in (made_by, settings.dataset.dataset)]
     return "-".join([*dict.fromkeys(words), digest[:8]])
 
@@ -106,10 +111,12 @@ async def run(
         if source.kind == "replay":
             existing = open_existing(source.path, settings.samples, problems, opened, console)
         task = build_task(settings, problems, existing)
-        engine: LocalEngine | ScriptedEngine | None = None
+        engine: LocalEngine | ScriptedEngine | ServerEngine | None = None
         if source.kind == "local":
             engine = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
             await opened.enter_async_context(engine.prepared())
+        elif source.kind == "server":
+            engine = ServerEngine(settings.server, model=settings.model.model, events=entries)
         elif source.kind == "scripted":
             engine = ScriptedEngine(read_script(source.path) if source.path else Script())
         evaluator = None
@@ -145,7 +152,7 @@ def find_settings(completions: Path) -> Mapping[str, Any]:
 
 
 class AnsweredBy(NamedTuple):
-    """The parts of `--engine`: `local`, `scripted` or `replay`, and the file of the latter two, if one is given."""
+    """The parts of `--engine`: `local`, `server`, `scripted` or `replay`, and the file of the latter two, if given."""
 
     kind: str
     path: Path | None
@@ -154,9 +161,34 @@ class AnsweredBy(NamedTuple):
 def parse_engine(text: str) -> AnsweredBy:
     """Who answers. Raises `UsageError` if the text names nobody."""
     kind, _, path = text.partition(":")
-    if kind not in ("local", "replay", "scripted") or (kind == "local" and path):
-        raise UsageError(f"--engine cannot be {text!r}: it is local, replay, replay:FILE, scripted or scripted:FILE")
+    if kind not in ("local", "server", "replay", "scripted") or (kind in ("local", "server") and path):
+        raise UsageError(
+            f"--engine cannot be {text!r}: it is local, server, replay, replay:FILE, scripted or scripted:FILE"
+        )
     return AnsweredBy(kind, Path(path) if path else None)
+
+
+def name_served_model(settings: RunSettings, console: Console) -> RunSettings:
+    """The settings with the name of the model that servers are asked for, if servers are to answer.
+
+    A run has it in its manifest, so that it resumes with the same model. Raises `UsageError` if the settings do not fit
+    together: those of a model that is run here change nothing elsewhere.
+    """
+    servers, is_served = settings.server, parse_engine(settings.samples.engine).kind == "server"
+    if not is_served:
+        if servers != ServerSettings():
+            raise UsageError("--server and the other flags of servers need --engine server")
+        return settings
+    given, usual = msgspec.structs.replace(settings.model, model=DEFAULT_MODEL), ModelSettings()
+    if given != usual:
+        name = next(each for each in usual.__struct_fields__ if getattr(given, each) != getattr(usual, each))
+        raise UsageError(f"--{name.replace('_', '-')} is for a model that is run here; give it to the server")
+    urls = " and ".join(split_urls(servers.server or ""))
+    console.print(f"asking {urls}; waits up to {servers.server_patience:g} s for an answer", soft_wrap=True)
+    if settings.model.model != DEFAULT_MODEL:
+        return settings
+    name = anyio.run(find_served_model, servers, backend_options={"use_uvloop": True})
+    return msgspec.structs.replace(settings, model=ModelSettings(model=name))
 
 
 def local_engine(settings: ModelSettings, events: ObjectSendStream[EngineEvent], threads: int) -> LocalEngine:

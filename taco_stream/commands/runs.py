@@ -67,7 +67,7 @@ def _read_line(path: Path) -> RunLine:
             infrastructure_errors=counted.infrastructure_errors,
             is_running=is_running,
         ),
-        model=settings.model.model if settings.samples.engine == "local" else settings.samples.engine,
+        model=settings.model.model if settings.samples.engine in ("local", "server") else settings.samples.engine,
         dataset=settings.dataset.dataset,
         samples=counted.samples,
         samples_expected=expected,

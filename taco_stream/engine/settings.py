@@ -1,4 +1,4 @@
-"""How the local engine loads and runs a model: a group of `taco_stream.settings`."""
+"""How a model is loaded and run here, and how servers are asked that run one: groups of `taco_stream.settings`."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -26,7 +26,12 @@ class Quantization(StrEnum):
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A model, and how it is computed with."""
 
-    model: Annotated[str, setting("Model folder, hub id, or 'demo'.", changes_results=True, min_length=1)] = "demo"
+    model: Annotated[
+        str,
+        setting(
+            "Model folder, hub id, or 'demo'; of a server, the name it serves.", changes_results=True, min_length=1
+        ),
+    ] = "demo"
     devices: Annotated[str, setting("auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto"
     batch_size: Annotated[int | None, setting("Rows decoded at once per device; default: what memory holds.", ge=1)] = (
         None
@@ -41,4 +46,31 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     ignore_generation_config: Annotated[
         tuple[str, ...],
         setting("Field of the model's generation_config.json to do without; repeatable.", changes_results=True),
+    ] = ()
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The OpenAI-compatible servers of `--engine server`, and how they are asked.
+
+    Samples are not those asked for if a server rejects or ignores a field such as those in `server_may_ignore`; without
+    that permission it is refused.
+    """
+
+    server: Annotated[
+        str | None, setting("Address, or a list of them: http://localhost:8000,http://other:8000.", min_length=1)
+    ] = None
+    api_key_env: Annotated[str | None, setting("Environment variable that holds the servers' key.", min_length=1)] = (
+        None
+    )
+    server_concurrency: Annotated[int, setting("Most requests in flight per server; fewer are found out.", ge=1)] = 1024
+    server_patience: Annotated[
+        float, setting("Seconds to wait for servers, all of which are down, before giving up.", ge=0)
+    ] = 300.0
+    server_timeout: Annotated[
+        float | None,
+        setting("Seconds of silence after which a request failed; default: 3600, on this machine never.", gt=0),
+    ] = None
+    server_may_ignore: Annotated[
+        tuple[str, ...],
+        setting("Field, such as min_p or temperature, that servers may do without; repeatable."),
     ] = ()

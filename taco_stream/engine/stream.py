@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import ObjectSendStream
 
 from taco_stream.engine.base import Engine
-from taco_stream.errors import EngineError
+from taco_stream.errors import TacoStreamError
 from taco_stream.types import Completion, Request
 
 BUFFERED_COMPLETIONS = 32
@@ -22,12 +22,12 @@ async def completions(
 
     Inside, `stream` yields completions as they finish, and ends after the last, or where the engine fails; requests are
     read as fast as the engine takes them. Leaving gives up what was not received, and the engine is free for the next
-    iteration. An asynchronous generator of requests is closed in the end. Raises the `EngineError` that the engine
-    failed with once everything that it handed over has been received.
+    iteration. An asynchronous generator of requests is closed in the end. Raises what the engine failed with (an
+    `EngineError`, mostly) once everything that it handed over has been received.
     """
     feed, incoming = anyio.create_memory_object_stream[Request](0)
     outgoing, received = anyio.create_memory_object_stream[Completion](BUFFERED_COMPLETIONS)
-    failure: EngineError | None = None
+    failure: TacoStreamError | None = None
     body_error: Exception | None = None
 
     async def run() -> None:
@@ -36,7 +36,7 @@ async def completions(
             try:
                 # A clone, so that the stream ends for the caller only when the failure is stored.
                 await engine.run(incoming, outgoing.clone())
-            except EngineError as error:
+            except TacoStreamError as error:
                 failure = error
 
     async with received, anyio.create_task_group() as tasks:

@@ -127,7 +127,7 @@ def write(
         ) from error
     manifest, scorer = run.manifest, f"taco_stream_{mode}"
     engine = str(manifest.settings.get("engine", "local"))
-    model = str(manifest.settings.get("model", "unknown")) if engine == "local" else engine
+    model = str(manifest.settings.get("model", "unknown")) if engine in ("local", "server") else engine
     tally, samples = Tally(), list[Any]()
     for problem in problems:
         for record in problem.records:

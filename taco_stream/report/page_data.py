@@ -343,7 +343,7 @@ def run_title(manifest: Manifest) -> str:
     """The model and the dataset."""
     settings = {name: str(value) for name, value in manifest.settings.items()}
     engine = settings.get("engine", "local")
-    made_by = settings.get("model", engine) if engine == "local" else engine
+    made_by = settings.get("model", engine) if engine in ("local", "server") else engine
     return f"{made_by} on {settings.get('dataset', 'unknown problems')}"
 
 

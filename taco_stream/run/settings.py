@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 import msgspec
 
 from taco_stream.datasets.settings import DatasetSettings
-from taco_stream.engine.settings import ModelSettings
+from taco_stream.engine.settings import ModelSettings, ServerSettings
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
 from taco_stream.sample_set import MAX_SAMPLES
@@ -25,7 +25,7 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
         int | None, setting("Samples per problem; default: 10, or all that a replay has.", ge=1, le=MAX_SAMPLES)
     ] = None
     engine: Annotated[
-        str, setting("local, replay (reference solutions), replay:FILE, or scripted[:FILE].", changes_results=True)
+        str, setting("local, server, replay (reference solutions), replay:FILE, scripted[:FILE].", changes_results=True)
     ] = "local"
     seed: Annotated[int, setting("Seed of the samples: same seed, same samples.", changes_results=True, ge=0)] = 0
     k: Annotated[
@@ -50,6 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a run, by component. Defaults are TACO's own if it has one."""
 
     model: ModelSettings = ModelSettings()
+    server: ServerSettings = ServerSettings()
     dataset: DatasetSettings = DatasetSettings()
     samples: SampleSettings = SampleSettings()
     sampling: SamplingParameters = SamplingParameters()

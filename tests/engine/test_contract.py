@@ -1,7 +1,9 @@
 """The contract of `taco_stream.engine.base`, held against every engine."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -11,6 +13,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from taco_stream.engine.base import Engine
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine
+from taco_stream.engine.server.engine import ServerEngine
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.engine.stream import completions
 from taco_stream.errors import EngineError
@@ -50,27 +53,45 @@ def recurrent(model_folder: ModelFolder) -> Engine:
     return LocalEngine(settings, threads=1)
 
 
+@asynccontextmanager
+async def served() -> AsyncIterator[str]:
+    from engine.server.fake_server import serving
+
+    async with serving(slots=3, cap=6, faults=("none", "500", "none", "reset", "none", "null")) as server:
+        yield server.url
+
+
 CASES = {
     "scripted on asyncio": (scripted, False),
     "scripted on uvloop": (scripted, True),
     "local on uvloop": (local, True),  # one loop is enough for an engine that starts a process for each test
     "local with recurrent layers on uvloop": (recurrent, True),
+    "server on asyncio": (None, False),
+    "server on uvloop": (None, True),
 }
+
+Case = tuple[Callable[[ModelFolder], Engine] | None, bool]
 
 
 @pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[Callable[[ModelFolder], Engine], bool]:
+def case(request: pytest.FixtureRequest) -> Case:
+    if request.param.startswith("server") and find_spec("aiohttp") is None:
+        pytest.skip("the extra `server` is not installed")
     return CASES[request.param]
 
 
 @pytest.fixture
-def anyio_backend(case: tuple[Callable[[ModelFolder], Engine], bool]) -> tuple[str, dict[str, bool]]:
+def anyio_backend(case: Case) -> tuple[str, dict[str, bool]]:
     return ("asyncio", {"use_uvloop": case[1]})
 
 
 @pytest.fixture
-def engine(case: tuple[Callable[[ModelFolder], Engine], bool], model_folder: ModelFolder) -> Engine:
-    return case[0](model_folder)
+async def engine(case: Case, model_folder: ModelFolder) -> AsyncIterator[Engine]:
+    if case[0] is not None:
+        yield case[0](model_folder)
+        return
+    async with served() as url:
+        yield ServerEngine(url)
 
 
 async def feed(asked: list[Request], outbound: ObjectSendStream[Request]) -> None:

@@ -214,8 +214,8 @@ _LIMITS = (
 _PROMPTS = (
     r"(\d+) (?:tokens )?in the (?:messages|prompt|input)",
     r"at least (\d+) input tokens",
-    r"(\d+) input tokens",
-    r"(?:prompt|input) (?:contains|has|of) (?:at least )?(\d+)",
+    r"(?<!upper bound for )\b(\d+) input tokens",
+    r"(?:prompt|input) (?:contains|has|of) (?:at least )?(\d+)\b(?! characters)",
     r"request \((\d+) tokens\)",
 )
 

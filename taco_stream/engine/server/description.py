@@ -46,6 +46,10 @@ class _Properties(msgspec.Struct):
     default_generation_settings: _GenerationDefaults
 
 
+class _TokenCount(msgspec.Struct):
+    count: int | None = None
+
+
 def split_urls(text: str) -> tuple[str, ...]:
     """The base URLs in a list of addresses; those without a path get `/v1`.
 
@@ -86,6 +90,14 @@ def read_slot_length(content: bytes) -> int | None:
     """The context of one slot in llama.cpp's `/props`."""
     try:
         return msgspec.json.decode(content, type=_Properties).default_generation_settings.n_ctx
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def read_token_count(content: bytes) -> int | None:
+    """The length of a prompt in the answer of vLLM's `/tokenize`."""
+    try:
+        return msgspec.json.decode(content, type=_TokenCount).count
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

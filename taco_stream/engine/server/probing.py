@@ -1,8 +1,9 @@
 """What the first requests to a server show: which fields it rejects, whether it samples, and whether seeds hold.
 
 A server may take every field and still do as it likes: transformers' answers greedily at any temperature, SGLang's
-ignores seeds unless it was started to respect them. So besides the fields, five samples of one prompt are asked for,
-four with seeds of their own and the first again. The prompt is one that a model can continue in many ways.
+ignores seeds unless it was started to respect them. So besides the fields, a few samples of one prompt are asked for,
+one after the other, with seeds of their own until two differ, and then the first again. The prompt is one that a model
+can continue in many ways.
 """
 
 import itertools
@@ -14,9 +15,12 @@ from taco_stream.types import ChatMessage, ChatPrompt, Prompt, Request, Sampling
 PROBE_TOKENS = 48
 """Long enough that the opening of a model that reasons, which hardly varies, is not all of it."""
 
-PROBE_SEEDS = (101, 202, 303, 404)
+PROBE_SEEDS = range(4)
 SAMPLING_TEMPERATURES = (1.0, 2.0)
 """A model may be sure of 48 tokens at a temperature of 1; if 2 changes nothing either, it is not sampled from."""
+
+NOTABLE_CHARACTERS = 16
+"""Some five tokens: two texts seldom agree in so many more by chance."""
 
 _TASK = "Write twenty words that were chosen at random."
 
@@ -49,12 +53,12 @@ def have_seeds_held(texts: Sequence[str], repeated: str) -> bool:
     """Whether the sample that was asked for twice came out the same, given samples that differ.
 
     Computed in another batch, logits differ in their last bits, and so may a token late in a text. Then the two still
-    have a longer beginning in common than any two with different seeds.
+    have much more of their beginnings in common than any two with different seeds.
     """
     if repeated == texts[0]:
         return True
     by_chance = max(_common_length(one, other) for one, other in itertools.combinations(texts, 2))
-    return _common_length(texts[0], repeated) > by_chance
+    return _common_length(texts[0], repeated) >= 2 * by_chance + NOTABLE_CHARACTERS
 
 
 def _common_length(one: str, other: str) -> int:

@@ -167,6 +167,14 @@ def test_a_filtered_sample_is_not_tried_again() -> None:
             None,
             512,
         ),
+        (
+            (
+                b'{"error":{"message":"This model\'s maximum context length is 512 tokens. However, your prompt contains 13000 '
+                b'characters (more than 12000 characters, which is the upper bound for 512 input tokens).","param":"input_text"}}'
+            ),
+            None,
+            512,
+        ),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_told_with_its_counts(

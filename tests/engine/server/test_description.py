@@ -8,6 +8,7 @@ from taco_stream.engine.server.description import (
     choose_model,
     read_models,
     read_slot_length,
+    read_token_count,
     split_urls,
 )
 from taco_stream.errors import UsageError
@@ -72,3 +73,8 @@ def test_whatever_else_a_server_sends_is_no_list() -> None:
 def test_the_context_of_llama_cpp_is_that_of_a_slot() -> None:
     assert read_slot_length(b'{"default_generation_settings": {"n_ctx": 8192}}') == 8192
     assert read_slot_length(b"{}") is None
+
+
+def test_the_length_of_a_prompt_is_vllms() -> None:
+    assert read_token_count(b'{"count": 7, "max_model_len": 512, "tokens": [1]}') == 7
+    assert read_token_count(b'{"tokens": [1]}') is None  # llama.cpp's, which was sent another kind of request

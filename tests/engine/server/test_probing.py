@@ -29,10 +29,15 @@ def test_a_greedy_server_has_not_sampled() -> None:
 
 @pytest.mark.parametrize(
     ("repeated", "held"),
-    [("one two three", True), ("one two trees", True), ("one more", False), ("or not", False)],
+    [
+        ("one two three four five six", True),
+        ("one two three four five sea", True),
+        ("one two trees", False),
+        ("or not", False),
+    ],
 )
 def test_seeds_have_held_if_the_repeated_sample_agrees_longer_than_chance(repeated: str, held: bool) -> None:
-    assert have_seeds_held(["one two three", "one thing", "another", "none"], repeated) is held
+    assert have_seeds_held(["one two three four five six", "on second thoughts", "another"], repeated) is held
 
 
 def test_the_probe_asks_as_the_run_will() -> None:
