@@ -63,6 +63,7 @@ from taco_stream.engine.server.fleet import (
     choose_server,
     retry_seconds,
 )
+from taco_stream.engine.server.occupancy import Occupancy
 from taco_stream.engine.server.remote import Dialect, RemoteServer
 from taco_stream.engine.settings import ServerSettings
 from taco_stream.engine.stream import completions
@@ -162,7 +163,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
         self._description: Description | None = None
         self._retrying: deque[_Turn] = deque()
         self._starting: deque[_Turn] = deque()
-        self._gauges = _Gauges()
+        self._occupancy = Occupancy(time.monotonic())
         self._unsent = 0
         self._noted: set[str] = set()
         self._draining = self._is_open = self._is_running = False
@@ -226,7 +227,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 self._retrying.clear()
                 self._starting.clear()
                 self._unsent = 0
-                self._gauges.observe(self._servers)
+                self._observe()
                 self._is_running = False
         if self._failure is not None:
             raise self._failure
@@ -247,8 +248,8 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
     def statistics(self) -> EngineStatistics:
         """Requests in flight as rows, of the present limits; tokens as the servers count them."""
         if self._is_running:
-            self._gauges.observe(self._servers)
-        return self._gauges.statistics(self._servers, len(self._retrying))
+            self._observe()
+        return self._occupancy.statistics((server.state for server in self._servers), waiting=len(self._retrying))
 
     async def _generate(self, requests: ObjectReceiveStream[Request]) -> None:
         async with anyio.create_task_group() as caring:
@@ -300,7 +301,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 outcome = await server.remote.sample(request, sample.index, dialect)
             now, is_alone = time.monotonic(), state.limit.busy == 1
             is_well = isinstance(outcome, Unreachable) and await self._is_well(server, outcome, now)
-            self._gauges.observe(self._servers)
+            self._observe()
             is_released = True
             failure = self._release(server, outcome, now, is_well=is_well, is_alone=is_alone)
         finally:
@@ -445,7 +446,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 server.problem = problem
                 times += 1
             server.went_down = anyio.Event()
-            self._gauges.restarts += 1
+            self._occupancy.restarts += 1
             await self._come_up(server)
             self._assign()
 
@@ -527,11 +528,15 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                     chosen = choose_server(states, home, now)
                     if chosen is None:
                         return
-                    self._gauges.observe(self._servers)
+                    self._observe()
                     chosen.limit.send()
                     turn.server = turn.prompt.home = states[chosen]
                 queue.popleft()
                 turn.is_over.set()
+
+    def _observe(self) -> None:
+        """Books the time since the last change; called before each."""
+        self._occupancy.observe(time.monotonic(), (server.state for server in self._servers))
 
     def _finish(self, completion: Completion) -> None:
         self._unsent += 1
@@ -544,7 +549,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
             async for completion in finished:
                 await completions.send(completion)
                 self._unsent -= 1
-                self._gauges.samples_finished += 1
+                self._occupancy.samples_finished += 1
                 if self._unsent == 0:
                     self._assign()
 
@@ -572,7 +577,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
 
     async def _completion(self, sample: _Sample, server: _Server, dialect: Dialect, answered: Answered) -> Completion:
         request, longest = sample.prompt.request, server.remote.description and server.remote.description.context_length
-        self._gauges.count(answered, is_first=not sample.prompt.is_counted)
+        self._occupancy.count(answered, is_first=not sample.prompt.is_counted)
         sample.prompt.is_counted = True
         if longest is not None and answered.prompt_tokens + request.sampling.max_new_tokens > longest:
             await self._note_long_prompt(request, answered.prompt_tokens, longest)
@@ -647,50 +652,6 @@ async def find_served_model(servers: ServerSettings) -> str:
     async with ServerEngine(servers) as engine:
         assert engine._description is not None
         return engine._description.model
-
-
-class _Gauges:
-    """The sums behind `EngineStatistics`."""
-
-    def __init__(self) -> None:
-        self.samples_finished = self.restarts = 0
-        self._prompt_tokens = self._completion_tokens = 0
-        self._busy_seconds = self._row_seconds = self._available = 0.0
-        self._observed_at = time.monotonic()
-
-    def observe(self, servers: Iterable[_Server]) -> None:
-        """Books the time since the last change as what it was then: called before each change."""
-        now = time.monotonic()
-        seconds, self._observed_at = now - self._observed_at, now
-        busy = total = 0
-        for server in servers:
-            busy += server.state.limit.busy
-            total += server.state.limit.limit
-        if busy:
-            self._busy_seconds += seconds
-            self._row_seconds += seconds * busy
-            self._available += seconds * max(busy, total)
-
-    def count(self, answered: Answered, *, is_first: bool) -> None:
-        """Counts a sample's tokens, and its prompt's if it is the first of its prompt."""
-        self._prompt_tokens += answered.prompt_tokens if is_first else 0
-        self._completion_tokens += answered.completion_tokens
-
-    def statistics(self, servers: Iterable[_Server], waiting: int) -> EngineStatistics:
-        """The sums, and the servers as they are."""
-        limits = [server.state.limit for server in servers if server.state.is_up or server.state.limit.busy]
-        return EngineStatistics(
-            rows_busy=sum(limit.busy for limit in limits),
-            rows_total=sum(limit.limit for limit in limits),
-            samples_waiting=waiting,
-            samples_finished=self.samples_finished,
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
-            busy_seconds=self._busy_seconds,
-            row_seconds=self._row_seconds,
-            row_seconds_available=self._available,
-            restarts=self.restarts,
-        )
 
 
 def _read_key(name: str | None, environ: Mapping[str, str]) -> str | None:
