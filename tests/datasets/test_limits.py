@@ -32,7 +32,9 @@ def test_time_limit(value: Value, seconds: float | None) -> None:
     assert parse_seconds(value) == seconds
 
 
-@pytest.mark.parametrize("value", [-3, -0.5, "-3", "- 2 seconds", "abc seconds", "3 apples", float("-inf")])
+@pytest.mark.parametrize(
+    "value", [-3, -0.5, "-3", "- 2 seconds", "abc seconds", "3 apples", float("-inf"), 1e308, int(400 * "9"), 400 * "9"]
+)
 def test_what_cannot_be_a_time_limit_is_refused(value: Value) -> None:
     with pytest.raises(RowError, match="is not a time"):
         parse_seconds(value)
@@ -51,6 +53,8 @@ def test_what_cannot_be_a_time_limit_is_refused(value: Value) -> None:
         ("null", None),
         (None, None),
         (-1, None),
+        (1e308, 1 << 50),
+        (int(400 * "9"), 1 << 50),
     ],
 )
 def test_memory_limit(value: Value, size: int | None) -> None:
