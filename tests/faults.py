@@ -140,11 +140,14 @@ def command_of(pid: int) -> str:
 def send(number: signal.Signals, times: int = 1) -> Fault:
     def send_it(run: Disturbed, dice: random.Random) -> Ended:
         with started(run) as process:
+            # At Ctrl-C the interpreter prints a traceback until the command's first line runs.
+            while number == signal.SIGINT and process.poll() is None and not run.said.stat().st_size:
+                time.sleep(0.005)
             wait_for_a_moment(process, run, dice)
             for _ in range(times):
                 process.send_signal(number)
                 time.sleep(0.05)
-            return Ended(process.wait(timeout=END_SECONDS), STOPPED | {-number, 1})
+            return Ended(process.wait(timeout=END_SECONDS), STOPPED | {-number})
 
     return send_it
 

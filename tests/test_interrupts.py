@@ -1,6 +1,7 @@
 """Signals at the edges of a start: while it opens things, while the model loads, and in its last moments."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -71,3 +72,23 @@ def test_a_run_that_is_complete_is_not_interrupted_in_its_last_moments(
     assert code == 0, said
     assert "complete: 1 samples judged" in said
     assert (run / "report.html").exists()
+
+
+SENDS_ITSELF_CTRL_C = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "taco_stream.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_an_interrupt_while_the_command_is_imported_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SENDS_ITSELF_CTRL_C)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "taco_stream", "--help"]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
