@@ -15,7 +15,7 @@ from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.report.causes import cause_of, share_of_tests_passed
 from taco_stream.report.page_data import Embedded, ProblemLine
 from taco_stream.report.run_reader import RunReader
-from taco_stream.report.sample import KnownProblem, ProblemStory, SampleStory, tell_problem
+from taco_stream.report.sample import KnownProblem, SampleStory, tell_problem
 from taco_stream.types import ComparisonMode, Problem, Record, Status
 
 EMBEDDED_BYTES = 4_000_000
@@ -26,6 +26,9 @@ SHARE_OF_RUN = 0.7
 
 MAX_CHARACTERS = 20_000
 """Of each program, completion and output."""
+
+MAX_REFUSED = 20
+"""Samples in a row that had no room, after which no more are tried: a run has a hundred thousand."""
 
 MAX_TEST_CHARACTERS = 2_000
 MAX_QUESTION_CHARACTERS = 8_000
@@ -46,14 +49,19 @@ def embed(
     mode = settings.mode
     room = _Room(int(limit * SHARE_OF_RUN))
     samples: dict[str, dict[int, SampleStory]] = {}
+    chosen: dict[str, list[Record]] = {}
     order = sorted(lines, key=_almost_solved_first)
     for is_first in (True, False):
         for line in order:
-            for record in _wanted(reader.records(line.problem_id), mode, is_first):
-                story = reader.sample(line.problem_id, record.sample_index)
-                if story is not None and room.take(story := cut(story, MAX_CHARACTERS)):
-                    samples.setdefault(line.problem_id, {})[record.sample_index] = story
-    stories = {name: _problem_story(reader, name, chosen, mode) for name, chosen in samples.items()}
+            if room.is_full:
+                break
+            name = line.problem_id
+            wanted = list(_wanted(reader.records(name), mode, is_first))
+            for record, story in zip(wanted, reader.tell(name, wanted), strict=True):
+                if room.take(story := cut(story, MAX_CHARACTERS)):
+                    samples.setdefault(name, {})[record.sample_index] = story
+                    chosen.setdefault(name, []).append(record)
+    stories = {name: tell_problem(name, records, (), None, mode=mode) for name, records in chosen.items()}
     room.widen(limit)
     for problem in _known_problems(problems, set(samples)):
         known = KnownProblem(problem, settings)
@@ -83,7 +91,12 @@ class _Room:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._used = 0
+        self._used = self._refused = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much was refused in a row that looking for something smaller is not worth the reading."""
+        return self._refused >= MAX_REFUSED
 
     def widen(self, limit: int) -> None:
         """Raises the limit."""
@@ -100,6 +113,7 @@ class _Room:
     def _grow(self, size: int) -> bool:
         has_room = self._used + size <= self._limit
         self._used += size if has_room else 0
+        self._refused = 0 if has_room else self._refused + 1
         return has_room
 
 
@@ -121,11 +135,9 @@ def _wanted(records: Sequence[Record], mode: ComparisonMode, is_first: bool) -> 
     """
     verdicts = {record.sample_index: record.verdicts[mode] for record in records if mode in record.verdicts}
     passed = [index for index, verdict in verdicts.items() if verdict.status is Status.PASSED]
-    failed = sorted(
-        (index for index in verdicts if index not in set(passed)),
-        key=lambda index: -(share_of_tests_passed(verdicts[index]) or 0.0),
-    )
-    first = {*failed[:1], *passed[:1]}
+    failed = {index: verdict for index, verdict in verdicts.items() if verdict.status is not Status.PASSED}
+    furthest = max(failed, key=lambda index: share_of_tests_passed(failed[index]) or 0.0, default=None)
+    first = {*passed[:1], furthest}
     causes: set[tuple[Status, str]] = set()
     fresh: list[Record] = []
     rest: list[Record] = []
@@ -138,11 +150,6 @@ def _wanted(records: Sequence[Record], mode: ComparisonMode, is_first: bool) -> 
         causes.update({cause} if cause else ())
     yield from fresh
     yield from rest
-
-
-def _problem_story(reader: RunReader, name: str, chosen: dict[int, SampleStory], mode: ComparisonMode) -> ProblemStory:
-    records = [record for record in reader.records(name) if record.sample_index in chosen]
-    return tell_problem(name, records, (), None, mode=mode)
 
 
 def _known_problems(problems: Callable[[], Iterable[Problem]] | None, names: set[str]) -> Iterator[Problem]:

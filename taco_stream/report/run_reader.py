@@ -6,7 +6,7 @@ of the run took lines out, everything is counted again from the beginning.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -108,13 +108,21 @@ class RunReader:
 
     def sample(self, problem_id: str, sample_index: int) -> SampleStory | None:
         """One sample, None if the run does not have it."""
-        of_this = (each for each in self.records(problem_id) if each.sample_index == sample_index)
-        record, completion = next(of_this, None), self._completion(problem_id, sample_index)
-        if record is None and completion is None:
-            return None
+        judged = [each for each in self.records(problem_id) if each.sample_index == sample_index]
+        unjudged = [each for each in self._unjudged(problem_id) if each.sample_index == sample_index]
+        return next(self.tell(problem_id, judged or unjudged), None)
+
+    def tell(self, problem_id: str, samples: Sequence[Record | Completion]) -> Iterator[SampleStory]:
+        """The stories of samples of one problem, of which their record or, without one, their completion is given."""
+        if not samples:
+            return
+        completions = {each.sample_index: each for each in reversed(self._completions_of(problem_id))}
         known, notes = self._known(problem_id)
         prompt, about_prompt = self._dataset.prompt(known) if self._dataset else (None, [])
-        return tell_sample(record, completion, known, mode=self._mode, prompt=prompt, notes=[*notes, *about_prompt])
+        for each in samples:
+            record = each if isinstance(each, Record) else None
+            completion = completions.get(each.sample_index)
+            yield tell_sample(record, completion, known, mode=self._mode, prompt=prompt, notes=[*notes, *about_prompt])
 
     def records(self, problem_id: str) -> list[Record]:
         """The records of a problem by sample index; the first of duplicates."""
@@ -127,9 +135,6 @@ class RunReader:
     def _unjudged(self, problem_id: str) -> list[Completion]:
         judged = {record.sample_index for record in self.records(problem_id)}
         return [each for each in self._completions_of(problem_id) if each.sample_index not in judged]
-
-    def _completion(self, problem_id: str, sample_index: int) -> Completion | None:
-        return next((each for each in self._completions_of(problem_id) if each.sample_index == sample_index), None)
 
     def _completions_of(self, problem_id: str) -> list[Completion]:
         for line in self._completions.new_lines():

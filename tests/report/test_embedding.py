@@ -10,7 +10,7 @@ from sample_values import completion, manifest, record
 
 from taco_stream.errors import DatasetError
 from taco_stream.evaluator.settings import EvaluatorSettings
-from taco_stream.report.embedding import MAX_TEST_CHARACTERS, SHARE_OF_RUN, embed, shortened
+from taco_stream.report.embedding import MAX_REFUSED, MAX_TEST_CHARACTERS, SHARE_OF_RUN, embed, shortened
 from taco_stream.report.page_data import Embedded
 from taco_stream.report.run_reader import RunReader
 from taco_stream.store.run_directory import open_run
@@ -93,6 +93,25 @@ def test_the_limit_holds(tmp_path: Path, limit: int) -> None:
     told = [story for samples in found.samples.values() for story in samples.values()]
     questions = [story for story in found.problems.values() if story.question]
     assert sum(len(msgspec.json.encode(each)) for each in (*told, *questions)) <= limit
+
+
+def test_a_run_of_any_size_is_read_no_further_than_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = reader_of(tmp_path / "run", [record(f"p{number}") for number in range(3 * MAX_REFUSED)])
+    read: list[str] = []
+
+    class Counting(RunReader):
+        def records(self, problem_id: str) -> list[Record]:
+            read.append(problem_id)
+            return super().records(problem_id)
+
+    monkeypatch.setattr(reader, "__class__", Counting)
+    assert (
+        embed(reader, reader.page("run").problems, problems=None, settings=SETTINGS, limit=0).left_out
+        == 3 * MAX_REFUSED
+    )
+    assert len(read) == MAX_REFUSED
 
 
 def test_the_dataset_adds_the_question_and_the_failing_test_cut_to_a_length(tmp_path: Path) -> None:

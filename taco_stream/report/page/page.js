@@ -269,6 +269,9 @@ function overview(page) {
   const splits = [["Difficulty", summary.by_difficulty], ["Comparison mode", {[`${page.mode} (scored)`]: summary.pass_at_k, ...summary.other_modes}], ["Skill", summary.by_skill]];
   return [
     page.notes.length && part("notes", page.notes, () => element("ul", {class: "notes"}, page.notes.map(note => element("li", null, note)))),
+    page.embedded?.left_out > 0 && part("left-out", page.embedded.left_out, () => element("p", {class: "soft small"},
+      `This file holds the programs of ${whole(summary.coverage.samples - page.embedded.left_out)} of ${count(summary.coverage.samples, "sample")}, of every problem those most worth a look as far as there is room. `,
+      element("code", {class: "mono"}, page.embedded.command), " shows all of them.")),
     part("scores", [summary.pass_at_k, summary.coverage.samples], () => scores(summary.pass_at_k)),
     part("stages", [page.state, page.generated, summary.coverage, summary.throughput, page.seconds_left, page.is_loading], () => stages(page)),
     frame("grid", {class: "grid block"}, [
