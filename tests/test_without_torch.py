@@ -66,6 +66,18 @@ def test_completions_are_judged_reported_and_exported(bare: dict[str, str], tmp_
         assert done.stdout
 
 
+def test_a_run_that_was_generated_elsewhere_is_judged_and_not_continued(bare: dict[str, str], tmp_path: Path) -> None:
+    flags = ("there", "--model", "demo", "--dataset", "demo", "--limit", "1", "--max-new-tokens", "16")
+    generated = taco_stream(dict(os.environ), tmp_path, "generate", *flags, "--samples", "2")
+    assert generated.returncode == 0, generated.stderr
+    judged = taco_stream(bare, tmp_path, "run", *flags, "--samples", "2")
+    assert judged.returncode == 0, judged.stderr
+    assert "complete: 2 samples judged" in judged.stderr
+    continued = taco_stream(bare, tmp_path, "run", *flags, "--samples", "3")
+    assert continued.returncode == 2
+    assert continued.stderr.endswith(f"taco-stream: {SENTENCE}\n")
+
+
 def test_the_reference_solutions_are_judged(bare: dict[str, str], tmp_path: Path) -> None:
     done = taco_stream(bare, tmp_path, "run", "replayed", "--engine", "replay", "--dataset", "demo", "--limit", "1")
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ from rich.console import Console
 from taco_stream.commands.report import count_records, sum_up
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.datasets.settings import SELECTING, DatasetSettings
-from taco_stream.engine.libraries import check_libraries
+from taco_stream.engine.libraries import check_libraries, missing_libraries
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
 from taco_stream.engine.server.description import split_urls
@@ -101,8 +101,8 @@ async def run(
     Raises `KeyboardInterrupt` if it was interrupted before there was anything to finish.
     """
     source = parse_engine(settings.samples.engine)
-    if source.kind == "local":
-        check_libraries()
+    if source.kind == "local" and not (path / COMPLETIONS).exists():
+        check_libraries()  # later starts may have nothing to do but judge
     entries, to_write = entry_stream()
     async with entries, to_write, AsyncExitStack() as opened:
         dataset = with_readable_dataset(settings.dataset, opened.enter_context(ExitStack()))
@@ -114,7 +114,8 @@ async def run(
         engine: LocalEngine | ScriptedEngine | ServerEngine | None = None
         if source.kind == "local":
             engine = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
-            await opened.enter_async_context(engine.prepared())
+            if not missing_libraries():
+                await opened.enter_async_context(engine.prepared())
         elif source.kind == "server":
             engine = ServerEngine(settings.server, model=settings.model.model, events=entries)
         elif source.kind == "scripted":
