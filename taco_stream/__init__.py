@@ -1,6 +1,6 @@
 """Evaluate code language models on TACO, generating and judging at once.
 
-What may be imported is what this module exports, `from taco_stream import LocalEngine`; `docs/api.md` describes it.
+The public names are those that this module exports, `from taco_stream import LocalEngine`; `docs/api.md` describes it.
 Every other module and name is private and may change in any release. A name is loaded when it is first asked for, so
 `import taco_stream` is cheap: `torch`, `pyarrow` and the event loop come with what needs them, if at all.
 """

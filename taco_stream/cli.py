@@ -427,7 +427,7 @@ def doctor(
     run_directory: Annotated[Path, typer.Argument(help="Folder that runs would be written to.")] = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check this machine, from the sandbox to the disk, and suggest fixes for what is missing."""
+    """Check this machine, from the sandbox to the disk, and suggest fixes."""
     from taco_stream.commands.doctor import examine
 
     raise typer.Exit(examine(run_directory, as_json=json))

@@ -1,7 +1,7 @@
 """The errors that end a run, one small tree.
 
 A program that fails is data (a verdict); a request that fails is data (a completion whose finish reason says so). Only
-what is below is raised. The message is one sentence that names the object (file, line, task, flag) and says what to do;
+these are raised. The message is one sentence that names the object (file, line, task, flag) and says what to do;
 the command line prints it and exits with `exit_code`.
 """
 

@@ -1,4 +1,4 @@
-"""What may happen to a run that is neither a completion nor a record: the lines of `events.jsonl`.
+"""Everything that may happen to a run beside completions and records: the lines of `events.jsonl`.
 
 `Event` is a closed set: a frozen struct for each kind, whose tag is the line's `kind`. A component with something to
 report builds one and hands it on; readers match on their types. Figures are fields, so that none is looked up by a name
@@ -45,7 +45,7 @@ class RunGauges(_Event, frozen=True, kw_only=True, tag="gauges"):
 
 
 class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
-    """Sent last, however a start ends, unless it is killed or its disk fails: what it came to."""
+    """Sent last, however a start ends, unless it is killed or its disk fails: its totals."""
 
     statistics: RunStatistics
 
@@ -66,7 +66,7 @@ class PromptTooLong(_Notice, frozen=True, kw_only=True, tag="prompt_too_long"):
 class SamplingRecommended(_Notice, frozen=True, kw_only=True, tag="sampling_recommended"):
     """Sent when a model is loaded whose generation_config.json says how its authors would sample.
 
-    The run samples as its own settings say. What the file leaves open is None.
+    The run samples as its own settings say. Values that the file leaves open are None.
     """
 
     temperature: float | None = None

@@ -378,7 +378,7 @@ def _before_bare_fence(text: str) -> _Span | None:
     return _bare_code(text[: fence.start()]) if fence and not fence["info"].strip() else None
 
 
-# --- what is Python
+# --- recognising Python
 
 _PARSE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
 """The errors of `ast.parse` on text that is not a program, null bytes and absurd nesting included."""

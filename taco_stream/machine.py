@@ -34,13 +34,13 @@ def generating_cores(*, is_judged: bool) -> int:
 
 
 def read_memory() -> tuple[int, int]:
-    """The machine's memory in bytes: all of it, and what is free."""
+    """The machine's memory in bytes: all of it, and the free part."""
     kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", read_kernel_file(Path("/proc/meminfo")), re.MULTILINE))
     return int(kilobytes["MemTotal"]) << 10, int(kilobytes["MemAvailable"]) << 10
 
 
 def available_bytes() -> int:
-    """Memory that can still be had: what is free or can be freed, and no more than the control group may have."""
+    """Memory that can still be had: free or reclaimable, and no more than the control group may have."""
     if not Path("/proc/meminfo").exists():
         return os.sysconf("SC_AVPHYS_PAGES") * PAGE_BYTES
     _, available = read_memory()

@@ -5,8 +5,8 @@ right, and 1 - C(n-c, k) / C(n, k) estimates the probability that one of k is. T
 problems.
 
 The 95 % interval beside it says how far another set of problems of the same kind might move that mean: problems are
-what a benchmark samples, and the samples of one problem are a cluster (Miller 2024, arXiv:2411.00640, section 2.2). Its
-limits are those of Learned-Miller and Thomas 2019 (arXiv:1905.06208) in a mid-P form (Lancaster 1961):
+the units that a benchmark samples, and the samples of one problem are a cluster (Miller 2024, arXiv:2411.00640, section
+2.2). Its limits are those of Learned-Miller and Thomas 2019 (arXiv:1905.06208) in a mid-P form (Lancaster 1961):
 
 * The values, and one more at 0, are weighted at random (uniform weights that add up to 1, the Bayesian bootstrap of
   Rubin 1981), and so are the values and one more at 1. The interval lies between the 2.5 % and 97.5 % quantiles of

@@ -4,11 +4,11 @@
 instruction-tuned model in a conversation, rendered by the tokenizer's own template in the generation worker. Anything
 else is the path of a jinja2 template, which is rendered in jinja2's sandbox with these variables:
 
-    question, starter_code, fn_name (empty if there is none), is_call_based, instruction (what `chat` says about the
+    question, starter_code, fn_name (empty if there is none), is_call_based, instruction (the words of `chat` about the
     form of the answer), examples (each with question, answer, starter_code, fn_name), problem_id, difficulty, skills,
     tags, source
 
-A template is a text for a base model unless it begins with `{% set format = "chat" %}`: then it is what the user says
+A template is a text for a base model unless it begins with `{% set format = "chat" %}`: then it is the user's turn
 in a conversation. `{% set stop = ["\\n```"] %}` names its stop strings; a text without them has those of `base`.
 
 Worked examples (`--few-shot`) are JSON Lines of question, answer and, optionally, starter_code and fn_name. They come

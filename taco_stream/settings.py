@@ -75,7 +75,7 @@ KINDS_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or
 
 
 def parse_value(kind: Any, value: Any, origin: str) -> Any:
-    """The value as `kind`, which may be annotated with its limits. Raises `UsageError` that says what may be given."""
+    """The value as `kind`, which may be annotated with its limits. Raises `UsageError` that says which are allowed."""
     try:
         parsed = msgspec.convert(value, kind, strict=False)
         if isinstance(parsed, float) and not math.isfinite(parsed):

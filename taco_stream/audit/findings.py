@@ -46,7 +46,7 @@ class Finding(StrEnum):
     TOO_SLOW = "too_slow"
     """No solution passes, and one would with more time; or all of them run out of time."""
     NOT_SUPPORTED = "not_supported"
-    """No solution can run here: none is Python 3, a module is missing, or it asks for what a program does not get."""
+    """No solution can run here: none is Python 3, a module is missing, or it asks for something unavailable."""
     DISAGREEING = "disagreeing"
     """No solution passes under any mode: the tests are wrong, or the solutions, or several answers are right."""
 
@@ -214,7 +214,7 @@ def _needs_special_judge(trial: Trial, mode: ComparisonMode) -> bool:
 
 
 def _is_unsupported(trial: Trial, mode: ComparisonMode) -> bool:
-    """Whether a program failed for what is not there, not for what it computes."""
+    """Whether a program failed because something is missing here, not because of its computations."""
     verdict = trial.verdict(mode)
     if verdict.status is Status.RUNTIME_ERROR:
         return verdict.detail.startswith(("ModuleNotFoundError", "ImportError")) or trial.passes_elsewhere

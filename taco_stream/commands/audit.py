@@ -2,7 +2,7 @@
 
 It runs the audit (`audit.examination`) with three tasks beside it: one watches for signals, one shows progress, and one
 counts the problems in a thread. The first Ctrl-C, SIGTERM or SIGHUP ends the audit at once, for it has nothing to
-bring to an end: what is finished is on disk.
+bring to an end: finished problems are on disk.
 """
 
 from collections.abc import Iterator

@@ -119,7 +119,7 @@ def _check_difficulties(runs: Sequence[_ReadRun], mode: ComparisonMode, difficul
 
 
 def _common_ks(runs: Sequence[_ReadRun], mode: ComparisonMode, asked: tuple[int, ...]) -> tuple[int, ...]:
-    """The k asked for; else those by which every run is reported, or the usual ones if that is none.
+    """The k asked for; else those by which every run is reported, or the usual ones if there are none.
 
     Raises `UsageError` if a k asked for is over the samples of a run.
     """

@@ -1,4 +1,4 @@
-"""The command `taco-stream doctor`: whether this machine can run everything, and how to fix what is missing.
+"""The command `taco-stream doctor`: whether this machine can run everything, and how to fix it if not.
 
 It reads (`readings`), judges (`diagnosis`) and prints: a table, then each remedy as one line that can be copied.
 """
@@ -66,7 +66,7 @@ def diagnose(directory: Path) -> list[Diagnosis]:
 
 
 def print_diagnoses(found: Sequence[Diagnosis], console: Console) -> None:
-    """Prints a table, what to do, and what it comes to."""
+    """Prints a table, the remedies, and the conclusion."""
     table = Table("topic", "", "finding", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for each in found:
         table.add_row(each.topic, Text(each.level, style=COLOURS[each.level]), Text(each.text))

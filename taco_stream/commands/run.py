@@ -1,9 +1,9 @@
 """The commands `run`, `generate` and `evaluate`: one start of a run.
 
-It builds what the settings name, runs the pipeline and sums up. The order is that of what can go wrong soonest and
-cheapest: settings, dataset, completions that exist, evaluator, run directory, and only then the engine, which may take
-minutes to load a model; its process is started before the evaluator, to import its libraries meanwhile. A start that
-fails before anything was generated leaves no run directory behind that was not there before.
+It builds the components that the settings name, runs the pipeline and sums up. Those that can fail soonest and at the
+least cost come first: settings, dataset, completions that exist, evaluator, run directory, and only then the engine,
+which may take minutes to load a model; its process is started before the evaluator, to import its libraries meanwhile.
+A start that fails before anything was generated leaves no run directory behind that was not there before.
 
 A start that judges nothing is the same start without an evaluator: no sandbox is needed, nothing is summed up, and a
 later start that judges finds completions without a verdict.
@@ -357,7 +357,7 @@ def left_out(settings: DatasetSettings, results: Mapping[str, Any]) -> list[str]
 
 
 def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Console) -> None:
-    """Prints where the run is, how programs are confined (if any run), and what an earlier start left."""
+    """Prints where the run is, how programs are confined (if any run), and the remains of an earlier start."""
     console.print(f"{'resuming' if directory.is_resumed else 'new run'} {directory.path}", soft_wrap=True)
     if evaluator is not None:
         console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")

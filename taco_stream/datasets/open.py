@@ -1,6 +1,6 @@
 """From the name of a dataset to its problems, one at a time.
 
-What is wrong with the source as a whole (no such file, another format, unknown columns) is raised by the call; a bad
+Faults of the source as a whole (no such file, another format, unknown columns) are raised by the call; a bad
 row is met while iterating, and is fatal or handed to `on_bad_row` and skipped, as asked.
 """
 

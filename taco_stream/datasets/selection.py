@@ -82,7 +82,7 @@ def nearest_ids(name: str, ids: Iterable[str]) -> list[str]:
 
 
 def _plain_id(name: str) -> str:
-    """An id without what people leave out of one: the case of letters and zeros before a number."""
+    """An id without the parts that people leave out: the case of letters and zeros before a number."""
     return re.sub(r"0*([0-9]+)", r"\1", name.strip().casefold())
 
 

@@ -1,4 +1,4 @@
-"""From what the user typed to tables: files are known by their first bytes, never by their names."""
+"""From the name of a dataset to tables: files are known by their first bytes, never by their names."""
 
 import gzip
 import re

@@ -44,7 +44,7 @@ class TestsJson(msgspec.Struct, omit_defaults=True):
     With `fn_name` each input is the list of arguments of one call and each output the value expected, in a list of its
     own or bare; `wrapped` says which, None that the source does not say. Without `fn_name` inputs and outputs are the
     texts of standard input and output. `assertions` are there if the tests are code, and `reference` if the
-    expected values are what a solution returns; `outputs` then say nothing.
+    expected values are a solution's results; `outputs` then say nothing.
     """
 
     inputs: Sequence[object]

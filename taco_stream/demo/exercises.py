@@ -2,7 +2,7 @@
 
 `draw_exercise` draws one wording, one scene, one set of parameters and one program of a family, runs the program on a
 drawn input for the worked example, and puts them together as a problem and its answer. In wordings and programs
-`<name>` stands for a parameter; `<who>`, `<Who>` and `<things>` are drawn for every family, `<function>` for those
+`<name>` is a parameter; `<who>`, `<Who>` and `<things>` are drawn for every family, `<function>` for those
 whose programs are functions.
 """
 
@@ -107,7 +107,7 @@ def draw_input(family: Family, random: Random) -> str:
 
 
 def run_program(program: str, given: str) -> str:
-    """What a program of a family prints for the lines that it reads, without the last newline."""
+    """The output of a program of a family for the lines that it reads, without the last newline."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(program, {"input": iter(given.splitlines()).__next__})
@@ -115,7 +115,7 @@ def run_program(program: str, given: str) -> str:
 
 
 def call_function(program: str, given: str, function: str) -> object:
-    """What the function of a program of a family returns for the arguments `given`."""
+    """The result of the function of a program of a family for the arguments `given`."""
     names: dict[str, object] = {}
     exec(program, names)
     return eval(f"{function}({given})", names)

@@ -1,7 +1,7 @@
 """From readings of a machine to diagnoses about a run: pure functions.
 
-A problem keeps a run from starting here, or from judging rightly. A note means that it works with less. What can be
-done about either, or to have more, is the diagnosis's remedy: a command, a flag or a sentence.
+A problem keeps a run from starting here, or from judging rightly. A note means that it works with less. A way
+to fix either, or to have more, is the diagnosis's remedy: a command, a flag or a sentence.
 """
 
 import enum
@@ -71,7 +71,7 @@ def diagnose_sandbox(seen: Sandbox) -> list[Diagnosis]:
     remedy = f"unset {FORCED_TIER}" if seen.forced else ""
     if used.lacks:
         level, text = Level.PROBLEM, f"a run refuses to start: {used.tier} lacks {used.lacks}"
-        remedy = remedy or "turn on what is missing, or --unsafe-no-sandbox for programs that you wrote yourself"
+        remedy = remedy or "turn on the missing layers, or --unsafe-no-sandbox for programs that you wrote yourself"
     elif seen.forced:
         level, text = Level.NOTE, f"{used.tier}, forced by {FORCED_TIER}"
     else:
@@ -86,7 +86,7 @@ def diagnose_sandbox(seen: Sandbox) -> list[Diagnosis]:
 
 
 def missing_layer(layer: Layer, seen: Sandbox) -> Diagnosis:
-    """Why a layer does not work, in plain words, and what would change that."""
+    """Why a layer does not work, in plain words, and how to change that."""
     reason, remedy = "the kernel lacks it or does not allow it", KERNELS[layer]
     modules = seen.security_modules.split(",")
     stops = [name for name, value in seen.switches.items() if value == SWITCHES[name][0]]

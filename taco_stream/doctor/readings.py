@@ -1,8 +1,8 @@
 """Readings of a machine: thin readers that judge nothing.
 
-What can be tried is tried: every layer of the sandbox by the evaluator's own probe, a right program by the evaluator
-itself, and writing, syncing and locking by the store's own functions, in a folder that is gone again afterwards. torch
-is asked by an interpreter of its own, which runs this file as its main module.
+Whatever can be tried is tried: every layer of the sandbox by the evaluator's own probe, a right program by the
+evaluator itself, and writing, syncing and locking by the store's own functions, in a folder that is gone again
+afterwards. torch is asked by an interpreter of its own, which runs this file as its main module.
 
 Not covered: the hub is not called, and whether a given model fits is known only when it is loaded.
 """
@@ -48,7 +48,7 @@ TRIAL = Problem(problem_id="doctor", position=0, question="", tests='{"inputs": 
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """How programs can be confined here, the strongest tier first, and what may prevent the rest.
+    """How programs can be confined here, the strongest tier first, and the obstacles to the rest.
 
     `refusals` has the kernel's errors for layers that do not work, `refused` those for stronger tiers as a whole.
     `forced` is the tier that the environment names, if any. `security_modules` is empty if the kernel does not show
@@ -156,8 +156,8 @@ def read_torch() -> Torch:
     return msgspec.json.decode(done.stdout, type=Torch)
 
 
-def tell_torch() -> None:
-    """Prints what torch sees as JSON."""
+def print_torch() -> None:
+    """Prints torch's account as JSON."""
     import torch
 
     # With a driver that is too old, torch counts devices that it cannot use.
@@ -237,4 +237,4 @@ def installed_version(name: str) -> str:
 
 
 if __name__ == "__main__":
-    tell_torch()
+    print_torch()

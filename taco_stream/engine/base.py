@@ -1,4 +1,4 @@
-"""What an engine is: the one thing that the pipeline and the command line know about generation.
+"""The protocol of an engine: all that the pipeline and the command line see of generation.
 
 An engine is an asynchronous context manager. Entering it starts whatever it needs (worker processes, a model); leaving
 it stops that, whatever happened. In between, `run` is a stage: requests in, completions out.
@@ -9,7 +9,7 @@ The contract, held by one test suite that runs against every engine (`tests/engi
   finish reason is `error`, a sample given up by `drain` one that is `cancelled`; its `engine` names the engine, the
   model and whatever else changes the samples;
 * a full `completions` stream stops admission and is waited for: nothing is dropped;
-* `run` returns when `requests` is closed and every sample has been sent, and closes what it sends into;
+* `run` returns when `requests` is closed and every sample has been sent, and closes its sending end;
 * if the engine itself fails, everything already generated is sent first, then `EngineError` is raised.
 """
 

@@ -1,7 +1,7 @@
-"""What the parent of a generation worker and the worker say to each other.
+"""The frames between a generation worker and its parent.
 
 The parent writes one `Load`, reads `Ready` or `Refused`, and from then on writes `Generate`, `Cancel` and `Drain` as it
-likes; closing the pipe tells the worker to end. The worker answers every sample of every `Generate` with exactly one
+likes; closing the pipe ends the worker. The worker answers every sample of every `Generate` with exactly one
 `Finished`, in any order, sends `Gauges` about twice a second while it works, and an `EventFrame` for everything that
 belongs in the run's events. Frames are those of `workers.frames`; nothing is acknowledged, because a worker that dies
 is restarted and given everything it has not answered.

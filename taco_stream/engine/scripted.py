@@ -1,6 +1,6 @@
 """The scripted engine: a fake with set texts, delays and faults.
 
-It stands in for a model in tests of everything around it, and shows what the rest of a run costs when generation costs
+It takes a model's place in tests of everything around it, and shows the cost of the rest of a run when generation takes
 a known time. It ships with the package because the tests of a program that embeds taco-stream need it too.
 """
 
@@ -21,7 +21,7 @@ from taco_stream.types import Completion, FinishReason, Request
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the engine does.
+    """The engine's behaviour.
 
     Sample i of a problem has the text `texts[i % len(texts)]` and takes `seconds`; `rows` samples run at once. Every
     `error_every`-th finished sample is an error completion, and after `fail_after` completions the engine itself fails.

@@ -1,7 +1,7 @@
 """Tests that are code: assertions that run where the judged program does not.
 
-HumanEval and MBPP publish Python code that calls a function, the *entry point*, and asserts what it returns. That code
-holds the expected values, so a program that shares a process with it could read them, or have it say what it likes.
+HumanEval and MBPP publish Python code that calls a function, the *entry point*, and makes assertions about its results.
+That code holds the expected values, so a program that shares a process with it could read them, or forge its result.
 (EvalPlus publishes inputs and a solution: `reference` makes ordinary tests of those.)
 
 Who runs: for one test, two tests of the sandbox at the same time.
@@ -13,7 +13,7 @@ Who runs: for one test, two tests of the sandbox at the same time.
 
 Promised: nothing but arguments goes to the program and nothing but plain values comes back, so equality is Python's own
 on built-in types, and a program can do no more than return something. All calls of one test are made of one process, as
-in the originals: a program is executed once for each test, and what it remembers between calls stays. The limits are
+in the originals: a program is executed once for each test, and its state stays between calls. The limits are
 those of one test, for the sum of both: CPU time is added up, and the program's clock goes on while nobody asks it.
 A result that takes too long to compare, or too much memory, ends the assertion's test, not the worker.
 
@@ -22,9 +22,9 @@ program raises is raised in the assertion, which may expect it.
 
 Not covered, and marked in the verdict (`judged_in_program`): code that reads another name of the program than its entry
 point (`other_names`: three problems of MBPP build arguments of the program's own classes), and code that passes as an
-argument what is not a plain value (one of MBPP passes a type). Both depend on the dataset alone, so a program cannot
+argument a value that is not plain (one of MBPP passes a type). Both depend on the dataset alone, so a program cannot
 choose it. This code is appended to the program and runs in its process, where a program written to cheat could forge
-the verdict. What a program returns that is not a plain value never equals anything: `calls` says what it becomes.
+the verdict. A returned value that is not plain never equals anything: `calls` says how it is passed on.
 """
 
 import builtins
@@ -76,7 +76,7 @@ class Assertions(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.prompt}\n{self.entry_point} = {ASK}\n{self._checks(check)}"
 
     def inside_text(self, check: str) -> str:
-        """The same, to be appended to the program. What the program defines wins over what the prompt does."""
+        """The same, to be appended to the program. The program's definitions win over the prompt's."""
         if not self.prompt:
             return self._checks(check)
         return _PROMPT_IN_PROGRAM.format(prompt=self.prompt, entry_point=self.entry_point) + self._checks(check)

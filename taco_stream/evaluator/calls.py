@@ -4,7 +4,7 @@ Who runs: a test of the judged program *serves* its function, and a test of anot
 that the judged program must not see, *asks* (`evaluator.assertions` says why). Two pipes join them, made by the worker,
 which keeps no end of either. A call is one line of JSON, the arguments as `tagged_values` writes them, and so is its
 answer. The serving side ends when the asking one closes its pipe. The asking side ends, as a test without a result, if
-the serving one has ended or writes what is not an answer.
+the serving one has ended or writes something that is not an answer.
 
 An answer is the judged program's to forge, so the asking side makes plain built-in values of it and nothing else:
 

@@ -10,7 +10,7 @@ kernel's out-of-memory killer, a person), the comparison is made once more, and 
 `ComparerError`: not the program's fault. Small outputs are compared in the worker, for
 their size bounds what they can cost.
 
-The expected output is in this process's memory, and nothing of the program's is executed here: what it wrote is only
+The expected output is in this process's memory, and nothing of the program's is executed here: its output is only
 decoded and compared (`comparators.comparison`).
 """
 

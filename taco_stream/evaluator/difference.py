@@ -1,7 +1,7 @@
 """Where a wrong answer first differs from the expected one, in a sentence for a person. Pure.
 
 The sentence says where texts differ, word by word, and not why a comparison mode refused: under a tolerance the first
-word that differs may be one that the mode accepts. What the program wrote may be large or forged, so only its beginning
+word that differs may be one that the mode accepts. The output may be large or forged, so only its beginning
 is looked at, and nothing in it is believed or evaluated.
 """
 

@@ -1,6 +1,6 @@
 """The outcome of one execution under each comparison mode.
 
-The kernel's word comes first (`execution_status`), then the size of what was written, then the comparison, and last,
+The kernel's word comes first (`execution_status`), then the size of the output, then the comparison, and last,
 under `spj`, the problem's own checker. None of these is the program's to break: a comparison that takes too much is the
 status `output_limit`, and a checker that fails on what the program wrote but copes with the expected answer has been
 given something that is not an answer.

@@ -16,7 +16,7 @@ from taco_stream.evaluator.tagged_values import tagged
 from taco_stream.types import SpecialJudge
 
 OUTPUT_ALLOWANCE_BYTES, OUTPUT_MULTIPLE = 4 << 20, 16
-"""An output may have this many bytes, and so many times the expected one's. What is larger is not looked at: the worker
+"""An output may have this many bytes, and so many times the expected one's. A larger one is not looked at: the worker
 would take 20 seconds to split 50 MB of short words. The program is not stopped there: that would
 reveal how long the expected output is."""
 
@@ -49,7 +49,7 @@ class ProblemTests(NamedTuple):
     """A problem as a worker keeps it. `order` learns from the programs that are judged.
 
     If the tests are code, that is in `assertions`; if it has to run in the program's process, it is the `epilogue`
-    that is put after the program. If there is a `reference`, what is expected is not known until it has been asked.
+    that is put after the program. If there is a `reference`, the expected values are unknown until it has been run.
     """
 
     fn_name: str | None

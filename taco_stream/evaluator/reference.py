@@ -1,7 +1,7 @@
 """Tests whose expected values are returned by a reference solution (EvalPlus).
 
 The solution is run once for each problem that a worker has, on all inputs, in a zygote that never executes a judged
-program, and what it returns stays in the worker. After that these are ordinary tests that call a function, compared by
+program, and its answers stay in the worker. After that these are ordinary tests that call a function, compared by
 EvalPlus' rule (`comparators.eval_plus_rule`). It takes the limits of as many tests as there are inputs.
 """
 

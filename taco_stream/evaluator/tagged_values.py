@@ -2,10 +2,11 @@
 
 `None`, truth values and texts are themselves; everything else is an object with one key that names its type: an
 integer is `{"i": "7"}`, a float `{"f": "0x1.8p+0"}` (exact), a list `{"list": […]}`, a dictionary `{"dict": [[key,
-value], …]}`. What comes back from a test is the program's to forge, so it is rebuilt from plain types and nothing else.
+value], …]}`. The value that comes back from a test is the program's to forge, so it is rebuilt from plain types and
+nothing else.
 
 Values of other types that Python finds equal to plain ones are written as those: a `Fraction`, a `Decimal` and a
-`complex` exactly; numpy's scalars, and its arrays of one element, as what they hold (a `float32` as the float that it
+`complex` exactly; numpy's scalars, and its arrays of one element, as their content (a `float32` as the float that it
 is exactly, which is numpy 1's rule); whatever is registered as an integer or a rational, such as sympy's; mappings, and
 `UserList` and `UserString`. No type has to be the real one: a program that forges one returns no
 more than the plain value that it could have returned as well.

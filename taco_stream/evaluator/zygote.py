@@ -7,21 +7,21 @@ the text and then serves that socket: every message on it carries descriptors fo
 result, and is one test, run in a fork of its own. The program's code is executed only in those forks; the program
 process reads the kernel's wait status and usage.
 
-What is promised: a test starts from the same state as every other; no expected output ever enters a process that
+Promised: a test starts from the same state as every other; no expected output ever enters a process that
 executes a judged program (tests that are code, and checkers, have processes of their own); a test whose time on the
 clock is up is killed (`idle_clock`); hash seed, `random` and numpy start the same in every test. A program runs as
-`python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, what an interpreter does
-at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The exceptions are the
-header's names, that the program's text is in no file, and the frames below it. A test that is a call runs the program
-as a module of another name, with an empty standard input.
+`python3 program.py < input` would run it: `__main__`, its streams, the depth of its recursion, the steps of an
+interpreter at its exit and the exit code are the same (`tests/evaluator/differential` compares the two). The exceptions
+are the header's names, that the program's text is in no file, and the frames below it. A test that is a call runs the
+program as a module of another name, with an empty standard input.
 
-What is not: this file confines nothing by itself; it calls `sandbox.confine` where a process must lose rights, under
+Not covered: this file confines nothing by itself; it calls `sandbox.confine` where a process must lose rights, under
 the plan that the worker chose.
 
 Each page that a test touches costs it a page fault, and those, not its own instructions, are most of what a small
 test takes. So whatever is the same for every test is done before the fork: the header's names, the streams, `__main__`,
-the seeds and the limits; a test's files arrive at the numbers that they have in the test; and what passes between the
-processes is packed, not JSON.
+the seeds and the limits; a test's files arrive at the numbers that they have in the test; and messages between the
+processes are packed, not JSON.
 
 The standard library only, and as little of it as possible at module level: everything imported here is in every child.
 """
@@ -87,7 +87,8 @@ MAX_RECURSION_LIMIT = (1 << 31) - 1
 """The largest limit that an interpreter takes, a C `int`."""
 
 PROGRAM_FILE = "program.py"
-"""The program's file as tracebacks name it, which is its first argument too. There is none: its loader has the text."""
+"""The program's file as tracebacks name it, which is its first argument too. No such file exists: its loader has the
+text."""
 
 CALLED_MODULE = "tmp_sol"
 """The name of a program whose function is called, that of the original's module. Its `if __name__ == "__main__":` does
@@ -206,7 +207,7 @@ def main() -> None:
 
 
 def prepared_names(*, with_numpy: bool) -> dict[str, Any]:
-    """Imports what programs usually import, seeds it, and returns the header's names."""
+    """Imports the usual modules, seeds them, and returns the header's names."""
     names: dict[str, Any] = {}
     # `random` and `threading` hook every fork: to reseed, which would undo our seed, and to put right what a fork
     # breaks for other threads, of which there are none. That would take 0.7 ms of every test.
@@ -245,7 +246,7 @@ def serve_program(started_with: int, control_descriptor: int, plan: SandboxPlan)
     """Compiles the forms of one program and runs its tests, one message each, until the worker closes the socket.
 
     `started_with` is a file with a `ProgramRequest` as JSON. The answers are `COMPILING`, so that nobody but the
-    program's text is to blame if nothing comes after it, and a list of what is wrong with each form, null if it
+    program's text is to blame if nothing comes after it, and a list with the error of each form, null if it
     compiles.
     """
     program = ProgramRequest._make(json.loads(os.pread(started_with, os.fstat(started_with).st_size, 0)))
@@ -502,9 +503,9 @@ def put_files(plan: SandboxPlan) -> None:
 
 
 def take_output_file() -> None:
-    """Puts what a test that has ended wrote to `output.txt` in the place of its standard output, as the original does.
+    """Puts the `output.txt` of a test that has ended in the place of its standard output, as the original does.
 
-    What the test left under that name may be anything: only a plain file is read.
+    Under that name the test may have left anything: only a plain file is read.
     """
     os.ftruncate(1, 0)
     try:
@@ -544,7 +545,7 @@ def end_threads() -> None:
 
 
 def flush_streams() -> bool:
-    """Flushes the streams, or what the program put in their place; whether that was possible."""
+    """Flushes the streams, or the objects that the program put in their place; whether that was possible."""
     is_flushed = True
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name, None)

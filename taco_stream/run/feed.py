@@ -22,7 +22,7 @@ async def feed(
     """Asks for every sample that is missing, problem by problem.
 
     Samples on disk without a verdict go to `backlog` if the run judges, and samples that exist already, of a run that
-    generates nothing, to `generated`. Raises what is wrong with the dataset.
+    generates nothing, to `generated`. Raises the dataset's errors.
     """
     async with requests, generated, backlog:
         # A row may be megabytes to read and to parse, so that is done in a thread.

@@ -1,4 +1,4 @@
-"""The pipeline: the stages of a run, the streams between them, and what happens when one of them ends early.
+"""The pipeline: the stages of a run, the streams between them, and the course of events when one of them ends early.
 
 ```
 problems ─▶ feed ─requests─▶ engine ─generated─▶ journal ─▶ to_judge ─▶ judge ─▶ entries ─▶ record ─▶ disk
@@ -57,7 +57,7 @@ from taco_stream.statistics import RunStatistics
 from taco_stream.types import Completion, Request
 
 TERMINATION_SECONDS = 10.0
-"""How long SIGTERM leaves for finishing what is in flight: under the 30 s after which most supervisors kill."""
+"""How long SIGTERM leaves for finishing the samples in flight: under the 30 s after which most supervisors kill."""
 
 JUDGING_SECONDS = 10.0
 """How long a drained run goes on judging. A file of completions, or a backlog of an earlier start, may hold thousands
@@ -177,7 +177,7 @@ class Pipeline:
             self._everything.deadline = anyio.current_time() + TERMINATION_SECONDS
 
     def drain(self) -> None:
-        """Stops feeding; what is decoding is finished and written, and judged within `JUDGING_SECONDS`."""
+        """Stops feeding; samples that are decoding are finished and written, and judged within `JUDGING_SECONDS`."""
         self._draining = True
         self._progress.judging_ends_at = time.monotonic() + JUDGING_SECONDS
         self._feeding.cancel()
@@ -234,7 +234,7 @@ class Pipeline:
                 gauging.cancel_scope.cancel()
 
     async def _feed(self, feeding: Callable[[], Awaitable[None]]) -> None:
-        """Runs the feed. If it fails, what was asked for before is still generated, judged and written."""
+        """Runs the feed. If it fails, the samples asked for before are still generated, judged and written."""
         try:
             with self._feeding:
                 await feeding()
@@ -246,7 +246,7 @@ class Pipeline:
     async def _generate(self, asked: ObjectReceiveStream[Request], generated: ObjectSendStream[Completion]) -> None:
         """Runs the engine, if there is one and there is something for it to do.
 
-        If it fails, what was generated before is still judged and written.
+        If it fails, the samples generated before are still judged and written.
         """
         async with asked, generated:
             if self._engine is None:

@@ -1,9 +1,9 @@
-"""A line of `events.jsonl`: an event as it is, and what the first version wrote in its place.
+"""A line of `events.jsonl`: an event as it is, and the form of the first version.
 
 A line is the JSON of an event: its `kind`, then its fields. The first version had no fields but `at`, `problem_id` and
 `message`; whatever numbers belonged to an event stood under `figures`, those of a run in one flat list. An event of a
 kind that is not known here was written by a newer version. It is read as an `UnknownEvent`, for readers to count:
-no event changes what a sample is worth.
+no event changes a sample's score.
 """
 
 from typing import Any, get_args
@@ -51,7 +51,7 @@ class _Figures(msgspec.Struct, kw_only=True):
     row_seconds_available: float = 0.0
 
     def statistics(self) -> RunStatistics:
-        """The same in the present form; what the first version did not write is zero."""
+        """The same in the present form; figures that the first version did not write are zero."""
         return RunStatistics(
             elapsed_seconds=self.elapsed_seconds,
             samples_expected=self.samples_expected or None,

@@ -1,4 +1,4 @@
-"""The lines of a journal as they come: each call reads what is new since the last one.
+"""The lines of a journal as they come: each call reads the lines added since the last one.
 
 For readers of a run that is being written. A line counts once its newline is there; a torn last line is read when it
 is whole. A file that got shorter, or that another file has taken the place of (`journal.withdraw`), is not the one that

@@ -1,4 +1,4 @@
-"""A run directory: who writes it, in which order, and what a later start finds.
+"""A run directory: its writer, the order of writing, and the state that a later start finds.
 
 ```
 RUN/lock               held by the one process that writes
@@ -201,7 +201,7 @@ class RunDirectory(RunFiles):
     """A run directory for writing; made by `open_run`, which holds the lock.
 
     `repairs` are sentences about lines that were cut off or taken out, `repeated_samples` counts lines whose sample
-    stands further up already.
+    is further up already.
     """
 
     def __init__(self, path: Path, *, is_resumed: bool, repairs: tuple[str, ...]) -> None:

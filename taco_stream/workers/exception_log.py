@@ -1,4 +1,4 @@
-"""What a process that has ended left on its standard error: of all that libraries print there, the exception."""
+"""The standard error of a process that has ended: of all that libraries print there, the exception."""
 
 import re
 

@@ -59,7 +59,7 @@ class FrameDecoder(Generic[T]):
         try:
             return self._decoder.decode(body)
         except msgspec.MsgspecError as error:
-            raise FrameError(f"a frame does not hold what was agreed: {error}") from error
+            raise FrameError(f"a frame is not of the agreed type: {error}") from error
 
     def read(self, stream: IO[bytes]) -> T | None:
         """Blocks for the next value of `stream`; None at its end. Raises `FrameError` if it is torn or malformed."""

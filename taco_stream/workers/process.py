@@ -9,7 +9,7 @@ Promised: a `WorkerProcess` exists only while there is a process, or its remains
 (the worker has ended, takes too long, or sends something else) is one error, `WorkerGoneError`; the process is then of
 no more use, and to be stopped. Stopping takes bounded time. A `receive` that is cancelled loses nothing.
 
-Not covered: restarting. What a worker was told and must be told again is its handle's matter.
+Not covered: restarting. The frames that a new worker must be sent again are its handle's matter.
 
 Runs under asyncio and trio.
 """

@@ -163,7 +163,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             worker.drain()
 
     def statistics(self) -> EngineStatistics:
-        """The sum over the workers of what each last reported."""
+        """The sum of the workers' last reports."""
         total = EngineStatistics()
         for worker in self._workers:
             total = add(total, worker.statistics())
@@ -212,7 +212,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
         worker.notify()
 
     async def _hand_over(self, worker: WorkerHandle, completions: ObjectSendStream[Completion]) -> None:
-        """Passes completions on; what the caller has not taken stays in flight."""
+        """Passes completions on; those that the caller has not taken stay in flight."""
         while not (worker.is_fed and worker.in_flight == 0):
             if not worker.finished:
                 await worker.changed.wait()

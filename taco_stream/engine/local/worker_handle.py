@@ -1,13 +1,13 @@
 """One generation worker as the engine sees it: its process and successors, the samples it was given, its figures.
 
 The process is `taco_stream.engine.worker`, which of the accelerators sees its own alone (`visible_devices`). It may be
-prepared before it is started: it then imports its libraries and waits to be told what to load. Starting returns when
-the model is loaded, or raises what the worker said. Sending to a worker that has ended is no error, for the task that
+prepared before it is started: it then imports its libraries and waits for the name of the model. Starting returns when
+the model is loaded, or raises the worker's error. Sending to a worker that has ended is not an error, for the task that
 receives finds out, and restarts it.
 
 **In flight.** A sample is in flight from the moment that the worker is given the chunk with it until the caller has
 taken the completion, and the worker is given no further chunk while it has its capacity in flight: a caller who stops
-taking thereby stops admission. Whoever changes this state calls `notify`, and whoever waits for a change awaits
+taking thereby stops admission. Code that changes this state calls `notify`, and code that waits for a change awaits
 `changed`.
 
 **Restarts.** A worker that ends is started again and given everything that it has not answered. One that ends more than
@@ -62,7 +62,7 @@ class Chunk:
     deaths: int = 0
 
     def rest(self) -> Request:
-        """What is still to be generated."""
+        """The request for the samples that are still to be generated."""
         indices = tuple(index for index in self.request.sample_indices if index in self.unanswered)
         return msgspec.structs.replace(self.request, sample_indices=indices)
 
@@ -108,7 +108,7 @@ class WorkerHandle:
     gauges: EngineStatistics = field(default_factory=EngineStatistics)
     retired_totals: EngineStatistics = field(default_factory=EngineStatistics)
     writing: anyio.Lock = field(default_factory=anyio.Lock)
-    """Held by whoever gives the worker something, and while it is replaced."""
+    """Held while frames are sent to the worker, and while it is replaced."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     _process: WorkerProcess[FromWorker] | None = None
     _exit_reason: str = ""
@@ -210,7 +210,7 @@ class WorkerHandle:
         return self._exit_reason
 
     async def restart(self, emit: Callable[[EngineEvent], Awaitable[None]]) -> None:
-        """Replaces the process, which has ended, and gives its successor what is unanswered.
+        """Replaces the process, which has ended, and gives its successor the unanswered samples.
 
         Raises `EngineError` if `RESTARTS` of them finished nothing, or the model cannot be loaded again.
         """
@@ -233,7 +233,7 @@ class WorkerHandle:
                 await self.send_drain()
             await self.send_due()
 
-    # What it is given; the caller holds `writing`.
+    # Frames to the worker; the caller holds `writing`.
 
     async def send_due(self) -> None:
         """Sends the chunks that the process is to have now."""
@@ -241,7 +241,7 @@ class WorkerHandle:
             await self.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
 
     async def send_drain(self) -> None:
-        """Has the process answer as cancelled what is not decoding, without further trials."""
+        """Has the process answer the samples that are not decoding as cancelled, without further trials."""
         self.trials.clear()
         await self.send(Drain())
 
@@ -261,7 +261,7 @@ class WorkerHandle:
         self.notify()
 
     def take_due(self) -> list[tuple[int, Chunk]]:
-        """Marks as sent, and returns, what the process is to be given now: all that it has not, but for trials."""
+        """Marks as sent, and returns, the chunks that are due: all that the process does not have, but for trials."""
         while self.trials and not any(ticket in self.chunks for ticket in self.trials[0]):
             self.trials.popleft()
         allowed = self.trials[0] if self.trials else list(self.chunks)

@@ -2,7 +2,7 @@
 
 transformers' models look their attention function up by name (`AttentionInterface`), so no model code changes and no
 `Cache` object is passed: a model believes it computes one packed sequence without a past. `SlotAttention` is registered
-under a name of its own per instance. Before each forward the runner tells it the `Layout`: for every token of the
+under a name of its own per instance. Before each forward the runner sets its `Layout`: for every token of the
 packed sequence the place its key and value go to, and how the queries fall into decoding rows and prompt chunks.
 
 Query heads that share a key-value head are packed as rows of one small matrix, instead of repeating keys and values.

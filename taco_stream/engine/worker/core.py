@@ -1,4 +1,4 @@
-"""Generates requests in a batch that is planned anew at every step: the scheduler's plan, the model runner's
+"""Generates requests in a batch that has a new plan for every step: the scheduler's plan, the model runner's
 tokens, and what becomes of them.
 
 Synchronous, and free of pipes: the worker feeds it from its parent, tests use it directly. It owns what belongs to a
@@ -168,7 +168,7 @@ class EngineCore:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        if not is_computed:  # only here is the error gone, whose frames hold the slots that are to be made anew
+        if not is_computed:  # only here is the error gone, whose frames hold the slots that are to be made again
             self._shrink_after_oom(step)
 
     def _take_tokens(self, launched: Launched) -> None:

@@ -10,7 +10,7 @@ themselves: with most of a device given to slots these are the first to find not
 
 
 def free_bytes(device: torch.device) -> int:
-    """What can still be allocated on a device, in bytes."""
+    """The bytes that can still be allocated on a device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
 
 

@@ -1,4 +1,4 @@
-"""Decodes at fixed shapes: rows 0 to a bucket's size, whoever is in them, with all that varies in device tensors.
+"""Decodes at fixed shapes: rows 0 to a bucket's size, whatever is in them, with all that varies in device tensors.
 
 Two uses want this. On CUDA a step of fixed shape can be captured once in a graph and replayed, which costs one launch
 instead of hundreds. On any device, a batch that always has the same shape gives a row bitwise the same result whatever

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class LayerShape(NamedTuple):
-    """What one layer stores per position; keys and values may differ in size (latent attention)."""
+    """The shape of one layer's keys and values per position; keys and values may differ in size (latent attention)."""
 
     heads: int
     key_size: int

@@ -5,7 +5,7 @@ functions that are looked up by the name of the attention (`AttentionMaskInterfa
 positions that describes the mask. Asked about positions at the end of the context, that function shows how wide a
 window is without making a mask of that size, or computing as many tokens as the window has.
 
-Some models tell their attention of a window in its mask alone, others by `sliding_window=` as well. The mask counts: it
+Some models apply a window in the mask alone, others by `sliding_window=` as well. The mask counts: it
 is what a model's own forward computes with, while the other is for kernels that take no masks.
 """
 
@@ -48,7 +48,7 @@ class Window(NamedTuple):
 
 
 class LayerMasks:
-    """The masks of one forward, told apart by their memory, which views of a mask share."""
+    """The masks of one forward, distinguished by their memory, which views of a mask share."""
 
     def __init__(self, context_length: int) -> None:
         self._context_length = context_length
@@ -72,7 +72,7 @@ class LayerMasks:
         return mask
 
     def window(self, mask: Tensor) -> Window | None:
-        """The window that `mask` stands for. Raises `UnservedModelError` for a mask that was not made here."""
+        """The window of `mask`. Raises `UnservedModelError` for a mask that was not made here."""
         for made, mask_function in self._made:
             if made.untyped_storage().data_ptr() == mask.untyped_storage().data_ptr():
                 return read_window(mask_function, self._context_length, mask.device)

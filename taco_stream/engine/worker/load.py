@@ -228,7 +228,7 @@ def _difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def describe_engine(load: Load, checkpoint: Checkpoint) -> str:
-    """What stands in every completion: engine, model, and what else changes the samples."""
+    """The engine's name in every completion: engine, model, and all else that changes the samples."""
     parts = [f"local:{load.model}", _name(checkpoint.model.dtype)]
     parts += [load.quantize] if load.quantize else []
     parts += ["reproducible"] if load.reproducible else []

@@ -3,7 +3,7 @@
 torch's `linear` re-orders a bfloat16 weight for the processor's matrix units at every call, which for the few rows of a
 decoding batch costs as much as the product itself: 104 µs against 54 for 16 rows of 512 by 1,408, 669 against 465 for
 an output layer of 8,192 (one core with AMX). The products are bitwise the same. In float32 the gain is smaller and the
-rounding differs, so float32 models are left alone: they are what is compared with `generate`.
+rounding differs, so float32 models are left alone: they are compared with `generate`.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ def pack_linears(model: nn.Module, rows: int, free_bytes: int) -> bool:
     """Makes the bfloat16 linear layers of `model` multiply with packed weights, laid out for `rows` rows.
 
     False, and nothing changed, if this build of torch or the memory does not allow it. The modules and their
-    parameters stay what they were; only how they compute changes.
+    parameters stay the same; only how they compute changes.
     """
     # Exactly these types: a subclass (a quantised layer, a LoRA) multiplies in a way of its own.
     linears = [

@@ -123,7 +123,7 @@ class _Blocks(NamedTuple):
 
 
 class _Largest(NamedTuple):
-    """The largest logits of each row [rows, window] in float32 and the tokens `ids`; ranked by whoever says so."""
+    """The largest logits of each row [rows, window] in float32 and the tokens `ids`; in no order unless stated."""
 
     logits: Tensor
     ids: Tensor

@@ -1,4 +1,4 @@
-"""Decides which sample holds which slot, and what every step computes. Pure: no torch, no clock, no input or output.
+"""Decides which sample holds which slot, and plans every step. Pure: no torch, no clock, no input or output.
 
 A *sample* is one completion being generated. It starts from a *prefix*: the prompt, or, after a preemption, the prompt
 and the tokens it had. All samples of a prompt share one prefix, which is computed once. A *slot* is one row of the
@@ -11,9 +11,9 @@ writes behind its prefix; so
 * a prompt that begins like another, as all do behind the same examples, is computed from where they part. If the other
   is being computed just now, it waits until their common part is there.
 
-Every step is planned anew, so samples join at any step and a finished one leaves at once. Order is first come, first
-served and prompt by prompt. Finding a prefix gone (its slots were given to others) costs computing it again, never a
-wrong result: where samples go after `preempt_all` is the same code.
+Every step has a plan of its own, so samples join at any step and a finished one leaves at once. Order is first come,
+first served and prompt by prompt. Finding a prefix gone (its slots were given to others) costs computing it again,
+never a wrong result: where samples go after `preempt_all` is the same code.
 
 A plan may be made before the tokens of the plan before it are known (on CUDA they are read one step late). The counts
 that decide what comes next therefore count *planned* tokens; a token that comes for a sample that has left is ignored,

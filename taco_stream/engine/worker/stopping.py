@@ -6,7 +6,8 @@ stop strings, which is how TACO's `generation.py` trims. It trims a whole text, 
 while another that began before it may still become so, the sample goes on until that is decided. Decoding the whole
 text after every token would cost more than the model, so a cheap watch runs ahead of it and decoding only confirms:
 
-* `_ByteWatch`: most tokenizers write every token as the same bytes whatever stands around it. It keeps the last bytes,
+* `_ByteWatch`: most tokenizers write every token as the same bytes whatever comes before and after it. It keeps the
+last bytes,
   as many as the longest stop string has, and looks for the stop strings' bytes there. UTF-8 synchronises itself, so the
   bytes of a stop string are in the bytes exactly when the string is in the text.
 * `_TextWatch`: for any other tokenizer it decodes the last few tokens each time.
@@ -31,7 +32,7 @@ SLACK_CHARACTERS = 32
 
 
 class StopStringDetector:
-    """One sample's generated tokens, and whether a stop string stands in their text. The prompt is not part of it."""
+    """One sample's generated tokens, and whether a stop string is in their text. The prompt is not part of it."""
 
     def __init__(self, tokenizer: Any, stop_strings: tuple[str, ...]) -> None:
         """Watches for `stop_strings`, of which empty ones are ignored; `tokenizer` is one of transformers'."""
@@ -213,7 +214,7 @@ def _without_repeats(text: str) -> str:
 
 
 def _encode_byte_level(token: str) -> bytes:
-    """Bytes of GPT-2's alphabet; an added token outside it is written as it stands."""
+    """Bytes of GPT-2's alphabet; an added token outside it is written as it is."""
     alphabet = _byte_level_alphabet()
     try:
         return bytes([alphabet[character] for character in token])

@@ -1,6 +1,6 @@
 """The comparison modes that accept the output of one execution.
 
-One call answers for all modes, so that a returned value is decoded once. What was written is the program's to choose:
+One call answers for all modes, so that a returned value is decoded once. The output is the program's to choose:
 whatever cannot be decoded or compared is not the expected output, and no exception leaves this module because of it.
 How long the comparison takes, and how much memory, is bounded only by the size of both sides (a set of integers that
 all hash alike takes time by its square), so `comparer` does the large ones in a process that may die.

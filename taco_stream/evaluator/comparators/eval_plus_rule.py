@@ -1,4 +1,4 @@
-"""EvalPlus' rule for what a function returns, in every mode: it is part of the benchmark, not of a way to compare.
+"""EvalPlus' rule for returned values, in every mode: it is part of the benchmark, not of a way to compare.
 
 Source: `unsafe_execute` in EvalPlus' `eval/__init__.py`. Equal is right. Otherwise, if the problem has a tolerance or
 the expected value is a float or a list of floats, a value of the same type is right whose numbers differ by that (1e-6

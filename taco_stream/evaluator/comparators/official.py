@@ -11,7 +11,7 @@ Standard input (`compare_std_results` reduced, its dead branches left out). An o
 Call-based: the value, tuples as lists two levels deep, equals the expected value or the first element of it, which
 TACO wraps in a list: either reading counts, per test, so `[[5]]` is answered by `[5]` as by `[[5]]`.
 
-What the original executes is not quite the program: it puts a header of imports after the program's leading imports,
+The original does not execute quite the program: it puts a header of imports after the program's leading imports,
 first imports the program wrapped in a function (a program that this breaks fails), executes that if every test of
 the plain one exits with 1, and repeats a failed test with `input.txt` and `output.txt`. `executed_text` and
 `wrapped_text` make these texts; `placement_matters` says when the first differs from the program as other modes run it.
@@ -116,8 +116,8 @@ def placement_matters(program: str) -> bool:
     """Whether the header, put after the leading imports, gives a name another meaning than put before the program.
 
     It can only if a leading import binds a name of the header to something else (`from time import time`). Whatever
-    cannot be looked up without running the program counts as something else, and so does what is too long to be parsed
-    in a process that must not be bloated.
+    cannot be looked up without running the program counts as something else, and so do imports that are too long to be
+    parsed in a process that must not be bloated.
     """
     lines = program.split("\n")
     ours = _header_bindings()

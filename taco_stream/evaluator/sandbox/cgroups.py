@@ -20,9 +20,9 @@ Location: the folder that `TACO_STREAM_CGROUP` names, else the group above our o
 delegated. It must be writable, have the controllers and hold no process itself; they are switched on for its
 children if they are off. No other group is touched, and no process is moved but the zygote, by itself.
 
-Not covered: CPU time, which has a limit per test (`rlimits`). What a zygote with numpy takes beyond one without: each
-has a leaf. A program that can write to the tree of groups could leave its leaf; the other layers above the floor keep
-it from there. Memory that the worker fills, which is the input of a test, is the worker's.
+Not covered: CPU time, which has a limit per test (`rlimits`). The memory that a zygote with numpy takes beyond one
+without: each has a leaf. A program that can write to the tree of groups could leave its leaf; the other layers above
+the floor keep it from there. Memory that the worker fills, which is the input of a test, is the worker's.
 """
 
 import contextlib

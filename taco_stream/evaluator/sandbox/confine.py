@@ -3,8 +3,8 @@
 `enter_zygote` runs before the zygote serves. The order matters: the control group comes first, while its folder can be
 reached and so that all else is counted in it; the new root needs the rights that the user change takes away; a change
 of user clears the tie to the parent and makes the process dumpable again, so both come after it; Landlock opens the
-paths it allows, so the root exists by then; and the long seccomp filter, which forbids all of these, is last. What is
-left for each test is cheap by then: the short filter and, without namespaces, the tie to the parent.
+paths it allows, so the root exists by then; and the long seccomp filter, which forbids all of these, is last. The rest,
+for each test, is cheap by then: the short filter and, without namespaces, the tie to the parent.
 
 The zygote's working folder is the scratch folder. `wipe_scratch` empties it after a test, which costs one listing if
 nothing was written.

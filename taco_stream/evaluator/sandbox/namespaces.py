@@ -157,7 +157,7 @@ def exists(path: str) -> bool:
 
 
 def bind(path: str, attributes: int = ATTRIBUTE_READ_ONLY | ATTRIBUTE_NO_SUID | ATTRIBUTE_NO_DEVICES) -> None:
-    """Shows a file or folder, with what is mounted below it, at its own path in the new root."""
+    """Shows a file or folder, with the mounts below it, at its own path in the new root."""
     source = os.path.realpath(path)
     if stat.S_ISDIR(os.stat(source).st_mode):
         make_folder(path)

@@ -42,7 +42,7 @@ class SandboxPlan(NamedTuple):
 
     @property
     def lacks(self) -> str:
-        """What is missing for untrusted programs, in words; empty if nothing is."""
+        """The layers that untrusted programs need and this lacks, in words; empty if there are none."""
         missing = [] if Layer.SECCOMP in self.layers else ["seccomp"]
         if not self.has_namespaces and Layer.LANDLOCK not in self.layers:
             missing.append("Landlock or namespaces")

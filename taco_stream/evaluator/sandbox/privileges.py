@@ -5,7 +5,7 @@ process with its parent, so that nothing outlives a killed worker. The zygote is
 comes to it. A process that is not dumpable cannot be traced and its `/proc` entries belong to root. Root gives up every
 capability, and its user for one that nothing else runs as, if that user can read Python's library.
 
-Not covered: what the user of the zygote may do as itself. Files are left to `landlock` and `namespaces`, signals
+Not covered: the rights that the zygote's user has itself. Files are left to `landlock` and `namespaces`, signals
 of `seccomp`.
 """
 

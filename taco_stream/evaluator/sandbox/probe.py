@@ -168,14 +168,14 @@ def closed_folder(path: str) -> str:
 
 
 def print_refusal(plan: SandboxPlan, reason: str) -> None:
-    """Writes what was said of a plan to standard error, on one line."""
+    """Writes why a plan does not work to standard error, on one line."""
     print(plan.tier, " ".join(reason.split()), sep=": ", file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Prints the layers that work, the tiers that work, and the stronger ones that do not, one a line."""
     scratch, package, *folders = sys.argv[1:]
-    sys.path.remove(package)  # what programs import from is what a zygote has in its path
+    sys.path.remove(package)  # programs import from the zygote's path, which has no package of ours
     sys.path += folders
     of_root = () if os.getuid() == 0 else (Layer.USER, Layer.ROOT_NAMESPACES)
     working = frozenset(

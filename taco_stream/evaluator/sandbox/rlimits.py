@@ -1,10 +1,10 @@
 """Resource limits: memory, CPU, file size, descriptors and threads of one test.
 
 All are hard, so nothing that the program does lifts them (without `CAP_SYS_RESOURCE`, which `privileges` takes away
-from root). What is the same for every test is set once in the program process, from which tests are forked: five calls
-in the test itself cost it 0.15 ms. CPU time alone starts from zero in each test, and the program process sets it from
-outside, right after the fork. It has no grace between soft and hard: `SIGXCPU` can be ignored, and the init of a
-PID namespace ignores it anyway.
+from root). Limits that are the same for every test are set once in the program process, from which tests are forked:
+five calls in the test itself cost it 0.15 ms. CPU time alone starts from zero in each test, and the program process
+sets it from outside, right after the fork. It has no grace between soft and hard: `SIGXCPU` can be ignored, and the
+init of a PID namespace ignores it anyway.
 
 `RLIMIT_NPROC` counts by user. If the user is the sandbox's own or has a namespace of its own, it is what one test
 may have. Elsewhere it is set in the test alone, at what the user runs already and a few thousand more: less would take

@@ -1,16 +1,16 @@
 """Seccomp: which system calls a process may make, as filters that the kernel runs before each.
 
 Two filters, because installing a long one in every fork costs a third of a millisecond. The long one is put over the
-zygote once, when its own set-up is done, and every fork inherits it: an allow-list of what an interpreter needs, with
+zygote once, when its own set-up is done, and every fork inherits it: an allow-list of an interpreter's calls, with
 the few calls more that the zygote needs to fork, wait and pass descriptors. The short one is stacked in the fork that
 becomes a test and takes those away: no process can be made (threads can), no signal sent but to oneself, no other
 process's limits set, no process flag changed.
 
-What a call meets that is not allowed: `SIGSYS`, which ends the test as a violation, if no honest program comes near
+The answer to a call that is not allowed: `SIGSYS`, which ends the test as a violation, if no honest program comes near
 it; "not permitted" if libraries or careless programs try and can go on; "no such call" for the rest, from which the
 C library falls back to older calls. A call in another machine's convention (32 bits, x32) ends the test.
 
-Not covered: what the allowed calls do with files (that is `landlock` and `namespaces`), and what they cost (`rlimits`).
+Not covered: the files that allowed calls touch (that is `landlock` and `namespaces`), and their cost (`rlimits`).
 A filter sees numbers, not the memory that they point at; hence `clone3`, whose flags lie in memory, is refused always.
 """
 
@@ -48,7 +48,7 @@ TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 
 FILE_COMMANDS = (0, 1, 2, 3, 4, 1030, 1031, 1032)
 """`fcntl`: duplicate, flags, sizes of pipes. Not who is signalled about a file, which could be any process; and no
-locks, which two programs could set on a library that both read, to tell each other something or to make one wait."""
+locks, which two programs could set on a library that both read, to signal each other or to make one wait."""
 
 AF_UNIX = 1
 STREAM_PAIRS = (1, 1 | 0o4000, 1 | 0o2000000, 1 | 0o2004000)
