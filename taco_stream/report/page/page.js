@@ -89,7 +89,7 @@ async function refresh() {
     if (at.candidate) {
       found.comparison = await source.compare(at.baseline, at.candidate);
       if (!found.comparison) found.failure = "One of these runs is not here.";
-      else if (at.problem !== undefined) found.pair = await Promise.all([[at.baseline, at.left], [at.candidate, at.right]].map(([run, sample]) => half(run, at.problem, sample)));
+      else if (at.problem !== undefined) found.pair = await both(at);
     } else if (embedded || name) {
       found.page = await source.run(name);
       if (!found.page) found.failure = `There is no run ${name} here.`;
@@ -111,11 +111,15 @@ async function refresh() {
   }
 }
 
-/** One side of two runs: the problem there and a sample, the one chosen or the first that passed, if one did. */
-async function half(run, problem, chosen) {
-  const story = await source.problem(run, problem), rows = story?.samples ?? [];
-  const sample = chosen ?? (rows.find(row => row.status === "passed") ?? rows[0])?.sample_index;
-  return {run, rows, sample: sample === undefined ? null : await source.sample(run, problem, sample)};
+/** A problem in two runs, and a sample of each: the one chosen, or else a failure of the run that is worse and a success. */
+async function both(at) {
+  const stories = await Promise.all([at.baseline, at.candidate].map(run => source.problem(run, at.problem)));
+  const shares = stories.map(story => story ? story.samples.filter(row => row.status === "passed").length / story.samples.length : 0);
+  return Promise.all([[at.baseline, at.left], [at.candidate, at.right]].map(async ([run, chosen], side) => {
+    const rows = stories[side]?.samples ?? [], isWorse = shares[side] < shares[1 - side];
+    const sample = chosen ?? (rows.find(row => (row.status === "passed") !== isWorse) ?? rows[0])?.sample_index;
+    return {run, rows, sample: sample === undefined ? null : await source.sample(run, at.problem, sample)};
+  }));
 }
 
 // ---------------------------------------------------------------------------------------------------- drawing
