@@ -28,5 +28,10 @@ class SampleSet:
     def __contains__(self, key: SampleKey) -> bool:
         return bool(self._bits.get(key.problem_id, 0) >> key.sample_index & 1)
 
+    @property
+    def max_samples(self) -> int:
+        """The number of samples of the problem with most; 0 without any."""
+        return max((bits.bit_count() for bits in self._bits.values()), default=0)
+
     def __len__(self) -> int:
         return self._size

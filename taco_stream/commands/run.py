@@ -128,7 +128,7 @@ async def run(
         directory = await opened.enter_async_context(opening)
         announce(directory, evaluator, console)
         tally = count_records(directory)
-        announce_other_samples(tally, settings, console)
+        announce_other_samples(directory, settings, console)
         pipeline = Pipeline(
             task,
             engine=engine,
@@ -367,11 +367,11 @@ def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Cons
         console.print(directory.safe, soft_wrap=True, style="dim")
 
 
-def announce_other_samples(tally: Tally, settings: RunSettings, console: Console) -> None:
+def announce_other_samples(directory: RunDirectory, settings: RunSettings, console: Console) -> None:
     """Prints that the run has more samples than are asked for now, if it has."""
     is_replay = parse_engine(settings.samples.engine).kind == "replay"
     wanted = settings.samples.samples or (None if is_replay else DEFAULT_SAMPLES)
-    had = max((count.samples for count in tally.problems[settings.evaluator.mode].values()), default=0)
+    had = directory.max_samples
     if wanted is not None and wanted < had:
         console.print(
             f"the run has up to {had:,} samples of a problem, more than the {wanted:,} asked for: all are reported",

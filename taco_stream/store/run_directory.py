@@ -237,6 +237,11 @@ class RunDirectory(RunFiles):
         """Whether nothing has been generated or judged."""
         return not len(self._generated) and not len(self._judged)
 
+    @property
+    def max_samples(self) -> int:
+        """The number of samples of the problem with most, judged or not."""
+        return max(self._generated.max_samples, self._judged.max_samples)
+
     def is_generated(self, key: SampleKey) -> bool:
         """Whether a sample needs no generation: its completion, or at least its record, is on disk."""
         return key in self._generated or key in self._judged
