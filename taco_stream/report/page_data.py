@@ -139,7 +139,9 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     `name` identifies the run among those that are served, `path` is its folder. Times are seconds since the epoch;
     `updated_at` is that of the newest event or sample, None before the first. `generated` counts completions over all
     starts, `seconds_left` is an estimate from the last minute, None if there is none. `timeline` is in seconds of
-    running, at which the `starts` after the first began. `incidents` and `latest` have the newest last.
+    running, at which the `starts` after the first began. `tokens_per_solved` are the completion tokens of all samples
+    for each problem that one of them solved, None if none did or nobody counted tokens. `incidents` and `latest` have
+    the newest last.
     """
 
     name: str
@@ -162,6 +164,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     causes: list[Cause]
     hard_tests: list[HardTest]
     lengths: Lengths | None
+    tokens_per_solved: float | None
     timeline: list[Interval]
     starts: list[float]
     incidents: list[Incident]
@@ -328,6 +331,7 @@ def describe_run(
         causes=_causes(counts.causes),
         hard_tests=_hard_tests(counts),
         lengths=_lengths(counts.lengths),
+        tokens_per_solved=_tokens_per_solved(counts),
         timeline=counts.timeline.intervals(),
         starts=counts.timeline.starts,
         incidents=list(counts.incidents),
@@ -435,6 +439,12 @@ def _lengths(lengths: Mapping[Status, Counter[int]]) -> Lengths | None:
         counts={status: bins[status] for status in most_first},
         medians={status: _median(lengths[Status(status)]) for status in most_first},
     )
+
+
+def _tokens_per_solved(counts: RunCounts) -> float | None:
+    solved = sum(count.passed > 0 for count in counts.tally.problems[counts.mode].values())
+    tokens = counts.tally.completion_tokens
+    return tokens / solved if solved and tokens else None
 
 
 def _median(counts: Counter[int]) -> int:

@@ -137,6 +137,14 @@ def test_lengths_are_counted_in_bins_by_status() -> None:
     assert len(bins) * lengths.width > 100
 
 
+def test_the_tokens_of_all_samples_are_shared_among_the_problems_solved() -> None:
+    records = [record(name, index, completion_tokens=30) for name in "ab" for index in range(2)]
+    failures = [record("c", index, Status.WRONG_ANSWER, completion_tokens=40) for index in range(3)]
+    assert page([*records, *failures]).tokens_per_solved == (4 * 30 + 3 * 40) / 2
+    assert page(failures).tokens_per_solved is None
+    assert page([record("a", 0)]).tokens_per_solved is None
+
+
 def test_completions_that_do_not_say_how_long_they_are_have_no_lengths() -> None:
     assert page([record("p", 0)]).lengths is None
 

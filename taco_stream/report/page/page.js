@@ -285,7 +285,7 @@ function overview(page) {
         solvedChart(page.problems, chartWidth(), problem => go({problem: problem.problem_id, sample: null})), caption("Problems side by side, the most solved first. Click one to see its samples."))),
       page.state === "running" && page.latest.length > 0 && part("latest", page.latest, () => card("Judged just now", latest(page.latest))),
       Object.keys(summary.statuses).length > 0 && part("statuses", summary.statuses, () => card("What became of the samples", shares(summary.statuses, true))),
-      page.lengths && part("lengths", page.lengths, () => card("Length of completions, in tokens", lengthsChart(page.lengths, chartWidth()), caption("Each row is scaled to its own highest bin; the mark is the median."))),
+      page.lengths && part("lengths", [page.lengths, page.tokens_per_solved], () => card("Length of completions, in tokens", lengthsChart(page.lengths, chartWidth()), caption(`Each row is scaled to its own highest bin; the mark is the median.${page.tokens_per_solved ? ` A problem that was solved cost ${whole(page.tokens_per_solved)} tokens, failures included.` : ""}`))),
       page.causes.length > 0 && part("causes", page.causes, () => card("Why programs failed", causes(page.causes))),
       page.hard_tests.length > 0 && part("hard", page.hard_tests, () => card("Tests that most samples failed first", hardTests(page.hard_tests))),
       splits.filter(([, split]) => Object.keys(split).length > 1).map(([title, split]) => part(`split ${title}`, [split, page.ks], () => card(title, splitTable(title, split, page.ks)))),
