@@ -88,7 +88,7 @@ def commands() -> Iterator[tuple[Path, str]]:
 def flags_of() -> dict[str, set[str]]:
     """The flags of every command of taco-stream."""
     group = typer.main.get_command(app)
-    found = {"": {"--help", "--version", "--debug"}}
+    found = {"": {"--help", "--debug", *(flag for option in group.params for flag in option.opts)}}
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         found[name] = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
     return found
