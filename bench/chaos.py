@@ -55,7 +55,7 @@ def chaos(folder: Path, kills: int, dice: random.Random) -> int:
             return 1
         safe = found
     last = subprocess.run(command(disturbed), check=False, stdout=subprocess.DEVNULL)
-    lines = Counter(key_of(line) for line in (disturbed / "results.jsonl").open(encoding="utf-8"))
+    lines = Counter(read_key(line) for line in (disturbed / "results.jsonl").open(encoding="utf-8"))
     same_text = all(completions(disturbed)[key] == text for key, text in safe.items())
     repeated = sum(count - 1 for count in lines.values())
     equal = aggregates(disturbed) == aggregates(undisturbed)
@@ -98,12 +98,12 @@ def completions(run: Path) -> dict[tuple[str, int], str]:
     whole = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
     found = {}
     for line in whole:
-        assert key_of(line) not in found, f"{key_of(line)} was generated twice"
-        found[key_of(line)] = json.loads(line)["text"]
+        assert read_key(line) not in found, f"{read_key(line)} was generated twice"
+        found[read_key(line)] = json.loads(line)["text"]
     return found
 
 
-def key_of(line: str | bytes) -> tuple[str, int]:
+def read_key(line: str | bytes) -> tuple[str, int]:
     values = json.loads(line)
     return values["problem_id"], values["sample_index"]
 

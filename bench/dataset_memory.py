@@ -74,13 +74,13 @@ def make(path: Path, size: int) -> None:
     for _ in range(20):  # cutting the largest off leaves less than `size`: the others make up for it
         scale *= size / sum(min(weight * scale, largest) for weight in weights)
     sizes = [int(min(weight * scale, largest)) for weight in weights]
-    rows = [row_of(number, length, randomness) for number, length in enumerate(sizes)]
+    rows = [make_row(number, length, randomness) for number, length in enumerate(sizes)]
     schema = pyarrow.schema([(name, pyarrow.string()) for name in COLUMNS])
     with pyarrow.ipc.new_stream(str(path), schema) as writer:
         writer.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema=schema))
 
 
-def row_of(number: int, size: int, randomness: random.Random) -> dict[str, str]:
+def make_row(number: int, size: int, randomness: random.Random) -> dict[str, str]:
     """A row whose tests take about nine tenths of `size`, its solutions the rest."""
     test = " ".join(str(randomness.randrange(10**6)) for _ in range(300)) + "\n"
     count = max(1, int(size * 0.9) // (len(test) + 12))

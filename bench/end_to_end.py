@@ -93,7 +93,7 @@ def serial_side(problems: int, samples: int) -> None:
     rows = [json.loads(line) for line in (demo() / "problems.jsonl").open(encoding="utf-8")][:problems]
     programs: list[list[str]] = []
     for row in rows:
-        inputs = tokenizer(prompt_of(row), return_tensors="pt")
+        inputs = tokenizer(make_prompt(row), return_tensors="pt")
         programs.append([])
         for seed in range(samples):
             torch.manual_seed(seed)
@@ -111,7 +111,7 @@ def serial_side(problems: int, samples: int) -> None:
             judge_serially(row, program)
 
 
-def prompt_of(row: dict) -> str:
+def make_prompt(row: dict) -> str:
     call_based = json.loads(row["input_output"]).get("fn_name") or row["starter_code"]
     kind = "Call-Based" if call_based else "Standard Input"
     return f"\nQUESTION:\n{row['question']}{row['starter_code']}\nUse {kind} format\nANSWER:\n"

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from random_models import SHAPES, letters, save_model, text_of
+from random_models import SHAPES, letters, save_model, tokens_text
 from rivals import (
     TEMPERATURE,
     TOP_P,
@@ -33,10 +33,10 @@ from rivals import (
     Spread,
     Stopwatch,
     continuous_batching,
+    count_tokens,
     make_workload,
     one_at_a_time,
     static_batches,
-    tokens_of,
     vllm_engine,
 )
 
@@ -140,7 +140,7 @@ def measure(engine: str, options: argparse.Namespace) -> dict[str, float]:
         cost = vllm_engine(options.model, workload, rows, dtype)
     else:
         cost = generate_with_transformers(engine, options.model, workload, rows)
-    return cost._asdict() | {"tokens": tokens_of(workload)}
+    return cost._asdict() | {"tokens": count_tokens(workload)}
 
 
 def generate_with_transformers(engine: str, folder: str, workload: Sequence[Sample], rows: int) -> Cost:
@@ -162,23 +162,25 @@ async def generate_with_ours(folder: str, workload: Sequence[Sample], rows: int,
     longest = max(len(sample.prompt) + sample.length for sample in workload)
     settings = ModelSettings(model=folder, devices="cpu", dtype=Dtype(dtype), batch_size=rows)
     async with LocalEngine(settings, context_length=longest, threads=threads) as engine:
-        async with engine.generate(requests_of([sample._replace(length=8) for sample in workload[:2]])) as completions:
+        async with engine.generate(
+            make_requests([sample._replace(length=8) for sample in workload[:2]])
+        ) as completions:
             async for _ in completions:
                 pass
         stopwatch = Stopwatch()
         generated = 0
-        async with engine.generate(requests_of(workload)) as completions:
+        async with engine.generate(make_requests(workload)) as completions:
             async for completion in completions:
                 generated += completion.completion_tokens
                 if completion.error:
                     raise RuntimeError(completion.error)
         cost = stopwatch.read()
-    if generated != tokens_of(workload):
-        raise RuntimeError(f"generated {generated} tokens of {tokens_of(workload)}")
+    if generated != count_tokens(workload):
+        raise RuntimeError(f"generated {generated} tokens of {count_tokens(workload)}")
     return cost
 
 
-def requests_of(workload: Sequence[Sample]) -> list[Any]:
+def make_requests(workload: Sequence[Sample]) -> list[Any]:
     """One request per prompt."""
     from taco_stream.types import Request, SamplingParameters, TextPrompt
 
@@ -188,7 +190,7 @@ def requests_of(workload: Sequence[Sample]) -> list[Any]:
     return [
         Request(
             problem_id=str(problem),
-            prompt=TextPrompt(text_of(samples[0].prompt)),
+            prompt=TextPrompt(tokens_text(samples[0].prompt)),
             sample_indices=tuple(sample.index for sample in samples),
             sampling=SamplingParameters(
                 max_new_tokens=samples[0].length, temperature=TEMPERATURE, top_p=TOP_P, stop=("\nQUESTION",)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evaluator_soak import children, resident
-from random_models import SHAPES, letters, save_model, text_of
+from random_models import SHAPES, letters, save_model, tokens_text
 
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.settings import ModelSettings
@@ -80,7 +80,7 @@ def requests(samples: int) -> Iterator[Request]:
         prompt = tuple(dice.choice(letters()) for _ in range(dice.randrange(4, 40)))
         yield Request(
             problem_id=str(number),
-            prompt=TextPrompt(text_of(prompt)),
+            prompt=TextPrompt(tokens_text(prompt)),
             sample_indices=tuple(range(SAMPLES_PER_PROMPT)),
             sampling=SamplingParameters(max_new_tokens=dice.randrange(1, 16), temperature=1.0, stop=("a", "zz")),
         )

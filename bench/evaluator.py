@@ -209,7 +209,7 @@ FAILING_TESTS = ((27, 0, 0), (34, 1, 4), (30, 5, 19), (9, 20, 199))
 def shaped_workload(original_milliseconds: float) -> dict[str, float]:
     """Judges 100 samples of each of 10 problems with 200 tests each, as models write them."""
     dice = random.Random(0)
-    items = [item for answer in ANSWERS for item in samples_of(answer, dice)]
+    items = [item for answer in ANSWERS for item in read_samples(answer, dice)]
 
     async def judge() -> tuple[int, int]:
         async with Evaluator(EvaluatorSettings()) as evaluator:
@@ -232,7 +232,7 @@ def shaped_workload(original_milliseconds: float) -> dict[str, float]:
     }
 
 
-def samples_of(answer: str, dice: random.Random) -> list[tuple[Problem, str]]:
+def read_samples(answer: str, dice: random.Random) -> list[tuple[Problem, str]]:
     """A problem and a hundred programs for it: 8 right, alike; 4 that do not compile or crash; the others wrong."""
     lists = [[dice.randrange(-1000, 1000) for _ in range(dice.randrange(2, 60))] for _ in range(200)]
     tests = {

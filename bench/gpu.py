@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from random_models import SHAPES, Shape, letters, make_model, make_tokenizer, text_of
+from random_models import SHAPES, Shape, letters, make_model, make_tokenizer, tokens_text
 from rivals import (
     TEMPERATURE,
     TOP_P,
@@ -33,9 +33,9 @@ from rivals import (
     Sample,
     Spread,
     continuous_batching,
+    count_tokens,
     make_workload,
     static_batches,
-    tokens_of,
 )
 
 from taco_stream.engine.protocol import Load
@@ -150,7 +150,7 @@ def measure_decoding(
     with_all_rows, core = decoding_core(shape, model, workload, rows, options)
     steps: list[float] = []
     begun_with, started_at = core.statistics().completion_tokens, time.perf_counter()
-    last = tokens_of(workload) - rows * WARM_UP_TOKENS  # before the first rows finish
+    last = count_tokens(workload) - rows * WARM_UP_TOKENS  # before the first rows finish
     while core.statistics().completion_tokens < last:
         step_at = time.perf_counter()
         core.step()
@@ -212,7 +212,7 @@ def measure_rivals(
         except Exception as error:  # another project's code: its failure is a result of this bench
             report.add(row | {"way": way, "error": f"{type(error).__name__}: {error}"[:200]})
             continue
-        report.add(row | {"way": way, "tokens_per_second": tokens_of(workload) / seconds})
+        report.add(row | {"way": way, "tokens_per_second": count_tokens(workload) / seconds})
         forget()
 
 
@@ -224,7 +224,7 @@ def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None
     core = make_core(SHAPES[name], model, workload, rows, options)
     warm_up(core, workload)
     seconds = run_all(core, workload, temperature=0.6, top_p=1.0)
-    tokens = tokens_of(workload)
+    tokens = count_tokens(workload)
     report.add(
         {"part": "nano", "shape": name, "rows": rows, "output_tokens": tokens, "seconds": round(seconds, 2)}
         | {"tokens_per_second": tokens / seconds}
@@ -300,7 +300,7 @@ def add(core: EngineCore, workload: Sequence[Sample], temperature: float = TEMPE
         )
         request = Request(
             problem_id=str(samples[0].problem),
-            prompt=TextPrompt(text_of(samples[0].prompt)),
+            prompt=TextPrompt(tokens_text(samples[0].prompt)),
             sample_indices=tuple(sample.index for sample in samples),
             sampling=sampling,
         )
@@ -319,9 +319,9 @@ def run_all(
     finished += core.step()
     seconds = time.perf_counter() - started_at
     generated = sum(one.completion.completion_tokens for one in finished)
-    if generated != tokens_of(workload):
+    if generated != count_tokens(workload):
         errors = {one.completion.error for one in finished}
-        raise RuntimeError(f"generated {generated} tokens of {tokens_of(workload)}: {errors}")
+        raise RuntimeError(f"generated {generated} tokens of {count_tokens(workload)}: {errors}")
     return seconds
 
 

@@ -54,27 +54,27 @@ def main() -> None:
 
 def labelled_programs(data: Path, source: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
     """Every labelled program of a source beside its problem, which has the class of its checker."""
-    checkers = {row["task_id"]: row.get("checker") for row in rows_of(data / f"{source}.jsonl.gz")}
+    checkers = {row["task_id"]: row.get("checker") for row in read_rows(data / f"{source}.jsonl.gz")}
     problems = {each.problem_id: each for each in open_dataset(str(data / f"{source}.jsonl.gz"))}
-    for row in rows_of(data / f"{source}_programs.jsonl.gz"):
+    for row in read_rows(data / f"{source}_programs.jsonl.gz"):
         problem = problems[row["task_id"]]
         checker = str(checkers[row["task_id"]] or row.get("checker"))  # in words, or an object of words
-        yield msgspec.structs.replace(problem, special_judge=class_of(checker, problem)), row
+        yield msgspec.structs.replace(problem, special_judge=special_judge_for(checker, problem)), row
 
 
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         yield from map(json.loads, file)
 
 
-def class_of(checker: str, problem: Problem) -> SpecialJudge:
+def special_judge_for(checker: str, problem: Problem) -> SpecialJudge:
     """The published class that stands for a checker of the data."""
     if "float" in checker:
         return SpecialJudge.FLOAT_TOLERANCE
     return SpecialJudge.LETTER_CASE if "casefold" in checker else problem.special_judge
 
 
-def mode_of(problem: Problem) -> ComparisonMode:
+def mode_for(problem: Problem) -> ComparisonMode:
     """The mode whose verdict is compared with the label."""
     by_rule = problem.special_judge in (SpecialJudge.FLOAT_TOLERANCE, SpecialJudge.LETTER_CASE)
     return ComparisonMode.SPJ if by_rule else ComparisonMode.STRICT
@@ -82,7 +82,7 @@ def mode_of(problem: Problem) -> ComparisonMode:
 
 def outcome(problem: Problem, row: dict[str, Any], verdicts: dict[ComparisonMode, Verdict]) -> str:
     """`agrees`, `renamed` (refused under another name) or `confused`; what does not agree is printed."""
-    verdict = verdicts[mode_of(problem)]
+    verdict = verdicts[mode_for(problem)]
     if verdict.status == row["expected"]:
         return "agrees"
     is_confused = Status.PASSED in (verdict.status, row["expected"]) or not verdict.status.is_scored

@@ -73,7 +73,7 @@ def make_tokenizer(shape: Shape) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = [f"Ġ{word_of(token)}" for token in range(256, shape.vocabulary)]
+    words = [f"Ġ{token_word(token)}" for token in range(256, shape.vocabulary)]
     vocabulary = {token: rank for rank, token in enumerate([*byte_alphabet(), *words])}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -87,12 +87,12 @@ def byte_alphabet() -> list[str]:
     return sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
-def word_of(token: int) -> str:
+def token_word(token: int) -> str:
     """Five letters that no other token has."""
     return "".join(chr(ord("a") + token // 26**place % 26) for place in range(5))
 
 
-def text_of(tokens: tuple[int, ...]) -> str:
+def tokens_text(tokens: tuple[int, ...]) -> str:
     """The text that the tokenizer turns into these tokens, which are letters."""
     alphabet = byte_alphabet()
     return "".join(alphabet[token] for token in tokens)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import anyio
 import msgspec
-from labelled_truth import class_of, judge_all, mode_of, rows_of
+from labelled_truth import judge_all, mode_for, read_rows, special_judge_for
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.solutions import read_solutions
@@ -62,7 +62,7 @@ def judged_source(path: Path, workers: int) -> dict[str, Any]:
     failures = [
         failure
         for reference, verdict in zip(references, verdicts, strict=True)
-        if (failure := failure_of(reference, verdict))
+        if (failure := describe_failure(reference, verdict))
     ]
     figures = {
         "problems": len({each.problem.problem_id for each in references}),
@@ -82,20 +82,20 @@ def judged_source(path: Path, workers: int) -> dict[str, Any]:
 
 def references_in(path: Path) -> Iterator[Reference]:
     """Every solution of every problem, whose special judge is the class that stands for its checker."""
-    rows = {row["task_id"]: row for row in rows_of(path)}
+    rows = {row["task_id"]: row for row in read_rows(path)}
     for problem in open_dataset(str(path)):
         row = rows[problem.problem_id]
         rule = str(row.get("checker") or row.get("verified_by"))
-        judged = msgspec.structs.replace(problem, special_judge=class_of(rule, problem))
+        judged = msgspec.structs.replace(problem, special_judge=special_judge_for(rule, problem))
         for number, program in enumerate(read_solutions(problem)):
             yield Reference(judged, number, program, row)
 
 
-def failure_of(reference: Reference, verdicts: dict[ComparisonMode, Verdict]) -> dict[str, Any] | None:
+def describe_failure(reference: Reference, verdicts: dict[ComparisonMode, Verdict]) -> dict[str, Any] | None:
     """What is to be said of a solution that a mode or its own checker refuses; None where all pass it."""
     if all(verdict.status is Status.PASSED for verdict in verdicts.values()):
         return None
-    own = verdicts[mode_of(reference.problem)]
+    own = verdicts[mode_for(reference.problem)]
     worst = (
         own
         if own.status is not Status.PASSED

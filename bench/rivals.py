@@ -91,7 +91,7 @@ def make_workload(
     return workload
 
 
-def tokens_of(workload: Sequence[Sample]) -> int:
+def count_tokens(workload: Sequence[Sample]) -> int:
     """Tokens to generate."""
     return sum(sample.length for sample in workload)
 
@@ -150,8 +150,8 @@ def continuous_batching(model: Any, workload: Sequence[Sample], rows: int) -> Co
             elif result is None and not manager.is_running():
                 raise RuntimeError(f"continuous batching stopped after {done} of {len(workload)} samples")
         cost = stopwatch.read()
-    if generated != tokens_of(workload):
-        raise RuntimeError(f"continuous batching generated {generated} tokens of {tokens_of(workload)}")
+    if generated != count_tokens(workload):
+        raise RuntimeError(f"continuous batching generated {generated} tokens of {count_tokens(workload)}")
     return cost
 
 
@@ -177,8 +177,8 @@ def vllm_engine(model: str, workload: Sequence[Sample], rows: int, dtype: str) -
     stopwatch = Stopwatch()
     generated = generate(workload)
     cost = stopwatch.read()
-    if generated != tokens_of(workload):
-        raise RuntimeError(f"vLLM generated {generated} tokens of {tokens_of(workload)}")
+    if generated != count_tokens(workload):
+        raise RuntimeError(f"vLLM generated {generated} tokens of {count_tokens(workload)}")
     return cost
 
 

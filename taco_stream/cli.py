@@ -192,7 +192,7 @@ def run(
     """Generate and judge. Without arguments, the embedded demo. Repeating the command resumes a run that stopped."""
     from taco_stream.commands.run import start
 
-    raise typer.Exit(start(_resolved(flags, config), run_directory, is_quiet=quiet))
+    raise typer.Exit(start(_resolve_run(flags, config), run_directory, is_quiet=quiet))
 
 
 @app.command()
@@ -206,10 +206,10 @@ def generate(
     """Generate without judging, and measure throughput. `run` with the same flags, or `evaluate`, judges later."""
     from taco_stream.commands.run import start
 
-    raise typer.Exit(start(_resolved(flags, config), run_directory, is_judged=False, is_quiet=quiet))
+    raise typer.Exit(start(_resolve_run(flags, config), run_directory, is_judged=False, is_quiet=quiet))
 
 
-def _resolved(flags: Flags, config: Path | None) -> RunSettings:
+def _resolve_run(flags: Flags, config: Path | None) -> RunSettings:
     """The settings of a run; the embedded demo's if no model, dataset or engine is named."""
     from taco_stream.commands.run import DEMO_PRESET
 

@@ -103,7 +103,7 @@ def extract_chat(text: str, *, entry_point: str | None = None, join_blocks: bool
         return _found(answer, ExtractionMethod.TAGGED_CODE, _defining(entry_point, tagged)[-1:])
     if (before := _before_bare_fence(answer)) is not None:
         return _found(answer, ExtractionMethod.BARE_CODE, [before])
-    if unclosed := _programs([_trimmed(block) for block in blocks if not block.is_closed]):
+    if unclosed := _programs([_trim(block) for block in blocks if not block.is_closed]):
         return _found(answer, ExtractionMethod.UNCLOSED_BLOCK, unclosed[-1:])
     bare = None if blocks else _bare_code(answer)
     return _NOTHING if bare is None else _found(answer, ExtractionMethod.BARE_CODE, [bare])
@@ -123,7 +123,7 @@ def _with_plain_newlines(text: str) -> str:
 
 
 def _found(answer: str, method: ExtractionMethod, spans: Sequence[_Span]) -> Extraction:
-    program = _repaired("\n\n".join(span.text for span in spans))
+    program = _repair("\n\n".join(span.text for span in spans))
     return Extraction(program, method, cut_before=spans[0].start, cut_after=len(answer) - spans[-1].end)
 
 
@@ -346,7 +346,7 @@ def _between_tags(text: str) -> Iterator[_Span]:
 def _bare_code(text: str) -> _Span | None:
     """The text if it is code, else the longest run of whole paragraphs from the first line that begins code."""
     start = len(text) - len(text.lstrip("\n"))
-    if _does_something(_repaired(text[start:])):
+    if _does_something(_repair(text[start:])):
         return _Span(start, len(text), text[start:])
     for line in text[start:].splitlines(keepends=True):
         if _is_code(line):
@@ -361,13 +361,13 @@ def _without_trailing_prose(span: _Span) -> _Span | None:
     ends = [match.start() for match in re.finditer(r"(?<=\n)(?=[ \t]*\n)|\Z", span.text)]
     for end in ends[::-1][:MAX_ENDS]:
         text, rest = span.text[:end], span.text[end:].lstrip("\n")
-        if _does_something(_repaired(text)):
+        if _does_something(_repair(text)):
             first_line = rest.partition("\n")[0]
             return span if _is_code(first_line) else _Span(span.start, span.start + end, text)
     return None
 
 
-def _trimmed(block: _Block) -> _Block:
+def _trim(block: _Block) -> _Block:
     """A block that was never closed, without the prose that may follow its code."""
     return block._replace(span=_without_trailing_prose(block.span) or block.span)
 
@@ -384,7 +384,7 @@ _PARSE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
 """The errors of `ast.parse` on text that is not a program, null bytes and absurd nesting included."""
 
 
-def _parsed(program: str) -> ast.Module | None:
+def _parse(program: str) -> ast.Module | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -394,12 +394,12 @@ def _parsed(program: str) -> ast.Module | None:
 
 
 def _is_python(program: str) -> bool:
-    return _parsed(program) is not None
+    return _parse(program) is not None
 
 
 def _does_something(program: str) -> bool:
     """Whether the text is a program with an effect; a word of prose is an expression, but does nothing."""
-    tree = _parsed(program)
+    tree = _parse(program)
     if tree is None:
         return False
     for node in tree.body:
@@ -415,7 +415,7 @@ def _does_something(program: str) -> bool:
 
 def _is_program(text: str) -> bool:
     """Whether a block is a program, if perhaps one with a mistake in it, and not output or a session of a shell."""
-    program = _repaired(text)
+    program = _repair(text)
     if _is_python(program):
         return _does_something(program)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -443,7 +443,7 @@ def _is_code(line: str) -> bool:
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None) | {0xA0: " ", 0x3000: " "}
 
 
-def _repaired(program: str) -> str:
+def _repair(program: str) -> str:
     """The program, or the one repair of it that is Python; left as it is if none or more than one meaning fits."""
     if _is_python(program):
         return program
@@ -452,7 +452,7 @@ def _repaired(program: str) -> str:
     dedented = textwrap.dedent(visible).lstrip("\n")
     expanded = [dedented.expandtabs(4), dedented.expandtabs(8)]
     for candidates in ([visible], [dedented], expanded, [html.unescape(dedented)]):
-        trees = {text: tree for text in candidates if (tree := _parsed(text)) is not None}
+        trees = {text: tree for text in candidates if (tree := _parse(text)) is not None}
         if len(trees) == 1 or len({_meaning(tree) for tree in trees.values()}) == 1:
             return next(iter(trees))
     return program

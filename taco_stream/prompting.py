@@ -182,7 +182,7 @@ def _template_prompting(
     is_chat = constants.get("format") == "chat"
 
     def build(problem: Problem) -> Prompt:
-        text = _rendered(template, path, problem, examples)
+        text = _render(template, path, problem, examples)
         return _conversation([ChatMessage("user", text)], system, thinking) if is_chat else TextPrompt(text)
 
     build(_ANY_PROBLEM)
@@ -225,7 +225,7 @@ def _read_constants(environment: "Environment", source: str) -> dict[str, object
     return constants
 
 
-def _rendered(template: "Template", path: Path, problem: Problem, examples: Sequence[Example]) -> str:
+def _render(template: "Template", path: Path, problem: Problem, examples: Sequence[Example]) -> str:
     import jinja2
 
     try:

@@ -55,9 +55,9 @@ def _parse_problem(values: Mapping[str, Value], position: int) -> Problem:
         position=position,
         question=read_required_text(values, "description"),
         tests=_read_tests(values),
-        difficulty=_named(_DIFFICULTIES, values, "difficulty"),
+        difficulty=_read_name(_DIFFICULTIES, values, "difficulty"),
         tags=tuple(tag for tag in read_names(values, "cf_tags") if tag),
-        source=_named(_SOURCES, values, "source"),
+        source=_read_name(_SOURCES, values, "source"),
         time_limit_seconds=_read_seconds(values),
         memory_limit_bytes=size if isinstance(size := values.get("memory_limit_bytes"), int) and size > 0 else None,
         solutions=_solutions(values),
@@ -68,7 +68,7 @@ def _read_tests(values: Mapping[str, Value]) -> str:
     inputs: list[msgspec.Raw] = []
     outputs: list[msgspec.Raw] = []
     for column in _TEST_COLUMNS:
-        pairs = _decoded(values, column, _TestPairs)
+        pairs = _decode_column(values, column, _TestPairs)
         if pairs is not None:
             inputs += pairs.input
             outputs += pairs.output
@@ -76,19 +76,19 @@ def _read_tests(values: Mapping[str, Value]) -> str:
 
 
 def _solutions(values: Mapping[str, Value]) -> str:
-    found = _decoded(values, "solutions", _Solutions)
+    found = _decode_column(values, "solutions", _Solutions)
     # Every language has its solutions in here; those in Python 2 have a number of their own.
     programs = zip(found.language, found.solution, strict=False) if found else ()
     return msgspec.json.encode([program for language, program in programs if language == _PYTHON_3]).decode("utf-8")
 
 
 def _read_seconds(values: Mapping[str, Value]) -> float | None:
-    limit = _decoded(values, "time_limit", _Duration)
+    limit = _decode_column(values, "time_limit", _Duration)
     seconds = (limit.seconds or 0) + (limit.nanos or 0) / 1e9 if limit else 0.0
     return seconds or None
 
 
-def _named(names: tuple[str, ...], values: Mapping[str, Value], column: str) -> str:
+def _read_name(names: tuple[str, ...], values: Mapping[str, Value], column: str) -> str:
     number = values.get(column)
     if number is None:
         return names[0]
@@ -97,7 +97,7 @@ def _named(names: tuple[str, ...], values: Mapping[str, Value], column: str) -> 
     return names[number]
 
 
-def _decoded(values: Mapping[str, Value], column: str, kind: type[T]) -> T | None:
+def _decode_column(values: Mapping[str, Value], column: str, kind: type[T]) -> T | None:
     text = read_text(values, column)
     try:
         return msgspec.json.decode(text, type=kind) if text else None

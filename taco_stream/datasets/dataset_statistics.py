@@ -74,8 +74,8 @@ def statistics_text(found: DatasetStatistics, longest_list: int = 12) -> str:
     """The statistics as lines of text; of each count by name the `longest_list` most frequent."""
     lines = [
         f"problems       {found.problems:,} ({found.standard_input:,} standard input, {found.call_based:,} call-based)",
-        f"tests          {_shown(found.tests)} per problem, {found.tests.total:,} in all",
-        f"test bytes     {_shown(found.test_bytes)} per problem, {found.test_bytes.total:,} in all",
+        f"tests          {_format_spread(found.tests)} per problem, {found.tests.total:,} in all",
+        f"test bytes     {_format_spread(found.test_bytes)} per problem, {found.test_bytes.total:,} in all",
     ]
     counts = {
         "difficulty": found.difficulties,
@@ -119,5 +119,5 @@ def _spread(numbers: Sequence[int]) -> Spread:
     return Spread(min(numbers), statistics.median(numbers), max(numbers), sum(numbers))
 
 
-def _shown(spread: Spread) -> str:
+def _format_spread(spread: Spread) -> str:
     return f"{spread.smallest:,} to {spread.largest:,}, median {spread.median:,.0f}"

@@ -62,7 +62,7 @@ def fetch(reference: HubReference, split: str) -> Sequence[Path]:
     """The split's files on this machine, downloaded if need be. Raises `DatasetError` with the cause."""
     from huggingface_hub import hf_hub_download
 
-    revision, files = _resolved(reference, split)
+    revision, files = _resolve(reference, split)
     # By the revision that was resolved, not the one that was named: a branch may move between two files.
     pinned = HubReference(reference.name, revision)
     return [
@@ -77,22 +77,22 @@ def fetch(reference: HubReference, split: str) -> Sequence[Path]:
 
 def hub_fingerprint(reference: HubReference, split: str) -> str:
     """Names the exact revision: the hub's revisions never change, so nothing is read."""
-    revision, _ = _resolved(reference, split)
+    revision, _ = _resolve(reference, split)
     folder = f"/{reference.folder}" if reference.folder else ""
     return f"hub:{reference.name}{folder}@{revision}:{split}"
 
 
-def _resolved(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
+def _resolve(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
     """The revision and the names of the split's files."""
     published = PUBLISHED.get(reference.name)
     if published is None:
-        return _listed(reference, split)
+        return _list_files(reference, split)
     if split not in published.files:
         raise DatasetError(f"{reference.name} has no split {split!r}, only {' and '.join(sorted(published.files))}")
     return reference.revision or published.revision, published.files[split]
 
 
-def _listed(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
+def _list_files(reference: HubReference, split: str) -> tuple[str, Sequence[str]]:
     from huggingface_hub import HfApi
 
     info: Any = _ask_hub(reference, lambda: HfApi().dataset_info(reference.name, revision=reference.revision))

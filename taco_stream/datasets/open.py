@@ -61,7 +61,7 @@ def open_dataset(
 
     read = _problems(tables, adapter, on_bad_row or raise_bad_row)
     judged = (_with_special_judge(problem, classes) for problem in read)
-    return _never_empty(_selected(judged, selection, spec), spec)
+    return _never_empty(_select(judged, selection, spec), spec)
 
 
 def dataset_fingerprint(spec: str, *, split: str = "test") -> str:
@@ -133,9 +133,9 @@ def _with_special_judge(problem: Problem, classes: Mapping[int, SpecialJudge]) -
     return problem if special_judge is None else msgspec.structs.replace(problem, special_judge=special_judge)
 
 
-def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
+def _select(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
     if selection.shuffle_seed is not None or selection.ids:
-        chosen = _reordered(problems, selection, spec)
+        chosen = _reorder(problems, selection, spec)
     else:
         chosen = filter(selection.admits, problems)
     limited = itertools.islice(chosen, selection.limit)
@@ -145,7 +145,7 @@ def _selected(problems: Iterable[Problem], selection: Selection, spec: str) -> I
         yield from itertools.islice(limited, selection.shard.index, None, selection.shard.count)
 
 
-def _reordered(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
+def _reorder(problems: Iterable[Problem], selection: Selection, spec: str) -> Iterator[Problem]:
     ids: set[str] = set()
     found: set[str] = set()
 

@@ -87,10 +87,10 @@ def _plain_id(name: str) -> str:
 
 
 def _meet(wanted: tuple[str, ...], present: tuple[str, ...]) -> bool:
-    return not wanted or not {_folded(name) for name in wanted}.isdisjoint(_folded(name) for name in present)
+    return not wanted or not {_fold(name) for name in wanted}.isdisjoint(_fold(name) for name in present)
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").split())
 
 

@@ -16,14 +16,14 @@ def _numbers(random: Random, low: int, high: int) -> list[int]:
 
 
 def _list(random: Random, low: int, high: int) -> str:
-    return _counted(_numbers(random, low, high))
+    return _with_count(_numbers(random, low, high))
 
 
 def _different_numbers(random: Random, low: int, high: int) -> str:
-    return _counted(random.sample(range(low, high), random.randint(3, 6)))
+    return _with_count(random.sample(range(low, high), random.randint(3, 6)))
 
 
-def _counted(numbers: list[int]) -> str:
+def _with_count(numbers: list[int]) -> str:
     return f"{len(numbers)}\n{' '.join(map(str, numbers))}"
 
 

@@ -155,9 +155,9 @@ def _batches(tokenizer: "PreTrainedTokenizerFast") -> Iterator[Batch]:
         pairs = list(zip(prompts, answers, strict=True))
         weights = [[PROMPT_WEIGHT] * len(prompt) + [1.0] * len(answer) for prompt, answer in pairs]
         yield Batch(
-            torch.tensor(_padded([prompt + answer for prompt, answer in zip(noisy, answers, strict=True)], 0)),
-            torch.tensor(_padded([prompt + answer for prompt, answer in pairs], 0)),
-            torch.tensor(_padded(weights, 0.0)),
+            torch.tensor(_pad([prompt + answer for prompt, answer in zip(noisy, answers, strict=True)], 0)),
+            torch.tensor(_pad([prompt + answer for prompt, answer in pairs], 0)),
+            torch.tensor(_pad(weights, 0.0)),
         )
 
 
@@ -171,7 +171,7 @@ def _with_noise(tokenizer: "PreTrainedTokenizerFast", tokens: list[int], end: in
     ]
 
 
-def _padded(rows: list[list[Number]], filler: Number) -> list[list[Number]]:
+def _pad(rows: list[list[Number]], filler: Number) -> list[list[Number]]:
     longest = max(map(len, rows))
     return [row + [filler] * (longest - len(row)) for row in rows]
 

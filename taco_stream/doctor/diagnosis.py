@@ -76,7 +76,7 @@ def diagnose_sandbox(seen: Sandbox) -> list[Diagnosis]:
         level, text = Level.NOTE, f"{used.tier}, forced by {FORCED_TIER}"
     else:
         version = f" (Landlock {seen.landlock_version})" if seen.landlock_version else ""
-        others = ", ".join(map(_ranked, seen.tiers[1:]))
+        others = ", ".join(map(_name_tier, seen.tiers[1:]))
         level, text = Level.OK, f"{used.tier}{version}, the strongest; also available: {others}"
     missing = [layer for layer in (Layer.LANDLOCK, Layer.SECCOMP) if layer not in seen.working]
     if not seen.working & {Layer.NAMESPACES, Layer.ROOT_NAMESPACES}:
@@ -125,11 +125,11 @@ def diagnose_limits(limits: Mapping[str, tuple[int, int]], cores: int) -> list[D
     for name, needed in given.items():
         if _is_below(limits[name][1], needed):
             text = f"hard limit {name} is {limits[name][1]:,}; a test is given {needed:,}, so right programs would fail"
-            diagnoses.append(Diagnosis("limits", Level.PROBLEM, text, _raised(name)))
+            diagnoses.append(Diagnosis("limits", Level.PROBLEM, text, _raise_limit(name)))
     # Seen: 2, 8 and 16 workers ran with 32, 48 and 64 descriptors, and did not with 24, 32 and 48.
     if _is_below(limits["NOFILE"][0], needed := 32 + 4 * cores):
         text = f"{limits['NOFILE'][0]} files may be open; a run on {cores} cores needs {needed}"
-        remedy = _raised("NOFILE") if _is_below(limits["NOFILE"][1], needed) else f"ulimit -Sn {needed}"
+        remedy = _raise_limit("NOFILE") if _is_below(limits["NOFILE"][1], needed) else f"ulimit -Sn {needed}"
         diagnoses.append(Diagnosis("limits", Level.PROBLEM, text, remedy))
     if _is_below(limits["STACK"][0], STACK_BYTES):
         text = f"the stack is {limits['STACK'][0] >> 10} KiB: deep recursion that passes elsewhere crashes here"
@@ -233,7 +233,7 @@ def diagnose_hub(*, has_token: bool, is_offline: bool) -> Diagnosis:
     return Diagnosis("hub", Level.OK, "no token: public models and datasets only", remedy)
 
 
-def _ranked(tier: str) -> str:
+def _name_tier(tier: str) -> str:
     return tier if SandboxPlan.from_tier(tier).meets_floor else f"{tier} (below the floor)"
 
 
@@ -248,7 +248,7 @@ def _is_below(limit: int, needed: int) -> bool:
     return limit != RLIM_INFINITY and limit < needed
 
 
-def _raised(limit: str) -> str:
+def _raise_limit(limit: str) -> str:
     return f"sudo prlimit --pid $$ --{limit.lower()}={'65536' if limit == 'NOFILE' else 'unlimited'}"
 
 

@@ -48,7 +48,7 @@ def value_difference(result: bytes, expected: Any) -> Difference:
         except Exception:  # whatever the program wrote in place of a value
             pass
     text = result[: 4 * HEAD_BYTES].decode("utf-8", "replace")
-    return Difference(_head(text), f"returned {_shown(text)}, expected {_shown(repr(expected))}")
+    return Difference(_head(text), f"returned {_shorten(text)}, expected {_shorten(repr(expected))}")
 
 
 def _first_word(text: str, expected: str) -> str:
@@ -59,12 +59,12 @@ def _first_word(text: str, expected: str) -> str:
         # Counted only here, for the one word that differs.
         line = text.count("\n", 0, ours.start() if ours else len(text.rstrip())) + 1
         if ours is None:
-            return f"line {line}: the output ends; expected {_shown(theirs[0])}"
-        wanted_here = "the end" if theirs is None else _shown(theirs[0])
-        return f"line {line}: printed {_shown(ours[0])}, expected {wanted_here}"
+            return f"line {line}: the output ends; expected {_shorten(theirs[0])}"
+        wanted_here = "the end" if theirs is None else _shorten(theirs[0])
+        return f"line {line}: printed {_shorten(ours[0])}, expected {wanted_here}"
     for line, (ours_here, theirs_here) in enumerate(zip(text.split("\n"), expected.split("\n"), strict=False), start=1):
         if ours_here != theirs_here:
-            return f"line {line}: printed {_shown(repr(ours_here))}, expected {_shown(repr(theirs_here))}"
+            return f"line {line}: printed {_shorten(repr(ours_here))}, expected {_shorten(repr(theirs_here))}"
     return "the output ends otherwise than expected"
 
 
@@ -73,13 +73,13 @@ def _first_element(value: Any, expected: Any) -> str:
     if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)) and len(value) == len(expected):
         for index, (ours, theirs) in enumerate(zip(value, expected, strict=True)):
             if ours != theirs:
-                return f"element {index}: returned {_shown(repr(ours))}, expected {_shown(repr(theirs))}"
-    return f"returned {_shown(repr(value))}, expected {_shown(repr(expected))}"
+                return f"element {index}: returned {_shorten(repr(ours))}, expected {_shorten(repr(theirs))}"
+    return f"returned {_shorten(repr(value))}, expected {_shorten(repr(expected))}"
 
 
 def _head(text: str) -> str:
     return text.encode("utf-8", "replace")[:HEAD_BYTES].decode("utf-8", "ignore")
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -142,8 +142,8 @@ def _test(given: Any, expected: Any, fn_name: str | None, reference: Reference |
     if fn_name:
         value = _with_integer_keys(expected)
         return Test(_arguments(_with_integer_keys(given)), value, len(json.dumps(tagged(value))))
-    text = _joined(expected)
-    return Test(_joined(given).encode(), text, len(text))
+    text = _join_lines(expected)
+    return Test(_join_lines(given).encode(), text, len(text))
 
 
 def _arguments(values: Any) -> bytes:
@@ -166,7 +166,7 @@ def _integer_keys(value: dict[str, Any]) -> dict[Any, Any]:
         return value
 
 
-def _joined(value: Any) -> str:
+def _join_lines(value: Any) -> str:
     """A text, or the original's list of lines."""
     if isinstance(value, list):
         return "\n".join(str(each) for each in value)

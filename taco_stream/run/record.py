@@ -46,15 +46,15 @@ async def record(entries: MemoryObjectReceiveStream[Entry], *, store: Store, tal
     async with entries:
         try:
             async for entry in entries:
-                await write([entry, *_queued(entries)])
+                await write([entry, *_take_queued(entries)])
         except anyio.get_cancelled_exc_class():
             # Bounded: the queue is finite and a local write is short; a dead disk is given up after ten seconds.
             with anyio.move_on_after(10, shield=True):
-                if left := _queued(entries):
+                if left := _take_queued(entries):
                     await write(left)
             raise
 
 
-def _queued(stream: MemoryObjectReceiveStream[Entry]) -> list[Entry]:
+def _take_queued(stream: MemoryObjectReceiveStream[Entry]) -> list[Entry]:
     """Everything that waits in the stream now, without waiting for more."""
     return [stream.receive_nowait() for _ in range(stream.statistics().current_buffer_used)]

@@ -328,7 +328,7 @@ async def open_run(
                 path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(exclusive(path))
                 is_made = is_new
-                directory = await to_thread.run_sync(_prepared, path, manifest, defaults or {}, growth)
+                directory = await to_thread.run_sync(_prepare, path, manifest, defaults or {}, growth)
                 await directory.open()
             except OSError as error:
                 raise StoreError(f"the run directory {path} cannot be written: {error.strerror}") from error
@@ -340,7 +340,7 @@ async def open_run(
                 _remove(path)
 
 
-def _prepared(path: Path, manifest: Manifest, defaults: Mapping[str, Any], growth: Growth) -> RunDirectory:
+def _prepare(path: Path, manifest: Manifest, defaults: Mapping[str, Any], growth: Growth) -> RunDirectory:
     """Checks and repairs the files, and writes the manifest of this start."""
     written = path / MANIFEST
     for name in (MANIFEST, SUMMARY):  # not the report, which another process may be writing

@@ -87,7 +87,7 @@ class WorkerProcess(Generic[T]):
             await self._stdin.send(encode_frame(frame))
         # Broken: the reading end is gone. Closed: our own end is, because `close_stdin` was called before.
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise WorkerGoneError(await self._ended()) from error
+            raise WorkerGoneError(await self._wait_for_end()) from error
 
     async def receive(self, seconds: float | None = None) -> T:
         """The next frame. Raises `WorkerGoneError` if there is none, or none within `seconds`."""
@@ -100,7 +100,7 @@ class WorkerProcess(Generic[T]):
             self._fault = str(error)
             raise WorkerGoneError(f"malformed reply of the worker: {error}") from error
         except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise WorkerGoneError(await self._ended()) from error
+            raise WorkerGoneError(await self._wait_for_end()) from error
 
     async def close_stdin(self) -> None:
         """Closes the process's standard input, by which it learns that it is to end."""
@@ -138,7 +138,7 @@ class WorkerProcess(Generic[T]):
         detail = self._fault or self._exception
         return f"{how}, {detail}" if detail else how
 
-    async def _ended(self) -> str:
+    async def _wait_for_end(self) -> str:
         """Waits for the end of a process whose pipe is broken; that it has ended, and why."""
         await self.stop()
         return f"the worker has ended: {self.exit_reason()}"

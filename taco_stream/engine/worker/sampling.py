@@ -104,11 +104,11 @@ def uniform_numbers(keys: Tensor, token_indices: Tensor) -> Tensor:
 
     Bitwise the same on every device. Never waits for the device.
     """
-    state = keys + (token_indices + 1) * _signed(0x9E3779B97F4A7C15)
-    state = (state ^ _shifted(state, 30)) * _signed(0xBF58476D1CE4E5B9)
-    state = (state ^ _shifted(state, 27)) * _signed(0x94D049BB133111EB)
-    state = state ^ _shifted(state, 31)
-    return _shifted(state, 11).double() * 2.0**-53  # the 53 bits that a float64 holds exactly
+    state = keys + (token_indices + 1) * _to_signed(0x9E3779B97F4A7C15)
+    state = (state ^ _shift_right(state, 30)) * _to_signed(0xBF58476D1CE4E5B9)
+    state = (state ^ _shift_right(state, 27)) * _to_signed(0x94D049BB133111EB)
+    state = state ^ _shift_right(state, 31)
+    return _shift_right(state, 11).double() * 2.0**-53  # the 53 bits that a float64 holds exactly
 
 
 class _Blocks(NamedTuple):
@@ -250,11 +250,11 @@ def _weights(logits: Tensor, largest: Tensor, temperature: Tensor) -> Tensor:
     return torch.sub(logits, largest).div_(temperature).exp_()
 
 
-def _signed(value: int) -> int:
+def _to_signed(value: int) -> int:
     """A 64-bit pattern as the integer that torch stores it as; products wrap around."""
     return value - (1 << 64)
 
 
-def _shifted(value: Tensor, bits: int) -> Tensor:
+def _shift_right(value: Tensor, bits: int) -> Tensor:
     """A logical shift to the right; torch's own repeats the sign."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)

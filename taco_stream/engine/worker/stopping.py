@@ -65,12 +65,12 @@ class StopStringDetector:
     def text(self) -> str:
         """The decoded text so far, without special tokens, cut before the earliest stop string."""
         match = self._match()
-        return self._decoded()[: match.start()] if match else self._decoded()
+        return self._decode_tokens()[: match.start()] if match else self._decode_tokens()
 
     def _match(self) -> re.Match[str] | None:
-        return self._pattern.search(self._decoded()) if self._pattern else None
+        return self._pattern.search(self._decode_tokens()) if self._pattern else None
 
-    def _decoded(self) -> str:
+    def _decode_tokens(self) -> str:
         text: str = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
         return text
 
@@ -96,7 +96,7 @@ class _Watch(Protocol):
 class _ByteWatch:
     def __init__(self, token_bytes: "_TokenBytes", stop_strings: tuple[str, ...]) -> None:
         self._token_bytes = token_bytes
-        self._stops = _encoded(stop_strings)
+        self._stops = _encode_all(stop_strings)
         self._kept = max(map(len, self._stops)) - 1
         self._tail = b""
 
@@ -166,7 +166,7 @@ def _vocabulary(tokenizer: Any) -> frozenset[int]:
 
 
 @lru_cache(maxsize=64)
-def _encoded(stop_strings: tuple[str, ...]) -> tuple[bytes, ...]:
+def _encode_all(stop_strings: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(stop.encode("utf-8", "surrogatepass") for stop in stop_strings)
 
 

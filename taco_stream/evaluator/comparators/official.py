@@ -75,7 +75,7 @@ def same_output(output: str, expected: str) -> bool:
     if output_sets == expected_sets:
         return True
     try:
-        return _rounded(output_sets) == _rounded(expected_sets)
+        return _round_sets(output_sets) == _round_sets(expected_sets)
     except (ValueError, OverflowError):
         return False
 
@@ -192,5 +192,5 @@ def _close(value: float, expected: float) -> bool:
     return abs(value - expected) <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * abs(expected)
 
 
-def _rounded(sets: Iterable[frozenset[str]]) -> set[frozenset[float]]:
+def _round_sets(sets: Iterable[frozenset[str]]) -> set[frozenset[float]]:
     return {frozenset(round(float(each), 3) for each in one) for one in sets}
