@@ -17,7 +17,7 @@ from taco_stream.metrics import Estimate
 from taco_stream.report.run_list import RunLine, RunList, UnreadableFolder, find_state, print_runs, read_last_start
 from taco_stream.report.summary import Summary, reported_ks
 from taco_stream.run.settings import RunSettings
-from taco_stream.store.run_directory import MANIFEST, SUMMARY, RunFiles
+from taco_stream.store.run_directory import MANIFEST, SUMMARY, RunFiles, run_name
 from taco_stream.terminal import stdout_console
 from taco_stream.types import Status
 
@@ -58,7 +58,7 @@ def _read_line(path: Path) -> RunLine:
     counted = _read_summary(files) or _count(files, settings)
     expected = counted.samples_expected if last.samples_expected is None else last.samples_expected
     return RunLine(
-        name=path.resolve().name,
+        name=run_name(path),
         path=str(path),
         state=find_state(
             last,

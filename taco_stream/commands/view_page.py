@@ -22,7 +22,7 @@ from taco_stream.report.compared_runs import ComparedRuns
 from taco_stream.report.page_data import ListedRun, Listing, RunPage
 from taco_stream.report.run_reader import RunReader
 from taco_stream.report.sample import ProblemStory, SampleStory
-from taco_stream.store.run_directory import MANIFEST
+from taco_stream.store.run_directory import MANIFEST, run_name
 from taco_stream.terminal import stderr_console
 
 HOST = "127.0.0.1"
@@ -123,7 +123,7 @@ class RunsOfFolder:
         """The run directory of that name among those that there are: a name from a request is not made into a path."""
         is_one = (self._folder / MANIFEST).exists()
         folders = [self._folder] if is_one else [each for each in self._folder.iterdir() if each.is_dir()]
-        return next((path for path in folders if _name(path) == name), None)
+        return next((path for path in folders if run_name(path) == name), None)
 
     def _open(self, name: str) -> "_OpenedRun | None":
         path = self._path(name)
@@ -138,7 +138,7 @@ class RunsOfFolder:
         listed = read_runs(self._folder)
         runs = [
             ListedRun(
-                name=_name(Path(run.path)),
+                name=run_name(Path(run.path)),
                 title=f"{run.model} on {run.dataset}",
                 state=run.state,
                 samples=run.samples,
@@ -150,13 +150,8 @@ class RunsOfFolder:
             )
             for run in listed.runs
         ]
-        broken = [ListedRun(name=_name(Path(each.path)), error=each.reason) for each in listed.unreadable]
+        broken = [ListedRun(name=run_name(Path(each.path)), error=each.reason) for each in listed.unreadable]
         return Listing(folder=str(self._folder.resolve()), runs=runs + broken)
-
-
-def _name(path: Path) -> str:
-    """The name that a run goes by in the page: that of its folder."""
-    return path.name or path.resolve().name
 
 
 class _OpenedRun:

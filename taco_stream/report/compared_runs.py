@@ -60,7 +60,8 @@ class SettingDifference(msgspec.Struct, frozen=True, kw_only=True):
 class ComparedRuns(msgspec.Struct, frozen=True, kw_only=True):
     """The whole comparison. `comparisons` has one for each run but the first, in the order of `runs`.
 
-    `p_values` are those of the sign tests, corrected for their number by `adjust_p_values`.
+    `p_values` are those of the sign tests, corrected for their number by `adjust_p_values`. `notes` are caveats, a
+    sentence each: what is missing from a run, and what was not compared alike.
     """
 
     mode: ComparisonMode
@@ -70,6 +71,7 @@ class ComparedRuns(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[RunComparison, ...]
     p_values: tuple[float, ...]
     setting_differences: tuple[SettingDifference, ...]
+    notes: tuple[str, ...] = ()
 
 
 def compare_runs(
@@ -91,7 +93,7 @@ def compare_runs(
         for tally in tallies
     ]
     comparisons = tuple(compare(counts[0], other, ks) for other in counts[1:])
-    return ComparedRuns(
+    compared = ComparedRuns(
         mode=mode,
         ks=tuple(ks),
         difficulties=tuple(difficulties),
@@ -100,6 +102,7 @@ def compare_runs(
         p_values=tuple(adjust_p_values([each.sign_test.p_value for each in comparisons])),
         setting_differences=tuple(setting_differences),
     )
+    return msgspec.structs.replace(compared, notes=tuple(_notes(compared)))
 
 
 def find_shortfalls(compared: ComparedRuns, delta: float) -> list[str]:
@@ -136,7 +139,7 @@ def print_comparison(compared: ComparedRuns, console: Console) -> None:
     for table in _difference_tables(compared):
         console.print(table)
         console.print()
-    for lines in (_moves(compared), _differing_settings(compared), _notes(compared)):
+    for lines in (_moves(compared), _differing_settings(compared), compared.notes):
         for line in lines:
             console.print(line, soft_wrap=not console.is_terminal)
         if lines:

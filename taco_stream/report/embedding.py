@@ -6,6 +6,7 @@ of problems. The dataset is read once, and adds the question and the failing tes
 length. What has no room is counted, and the page says so.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -82,7 +83,7 @@ def embed(
         problems=stories,
         samples=samples,
         left_out=reader.counts.tally.samples - held,
-        command=f"taco-stream view {reader.path}",
+        command=f"taco-stream view {shlex.quote(str(reader.path))}",
     )
 
 

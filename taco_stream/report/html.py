@@ -17,6 +17,7 @@ from taco_stream.report.embedding import EMBEDDED_BYTES, embed
 from taco_stream.report.page_data import RunPage
 from taco_stream.report.run_reader import RunReader
 from taco_stream.store.atomic import write_atomically
+from taco_stream.store.run_directory import run_name
 from taco_stream.types import Problem
 
 PAGE = Path(__file__).with_name("page")
@@ -39,7 +40,7 @@ def write_html(
     """
     reader = RunReader(run, mode=settings.mode, ks=ks)
     reader.refresh()
-    page = reader.page(run.name)
+    page = reader.page(run_name(run))
     embedded = embed(reader, page.problems, problems=problems, settings=settings, limit=limit)
     write_atomically(path, render(msgspec.structs.replace(page, embedded=embedded)).encode("utf-8"))
 

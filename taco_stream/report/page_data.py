@@ -13,7 +13,16 @@ from typing import Any
 
 import msgspec
 
-from taco_stream.events import DamagedEvent, RunFinished, RunGauges, RunResumed, RunStarted, UnknownEvent, WrittenEvent
+from taco_stream.events import (
+    DamagedEvent,
+    PromptTooLong,
+    RunFinished,
+    RunGauges,
+    RunResumed,
+    RunStarted,
+    UnknownEvent,
+    WrittenEvent,
+)
 from taco_stream.metrics import Estimate, ProblemCount, Tally, mean_estimate, pass_at_k
 from taco_stream.report.causes import cause_of, share_of_tests_passed
 from taco_stream.report.run_list import LastStart, RunState, find_state
@@ -114,7 +123,10 @@ class LatestSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """An event for people: its kind, when (seconds since the epoch), and its sentence, which may be empty."""
+    """An event for people: its kind, when (seconds since the epoch), and its sentence, which may be empty.
+
+    If the event is of one problem, the sentence begins with its id.
+    """
 
     at: float
     kind: str
@@ -279,9 +291,11 @@ class RunCounts:
             case RunFinished(statistics=statistics):
                 self._statistics = statistics
                 self.has_ended = True
-        if not isinstance(event, RunGauges | UnknownEvent):
+        # Every problem may have a long prompt, and a note of the page counts them.
+        if not isinstance(event, RunGauges | PromptTooLong | UnknownEvent):
             kind = event.__struct_config__.tag
-            self.incidents.append(Incident(at=event.at, kind=str(kind), message=getattr(event, "message", "")))
+            parts = (getattr(event, "problem_id", ""), getattr(event, "message", ""))
+            self.incidents.append(Incident(at=event.at, kind=str(kind), message=": ".join(filter(None, parts))))
 
     def state(self, *, is_running: bool) -> RunState:
         """What became of the run; `is_running` says whether a process has it open."""

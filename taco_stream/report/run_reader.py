@@ -65,12 +65,12 @@ class RunReader:
         self._mode = mode
         self._ks = ks
         self._dataset = dataset
+        RunFiles(path)  # raises if there is no run
         self._begin()
 
     def _begin(self) -> None:
         self.counts = RunCounts(self._mode)
         self._event_lines = 0
-        self._files = RunFiles(self.path)
         self._records = JournalTail(self.path / RESULTS, msgspec.json.Decoder(RecordLine).decode)
         self._events = JournalTail(self.path / EVENTS, self._decode_event)
         self._completions = JournalTail(self.path / COMPLETIONS, msgspec.json.Decoder(_ProblemId).decode)
@@ -95,8 +95,10 @@ class RunReader:
     def page(self, name: str) -> RunPage:
         """The page of what has been counted; `name` identifies the run to whoever serves it."""
         ks = reported_ks(self.counts.tally, self._mode, self._ks)
-        is_running, manifest = self._files.is_running, self._files.manifest
-        return describe_run(self.counts, manifest, name=name, path=str(self.path), ks=ks, is_running=is_running)
+        files = RunFiles(self.path)  # a later start writes another manifest
+        return describe_run(
+            self.counts, files.manifest, name=name, path=str(self.path), ks=ks, is_running=files.is_running
+        )
 
     def problem(self, problem_id: str) -> ProblemStory | None:
         """One problem and its samples, None if the run has none of it."""

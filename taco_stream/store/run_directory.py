@@ -20,6 +20,7 @@ evaluator are taken out at a start, so that their samples are judged again.
 A duplicate key (no run writes one; somebody joined two files) counts once, the first.
 """
 
+import os
 import time
 from array import array
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -137,6 +138,11 @@ class RunFiles:
         """When anything was last written, in seconds since the epoch."""
         paths = [self.path / name for name in (MANIFEST, COMPLETIONS, RESULTS, EVENTS, SUMMARY)]
         return max(path.stat().st_mtime for path in paths if path.exists())
+
+
+def run_name(path: Path) -> str:
+    """The name of a run: that of its folder, also if the path to it is `.`."""
+    return Path(os.path.abspath(path)).name  # not `resolve`, which follows a link to another name
 
 
 def decode_if_whole(line: bytes) -> Event | UnknownEvent | None:

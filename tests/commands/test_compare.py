@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from sample_values import completion, finished, record
 
-from taco_stream.commands.compare import compare_paths, find_differences
+from taco_stream.commands.compare import compare_directories, compare_paths, find_differences
 from taco_stream.errors import UsageError
 from taco_stream.report.compared_runs import ComparedRuns, print_comparison
 from taco_stream.run.settings import RunSettings
@@ -257,6 +257,7 @@ def test_other_rules_and_other_contents_are_pointed_out(
     _, text, _ = compared(capsys, baseline, other)
     assert "evaluator differs: memory_limit 4096 → 64" in text
     assert "the programs were not judged under the same rules" in text
+    assert [note for note in compare_directories([baseline, other]).notes if "rules" in note]  # a page has them too
     assert "the datasets differ in content" in text
 
 

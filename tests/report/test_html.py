@@ -40,6 +40,14 @@ def page(tmp_path: Path) -> str:
     return page_of(tmp_path, RECORDS, EVENTS)
 
 
+def test_a_run_has_the_name_of_its_folder_also_from_within(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "run")
+    write_html(Path(), Path("report.html"), EvaluatorSettings(), (), problems=None)
+    assert '"name":"run"' in Path("report.html").read_text(encoding="utf-8")
+
+
 class Reader(html.parser.HTMLParser):
     """The elements that a browser would meet, and whether each is closed."""
 

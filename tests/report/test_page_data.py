@@ -6,7 +6,15 @@ import msgspec
 import pytest
 from sample_values import finished, gauges, manifest, record
 
-from taco_stream.events import DamagedEvent, PromptTooLong, RunResumed, RunStarted, UnknownEvent, WrittenEvent
+from taco_stream.events import (
+    DamagedEvent,
+    EvaluatorRestarted,
+    PromptTooLong,
+    RunResumed,
+    RunStarted,
+    UnknownEvent,
+    WrittenEvent,
+)
 from taco_stream.report.page_data import (
     CURVE_POINTS,
     LATEST_SAMPLES,
@@ -216,7 +224,8 @@ def test_the_time_left_goes_by_the_pace_of_the_last_minute() -> None:
     assert counts([], [RunStarted(at=0)]).seconds_left() is None
 
 
-def test_incidents_are_the_events_with_something_to_say() -> None:
+def test_incidents_are_what_happened_and_name_the_problem() -> None:
+    """Long prompts, of which every problem may have one, are counted in a note instead."""
     long = PromptTooLong(
         at=2,
         message="too long",
@@ -226,10 +235,13 @@ def test_incidents_are_the_events_with_something_to_say() -> None:
         new_tokens_wanted=1,
         new_tokens_left=0,
     )
-    events = [RunStarted(at=1), long, UnknownEvent("new", 3.0), DamagedEvent(4), at(5, gauges()), at(6, finished())]
+    restarted = EvaluatorRestarted(at=4, message="a worker died", problem_id="p")
+    events = [
+        RunStarted(at=1), long, UnknownEvent("new", 3.0), DamagedEvent(4), restarted, at(5, gauges()), at(6, finished())
+    ]  # fmt: skip
     incidents = page([], events).incidents
     assert [(each.at, each.kind, each.message) for each in incidents] == [
         (1, "run_started", ""),
-        (2, "prompt_too_long", "too long"),
+        (4, "evaluator_restarted", "p: a worker died"),
         (6, "run_finished", ""),
     ]

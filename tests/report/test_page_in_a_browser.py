@@ -174,7 +174,7 @@ def test_keys_lead_to_a_sample_and_back(report: str, open_page: Callable[..., An
     page = open_page(f"{report}#view=problems&sort=almost")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Test 9 failed first")
+    page.wait_for_selector("text=Failing test 8 of 10, counted from 0")
     panes = dict(
         zip(page.locator(".pane h3").all_text_contents(), page.locator(".pane pre").all_inner_texts(), strict=True)
     )

@@ -219,6 +219,7 @@ def test_a_run_that_there_is_not_is_not_found(client: Client, name: str) -> None
         "/api/run?run=a&run=b&run=c&problem=x",
         "/api/sample?run=run&problem=p&sample=-1",
         "/api/sample?run=run&problem=p&sample=x",
+        f"/api/sample?run=run&problem=p&sample={'9' * 5000}",
         "/api/sample?run=run&problem=p",
         "/api/problem?run=run",
     ],

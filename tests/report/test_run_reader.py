@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 from sample_values import completion, finished, gauges, manifest, record
 
 from taco_stream.errors import StoreError
 from taco_stream.events import Event, RunStarted
 from taco_stream.report.run_reader import RunReader
-from taco_stream.store.run_directory import EVENTS, RESULTS, open_run
+from taco_stream.store.manifest import Manifest
+from taco_stream.store.run_directory import EVENTS, MANIFEST, RESULTS, open_run
 from taco_stream.types import ComparisonMode, Completion, Record, Status
 
 STRICT = ComparisonMode.STRICT
@@ -52,6 +54,14 @@ def test_what_was_appended_is_counted_by_the_next_refresh(path: Path) -> None:
     reader.refresh()
     page = reader.page("run")
     assert (page.summary.coverage.samples, page.summary.pass_at_k[1].value, page.state) == (2, 0.5, "complete")
+
+
+def test_the_settings_are_those_of_the_newest_start(path: Path) -> None:
+    reader = reader_of(path)
+    started = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+    later = msgspec.structs.replace(started, settings={**started.settings, "samples": 50})
+    (path / MANIFEST).write_bytes(msgspec.json.encode(later))
+    assert reader.page("run").settings["samples"] == 50
 
 
 def test_counting_bit_by_bit_comes_to_the_same_as_counting_at_once(path: Path) -> None:

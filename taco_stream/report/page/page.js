@@ -179,7 +179,7 @@ const waiting = text => part("waiting", text, () => element("p", {class: "soft"}
 
 function bar(at) {
   const {page} = seen, state = seen.isGone ? "gone" : page?.state;
-  const name = at.candidate ? `${at.baseline} and ${at.candidate}` : page?.title;
+  const name = at.candidate ? `${at.baseline} and ${at.candidate}` : page?.name;
   document.title = [at.problem, name, "taco-stream"].filter(each => each !== undefined).join(" – ");
   return part("bar", [at, name, state, seen.runs?.runs.length, page?.summary.pass_at_k, page?.summary.coverage.samples], () => {
     const steps = [element("a", {class: "brand", href: seen.runs?.runs.length > 1 ? "#" : address({...at, ...above({problem: at.problem}), view: null})}, "taco-stream")];
@@ -207,7 +207,7 @@ function runsView(listing, at) {
       element("div", {class: "filters"}, filterField(at)))),
     part("runs", [found, chosen, Math.floor(Date.now() / 60000)], () => element("div", {class: "card"},
       found.length ? element("table", {class: "stack"},
-        element("thead", null, element("tr", null, ["run", "state", `pass@${[...new Set(found.map(run => run.k).filter(Boolean))].join(", ") || 1}`, "95 % interval", "samples", "started", listing.runs.length > 1 && "compare"].filter(Boolean).map(name =>
+        element("thead", null, element("tr", null, ["run", "state", `pass@${[...new Set(found.map(run => run.k).filter(Boolean))].join(", ") || 1}`, "95 % interval", "samples", "written", listing.runs.length > 1 && "compare"].filter(Boolean).map(name =>
           element("th", {scope: "col", class: name === "state" ? "left" : null}, name)))),
         element("tbody", null, found.map(run => runRow(run, chosen, listing.runs.length > 1)))) : element("p", {class: "soft"}, listing.runs.length ? "No run matches." : "There is no run in this folder yet."))),
   ];
@@ -222,7 +222,7 @@ function runRow(run, chosen, isComparable) {
     element("td", {"data-label": `pass@${run.k ?? 1}`}, score ? [percent(score.value), interval(score)] : "–"),
     element("td", {"data-label": "95 % interval", class: "soft"}, score ? `${(100 * score.low).toFixed(1)}–${(100 * score.high).toFixed(1)}` : ""),
     element("td", {"data-label": "samples"}, run.error ? "" : `${whole(run.samples)}${run.samples_expected && run.samples_expected !== run.samples ? ` of ${whole(run.samples_expected)}` : ""}`),
-    element("td", {"data-label": "started"}, run.created_at ? age(run.created_at) : ""),
+    element("td", {"data-label": "written"}, run.written_at ? age(run.written_at) : ""),
     isComparable && element("td", null, run.error || !score ? "" : compareLink(run.name, chosen)),
   );
 }
@@ -287,7 +287,7 @@ function overview(page) {
       Object.keys(summary.statuses).length > 0 && part("statuses", summary.statuses, () => card("What became of the samples", shares(summary.statuses, true))),
       page.lengths && part("lengths", [page.lengths, page.tokens_per_solved], () => card("Length of completions, in tokens", lengthsChart(page.lengths, chartWidth()), caption(`Each row is scaled to its own highest bin; the mark is the median.${page.tokens_per_solved ? ` A problem that was solved cost ${whole(page.tokens_per_solved)} tokens, failures included.` : ""}`))),
       page.causes.length > 0 && part("causes", page.causes, () => card("Why programs failed", causes(page.causes))),
-      page.hard_tests.length > 0 && part("hard", page.hard_tests, () => card("Tests that most samples failed first", hardTests(page.hard_tests))),
+      page.hard_tests.length > 0 && part("hard", page.hard_tests, () => card("Tests that most samples failed first", hardTests(page.hard_tests), caption("Tests are counted from 0."))),
       splits.filter(([, split]) => Object.keys(split).length > 1).map(([title, split]) => part(`split ${title}`, [split, page.ks], () => card(title, splitTable(title, split, page.ks)))),
       Object.keys(summary.extractions).length > 0 && part("extractions", [summary.extractions, summary.finish_reasons], () => card("How programs were found, and completions ended",
         shares(summary.extractions), element("h3", null, "finish reason"), shares(summary.finish_reasons))),
@@ -364,7 +364,7 @@ function hardTests(list) {
   return element("div", {class: "bars"}, list.map(each => [
     element("a", {class: "name", href: address({problem: each.problem_id, sample: null})}, each.problem_id),
     element("span", {class: "rail"}, element("i", {class: "ink", style: {width: `${100 * each.failed / each.scored}%`}})),
-    element("span", {class: "num"}, `test ${each.test + 1}`), element("span", {class: "num soft"}, `${whole(each.failed)} of ${whole(each.scored)}`)]));
+    element("span", {class: "num"}, `test ${each.test}`), element("span", {class: "num soft"}, `${whole(each.failed)} of ${whole(each.scored)}`)]));
 }
 
 function latest(list) {
@@ -478,7 +478,7 @@ function sampleGroups(rows, current, side = "sample") {
   const groups = new Map();
   for (const row of rows) {
     const status = row.status ?? "waiting";
-    const name = row.failed_test === null || row.failed_test === undefined ? words(status) : `${words(status)} at test ${row.failed_test + 1}`;
+    const name = row.failed_test === null || row.failed_test === undefined ? words(status) : `${words(status)} at test ${row.failed_test}`;
     if (!groups.has(name)) groups.set(name, {status, rows: []});
     groups.get(name).rows.push(row);
   }
@@ -509,7 +509,7 @@ function sampleCard(story) {
       verdict?.judged_in_program && element("p", {class: "facts"}, "Its tests ran in the program's own process: a program written to cheat could forge this verdict."),
       story.error && element("p", {class: "notes"}, story.error),
       story.notes.length > 0 && element("ul", {class: "notes"}, story.notes.map(note => element("li", null, note)))),
-    story.failing && element("div", {class: "card block", style: {"margin-top": "1rem"}}, failing(story.failing)),
+    story.failing && element("div", {class: "card block", style: {"margin-top": "1rem"}}, failing(story.failing, verdict)),
     element("div", {class: "card", style: {"margin-top": "1rem"}}, element("div", {class: "headline"}, element("h2", null, "Program"), story.program && copyButton(story.program)),
       story.program ? code(story.program, errorLine(verdict)) : element("p", {class: "soft"}, "No program was found in the completion."),
       isSameText(story) ? null : completion(story),
@@ -527,12 +527,12 @@ function copyButton(text) {
   }}, "copy") : null;
 }
 
-function failing(found) {
-  const {test} = found, title = `Test ${found.index + 1} failed first`;
+function failing(found, verdict) {
+  const {test} = found;
   const given = {standard_input: "standard input", call: "call", code: "code of the test"}[test?.kind] ?? "input";
   const hasAnswer = Boolean(found.actual_head), expected = test?.expected ?? null;
   const pane = (name, content) => element("div", {class: "pane"}, element("h3", null, name), content);
-  return [element("h2", null, title),
+  return [element("h2", null, `Failing test ${found.index}`, element("span", {class: "soft small"}, ` ${verdict?.tests_total ? `of ${whole(verdict.tests_total)}, ` : ""}counted from 0`)),
     element("div", {class: "panes"},
       test && pane(given, element("pre", {tabindex: 0}, test.given)),
       expected !== null && pane("expected", element("pre", {tabindex: 0}, marked(expected, hasAnswer ? found.actual_head : null))),
@@ -589,14 +589,14 @@ function completion(story) {
 // ---------------------------------------------------------------------------------------------------- two runs
 
 function comparisonView(compared, at) {
-  const [comparison] = compared.comparisons, {sign_test: sign} = comparison, [baseline, candidate] = compared.runs;
+  const [comparison] = compared.comparisons, {sign_test: sign} = comparison;
   const alone = [...comparison.only_in_baseline, ...comparison.only_in_candidate].length;
   const moved = comparison.changes.length;
   return [part("comparison", [compared, at], () => element("div", null,
-    element("h1", null, `${at.candidate} against ${at.baseline}`),
+    element("h1", null, `${at.candidate} (B) against ${at.baseline} (A)`),
     element("p", {class: "soft"}, `Problem by problem, judged under ${compared.mode}. ${whole(sign.better)} better, ${whole(sign.worse)} worse, ${whole(sign.equal)} equal: `,
-      sign.better + sign.worse === 0 ? "no problem has another share of passes." : `chance alone would part them as far in ${percent(sign.p_value)} of cases (sign test).`),
-    [baseline, candidate].some(run => run.coverage.samples < (run.coverage.samples_expected ?? 0)) && element("p", {class: "notes"}, "A run is not complete: what is compared is what has been judged in both so far."),
+      sign.better + sign.worse === 0 ? "no problem has another share of passes." : `chance alone would part them as far in ${sign.p_value < .001 ? "less than 0.1 %" : percent(sign.p_value)} of cases (sign test).`),
+    compared.notes.length > 0 && element("ul", {class: "notes"}, compared.notes.map(note => element("li", null, note))),
     alone > 0 && element("p", {class: "soft"}, `${count(alone, "problem")} of one run alone are left out.`),
     element("div", {class: "hero"}, Object.entries(comparison.pass_at_k).map(([k, each]) => element("div", {class: "score"},
       element("span", {class: "soft"}, `pass@${k}`), element("b", null, points(each.value)), differenceBar(each),
