@@ -56,7 +56,7 @@ function duration(seconds) {
 function ticks(most, wanted) {
   const rough = most / wanted || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map(each => each * power).find(each => each >= rough);
+  const step = [1, 2, 2.5, 5, 10].map(each => each * power).find(each => each >= rough && (Number.isInteger(each) || rough < 1));
   return Array.from({length: Math.ceil(most / step - 1e-9) + 1}, (_, index) => index * step);
 }
 

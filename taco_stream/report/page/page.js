@@ -368,7 +368,7 @@ function hardTests(list) {
 }
 
 function latest(list) {
-  return element("ul", {class: "list small"}, list.toReversed().slice(0, 12).map(each => element("li", null,
+  return element("ul", {class: "list small"}, list.toReversed().slice(0, 8).map(each => element("li", null,
     element("span", {class: `chip ${each.status}`}, words(each.status)),
     element("a", {href: address({problem: each.problem_id, sample: each.sample_index})}, `${each.problem_id} #${each.sample_index}`),
     element("span", {class: "grow soft"}, each.detail))));
