@@ -65,7 +65,7 @@ LATENT = {"num_key_value_heads": 4}
 FITTED: dict[str, dict[str, Any]] = {
     "axk1": LATENT | {"head_dim": 8},
     "axk2": LATENT,
-    "bailing_hybrid": LATENT | {"head_dim": 8, "n_group": 1, "topk_group": 1},
+    "bailing_hybrid": LATENT | {"head_dim": 8, "n_group": 1, "topk_group": 1, "num_experts_per_token": 2},
     "bamba": {"attn_layer_indices": [1, 3]},
     "cohere_compass_text": {"rope_parameters": dict.fromkeys(ALTERNATING, PLAIN_ROTARY)},
     "dbrx": {
@@ -104,6 +104,7 @@ FITTED: dict[str, dict[str, Any]] = {
         "no_rope_layers": [1, 0, 1, 0],
     },
     "kimi_linear": LATENT | {"head_dim": 8, "num_experts_per_token": 2},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": LATENT | {"num_layers": 2, "zero_expert_num": 2, "moe_topk": 2, "head_dim": 8},
     "mamba": {"intermediate_size": 128},

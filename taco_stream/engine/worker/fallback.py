@@ -1,4 +1,4 @@
-"""Generates with transformers' own `generate`: for models that slots cannot serve (recurrent layers, own masks).
+"""Generates with transformers' own `generate`: for models that slots cannot serve (masks or caches of their own).
 
 Slower, because a batch goes on until its last sample has ended, and blind while it does: requests that come meanwhile
 wait, and cancelling takes effect between batches. Everything else is as from the core: the same random numbers per

@@ -137,14 +137,15 @@ def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink) -> EngineCo
 def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAttention) -> None:
     """Sets the model to the slots' attention. Raises `UnservedModelError` if it then computes something else.
 
-    A few tokens go through the model as it is and through the slots (in chunks, then one by one). That finds, without a
-    list of architectures, models with layers that have no keys and values, with masks of their own, or with positions
-    that they count themselves. All windows that masks show are cut down to `CHECKED_WINDOW` on both sides meanwhile, so
-    that few tokens run out of them; how wide they really are is read from the masks (`layer_masks`). Windows that
-    `generate` would give a layer by the configuration must all have come. A second row at the end of the context shows
-    whether the first row's logits depend on it, as they do with rotary scalings that switch by a batch's longest row.
+    A few tokens go through the model as it is and through the slots (in chunks, then one by one beside others). That
+    finds, without a list of architectures, models with layers that keep what they know elsewhere, with masks of their
+    own, or with positions that they count themselves. All windows that masks show are cut down to `CHECKED_WINDOW` on
+    both sides meanwhile, so that few tokens run out of them; how wide they really are is read from the masks
+    (`layer_masks`). Windows that `generate` would give a layer by the configuration must all have come. A second row at
+    the end of the context shows whether the first row's logits depend on it, as they do with rotary scalings that
+    switch by a batch's longest row.
 
-    The time is bounded by that of a prompt of `4 * CHECKED_TOKENS` tokens, whatever the windows and the context.
+    The time is bounded by that of a prompt of `5 * CHECKED_TOKENS` tokens, whatever the windows and the context.
     """
     model, context_length = checkpoint.model, checkpoint.context_length
     config = model.config.get_text_config(decoder=True)
@@ -155,7 +156,7 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
     if not has_positions and not (kinds and kinds <= RECURRENT):
         raise UnservedModelError("it counts its positions itself")
     if getattr(config, "attn_temperature_tuning", None):
-        # Llama 4 does from this position on; `checkpoint.context_length` ends before it, and a batch must as well.
+        # Llama 4, from `floor_scale` on: `checkpoint.context_length` ends before it, and a packed step must as well.
         kind = checkpoint.device.type
         if config.floor_scale <= LARGEST_CHUNK[kind] + MAX_SLOTS[kind]:
             raise UnservedModelError("it counts its positions itself")

@@ -118,24 +118,30 @@ class ModelRunner:
     def compute_logits(self, tokens: Tensor) -> Tensor:
         """Logits [tokens, vocabulary] of a prompt, computed in two chunks and the last tokens as decoding rows.
 
-        With states it is a single chunk.
+        Another prompt decodes beside it. With states there is a single chunk.
         """
-        cut, end = len(tokens) // 2, len(tokens) - 3
-        chunks = [(0, end)] if self.has_states else [(0, cut), (cut, end)]
-        self.allocate(2, len(tokens))
-        stride, positions = len(tokens) + 1, torch.arange(len(tokens), device=self._device)
-        parts = []
-        for first, last in [*chunks, *((position, position + 1) for position in range(end, len(tokens)))]:
-            span, slots = slice(0, last - first), slice(1, 2)
-            lengths = positions[first:last] + 1
-            group = Group(span, slots, longest=last, shortest=last, lengths=lengths)
-            group.flash = FlashRows.from_lengths(lengths, stride) if self._device.type == "cuda" else None
-            layout = Layout(stride + positions[first:last], [group], [])
-            if last <= end:
-                layout = Layout(layout.places, [], [ChunkSpan(span, 1, first, last)])
-            elif first == end and self._states:
-                self._states.begin(1, self._prompt_pasts[1])
-            parts.append(self._compute(tokens[first:last], positions[first:last], layout))
+        length = len(tokens)
+        end = length - 3
+        chunks = [(0, end)] if self.has_states else [(0, length // 2), (length // 2, end)]
+        rows, positions = torch.stack([tokens.flip(0), tokens]), torch.arange(length, device=self._device)
+        slots = slice(0, len(rows))
+        self.allocate(len(rows), length)
+        starts = torch.arange(len(rows), device=self._device) * (length + 1)
+        parts: list[Tensor] = []
+        for slot, row in enumerate(rows):
+            parts = []  # the last row's are kept
+            for first, last in chunks:
+                span = ChunkSpan(slice(0, last - first), slot, first, last)
+                layout = Layout(starts[slot] + positions[first:last], [], [span])
+                parts.append(self._compute(row[first:last], positions[first:last], layout))
+            if self._states:
+                self._states.begin(slot, self._prompt_pasts[slot])
+        for position in range(end, length):
+            lengths = torch.full_like(starts, position + 1)
+            group = Group(slots, slots, longest=position + 1, shortest=position + 1, lengths=lengths)
+            group.flash = FlashRows.from_lengths(lengths, length + 1) if self._device.type == "cuda" else None
+            layout = Layout(starts + position, [group], [])
+            parts.append(self._compute(rows[:, position], lengths - 1, layout)[-1:])
         self.release()
         return torch.cat(parts)
 

@@ -122,10 +122,7 @@ def test_a_token_that_the_model_does_not_have_refuses_its_prompt_alone(
     for key, completion in completions.items():
         if key.problem_id == "bad":
             assert completion.finish_reason is FinishReason.ERROR
-            assert (
-                completion.error
-                == "the prompt has the token 300 ('<extra>'), and the model knows 300 tokens, from 0 on"
-            )
+            assert completion.error == "the prompt has the token 300 ('<extra>'), but the model has only 300 tokens"
         else:
             assert completion.finish_reason is not FinishReason.ERROR
 

@@ -1,6 +1,7 @@
 """Models with a state beside keys and values: rows, prompts that keep their states, and what is found out at load."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from engine.bench import GREEDY, SAMPLED, Bench, FallbackBench, few_shot, reference, requests, texts
 from engine.tiny_models import make_model
 from torch import Tensor
+from transformers import Qwen3_5ForCausalLM
 
 from taco_stream.engine.worker import load
 from taco_stream.engine.worker.kv_cache import bytes_per_position
@@ -146,6 +148,23 @@ def test_states_that_do_not_come_through_are_found_at_load(
     (event,) = bench.events
     assert bench.notes == ["generate_fallback"]
     assert "% off" in event.message
+
+
+def test_a_model_that_mixes_up_the_rows_that_decode_is_found_at_load(
+    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = Qwen3_5ForCausalLM.forward
+
+    def mixing(self: Any, input_ids: Tensor, **given: Any) -> Any:
+        output = compute(self, input_ids, **given)
+        if input_ids.shape[1] == 1:
+            output.logits = output.logits.mean(0, keepdim=True).expand_as(output.logits)
+        return output
+
+    monkeypatch.setattr(Qwen3_5ForCausalLM, "forward", wraps(compute)(mixing))
+    bench = FallbackBench(model_folder(HYBRID))
+    assert "generate_fallback" in bench.notes
+    assert "% off" in bench.events[0].message
 
 
 def test_layers_that_keep_their_states_themselves_are_left_to_generate(model_folder: ModelFolder) -> None:
