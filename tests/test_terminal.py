@@ -15,7 +15,7 @@ import taco_stream
 from taco_stream.audit.findings import Finding
 from taco_stream.audit.ledger import Audited, Rules
 from taco_stream.audit.tables import print_audit
-from taco_stream.errors import StoreError
+from taco_stream.errors import NoRunError
 from taco_stream.terminal import PrintableConsole, printable, write_out
 from taco_stream.types import ComparisonMode
 
@@ -110,7 +110,7 @@ def test_a_prompt_goes_to_a_pipe_as_it_is_and_to_a_terminal_as_signs(
 def test_an_error_is_printed_in_signs(flags: list[str]) -> None:
     command = [sys.executable, "-m", "taco_stream", *flags, "report", "no\x1b[2Jfolder"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == StoreError.exit_code
+    assert done.returncode == NoRunError.exit_code
     assert "\x1b" not in done.stderr
     assert "no␛[2Jfolder" in done.stderr
 
