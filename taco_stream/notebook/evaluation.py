@@ -135,6 +135,8 @@ def _as_values(completions: Completions) -> Iterator[Completion]:
         yield from completions
         return
     for problem_id, texts in completions.items():
+        if not isinstance(problem_id, str):
+            raise UsageError(f"the problem {problem_id!r} is not named by its id, a text such as 'demo/001'")
         if isinstance(texts, str):
             raise UsageError(f"the completions of {problem_id} are one text: give a list of texts")
         for index, text in enumerate(texts):

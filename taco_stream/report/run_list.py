@@ -154,5 +154,5 @@ def describe_age(seconds: float) -> str:
     """A time that has passed, in its largest whole unit."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(max(0, seconds))} s"

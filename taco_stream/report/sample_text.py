@@ -7,6 +7,7 @@ long ones are cut, and a line says by how much.
 from collections.abc import Iterator
 
 from rich import box
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.readable_test import TestKind
 from taco_stream.report.sample import FailingTest, ProblemStory, Rerun, SampleRow, SampleStory
+from taco_stream.terminal import printable
 from taco_stream.types import ComparisonMode, ExtractionMethod, Status, Verdict
 
 QUESTION_LINES, TEST_LINES, CUT_LINES = 24, 16, 12
@@ -210,9 +212,18 @@ def _print_lines(
         mark = f"{number:4} │ " if numbered else "  │ "
         rest = len(line) - LINE_CHARACTERS
         cut = line if rest <= 0 else f"{line[:LINE_CHARACTERS]}… and {rest:,} more characters"
-        console.print(Text.assemble((mark, "dim"), cut), soft_wrap=True)
+        for part in _fold(cut, console, len(mark)):
+            console.print(Text.assemble((mark, "dim"), part), soft_wrap=True)
+            mark = "│ ".rjust(len(mark))
     if left and not from_end:
         _say_left(left, "more", console)
+
+
+def _fold(line: str, console: Console, indent: int) -> list[str]:
+    """The line in parts that fit beside its mark: a terminal would continue a long one below the mark."""
+    if not console.is_terminal:
+        return [line]
+    return chop_cells(printable(line).expandtabs(), max(20, console.width - indent)) or [""]
 
 
 def _say_left(lines: int, where: str, console: Console) -> None:

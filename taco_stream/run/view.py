@@ -22,6 +22,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
+from taco_stream.run.pace import count_done, count_total
 from taco_stream.statistics import EngineStatistics, RunStatistics
 
 LIVE_SECONDS = 0.25
@@ -178,7 +179,10 @@ def occupancy(engine: EngineStatistics) -> float | None:
 
 
 def _time_left(snapshot: Snapshot) -> str:
-    if snapshot.seconds_left is None:
+    statistics = snapshot.statistics
+    # The pace is observed every second, so it may not know yet that nothing is left; and stopping is sooner.
+    is_ending = statistics.draining or count_done(statistics) == count_total(statistics)
+    if snapshot.seconds_left is None or is_ending:
         return ""
     return f"{_duration(snapshot.seconds_left)} left (ends {_time_of_day(snapshot)})"
 

@@ -91,6 +91,8 @@ async def test_an_unknown_id_is_named_with_the_nearest_before_anything_runs() ->
 async def test_what_cannot_be_meant_is_refused() -> None:
     with pytest.raises(UsageError, match="are one text: give a list"):
         await evaluate({"toys/001": RIGHT}, [DOUBLE])
+    with pytest.raises(UsageError, match="the problem 1 is not named by its id"):
+        await evaluate({1: [RIGHT]}, [DOUBLE])  # type: ignore[dict-item]
     twice = [Completion(problem_id="toys/001", sample_index=0, text="", finish_reason=FinishReason.STOP)] * 2
     with pytest.raises(UsageError, match="sample 0 of toys/001 comes twice"):
         await evaluate(twice, [DOUBLE])

@@ -70,9 +70,18 @@ def test_the_samples_expected_are_those_of_the_newest_start_that_counted_them() 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-3, "0 s"), (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "60 min"), (7200, "2 h"), (86_400 * 9, "9 d")],
+    [
+        (-3, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (7199, "1 h"),
+        (7200, "2 h"),
+        (86_400 * 9, "9 d"),
+    ],
 )
-def test_ages_are_in_their_largest_unit(seconds: float, text: str) -> None:
+def test_ages_are_whole_numbers_of_their_largest_unit(seconds: float, text: str) -> None:
     assert describe_age(seconds) == text
 
 

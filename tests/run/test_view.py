@@ -89,6 +89,14 @@ def test_what_is_not_known_yet_is_not_made_up() -> None:
     assert "left" not in line
 
 
+@pytest.mark.parametrize("ending", [{"judged": 80}, {"draining": True}])
+def test_a_run_that_is_over_or_stopping_has_no_time_left(ending: dict[str, object]) -> None:
+    """The pace that is left over from a second ago would have some."""
+    assert "left" in plain_line(shot())
+    for shown in (plain_line(shot(**ending)), drawn(shot(**ending))):
+        assert "left" not in shown
+
+
 @pytest.mark.parametrize(
     ("hours", "text"),
     [
