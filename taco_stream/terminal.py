@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
+import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
@@ -88,6 +89,11 @@ def stdout_console(*, lenient: bool = False) -> Console:
     """The console for reports: the same on standard output. If it is `lenient`, what cannot be written is dropped."""
     file = cast(TextIO, Lenient(sys.stdout)) if lenient else sys.stdout
     return PrintableConsole(file=file, highlight=False, markup=False, emoji=False)
+
+
+def write_json(value: Any) -> None:
+    """Writes a value to standard output as indented JSON, as `write_out` does."""
+    write_out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def write_out(text: str) -> None:

@@ -4,7 +4,6 @@ The runs are read without their locks, so they may still be running. Each is rea
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from taco_stream.report.summary import reported_ks, summarise
 from taco_stream.run.settings import GROUPS, SETTINGS, RunSettings
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run_directory import RunFiles
-from taco_stream.terminal import stderr_console, stdout_console
+from taco_stream.terminal import stderr_console, stdout_console, write_json
 from taco_stream.types import ComparisonMode
 
 
@@ -58,7 +57,7 @@ def compare_paths(
         raise UsageError(f"--fail-under {fail_under:g} is not a difference in percentage points: give -100 to 100")
     compared = compare_directories(paths, mode=mode, ks=ks, difficulties=difficulties)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(compared), indent=2).decode() + "\n")
+        write_json(compared)
     else:
         print_comparison(compared, stdout_console())
     shortfalls = [] if fail_under is None else find_shortfalls(compared, fail_under)

@@ -5,11 +5,9 @@ It reads (`readings`), judges (`diagnosis`) and prints: a table, then each remed
 
 import platform
 import resource
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +16,7 @@ from rich.text import Text
 from taco_stream.doctor import diagnosis, readings
 from taco_stream.doctor.diagnosis import Diagnosis, Level
 from taco_stream.machine import available_cores, hardware, read_control_group, read_kernel_file, read_memory
-from taco_stream.terminal import stdout_console
+from taco_stream.terminal import stdout_console, write_json
 
 LIMITS = ("AS", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
 COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "bold red"}
@@ -28,7 +26,7 @@ def examine(directory: Path, *, as_json: bool) -> int:
     """Prints the diagnoses to standard output; 0 if a run in `directory` can start here, else 1."""
     found = diagnose(directory)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        write_json(found)
     else:
         print_diagnoses(found, stdout_console())
     return 0 if can_start(found) else 1

@@ -1,10 +1,7 @@
 """The command `report`, and the summary of a run directory, finished or running, for other commands."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import msgspec
 
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.datasets.sources import STANDARD_INPUT
@@ -16,7 +13,7 @@ from taco_stream.report.text import print_report
 from taco_stream.run.problems import problem_source
 from taco_stream.run.settings import SETTINGS, RunSettings
 from taco_stream.store.run_directory import RunFiles
-from taco_stream.terminal import stderr_console, stdout_console
+from taco_stream.terminal import stderr_console, stdout_console, write_json
 from taco_stream.types import ComparisonMode, Problem
 
 
@@ -35,7 +32,7 @@ def print_summary(
     if html is not None:
         write_html(path, html, settings.evaluator, settings.samples.k, problems=lambda: read_again(settings.dataset))
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
+        write_json(summary)
     else:
         print_report(summary, stdout_console())
 

@@ -4,7 +4,6 @@ A run whose summary is newer than its last record is read from its summary and t
 record is counted. Nothing is locked, so runs that are being written do not notice.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from taco_stream.report.run_list import RunLine, RunList, UnreadableFolder, find
 from taco_stream.report.summary import Summary, reported_ks
 from taco_stream.run.settings import RunSettings
 from taco_stream.store.run_directory import MANIFEST, SUMMARY, RunFiles, run_name
-from taco_stream.terminal import stdout_console
+from taco_stream.terminal import stdout_console, write_json
 from taco_stream.types import Status
 
 
@@ -26,7 +25,7 @@ def list_runs(folder: Path, *, as_json: bool) -> None:
     """Prints what is in the folder; a run directory itself is a list of one. Raises `UsageError` if it is no folder."""
     listed = read_runs(folder)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode() + "\n")
+        write_json(listed)
         return
     print_runs(listed, stdout_console(), time.time())
     if not listed.runs:
@@ -67,7 +66,7 @@ def _read_line(path: Path) -> RunLine:
             infrastructure_errors=counted.infrastructure_errors,
             is_running=is_running,
         ),
-        model=settings.model.model if settings.samples.engine in ("local", "server") else settings.samples.engine,
+        model=files.manifest.answered_by,
         dataset=settings.dataset.dataset,
         samples=counted.samples,
         samples_expected=expected,

@@ -13,7 +13,7 @@ from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.report.sample import KnownProblem, SampleStory, tell_rerun
 from taco_stream.report.sample_files import DRIVER, sample_files
 from taco_stream.report.sample_text import print_problem, print_sample
-from taco_stream.terminal import stderr_console, stdout_console, write_out
+from taco_stream.terminal import stderr_console, stdout_console, write_json
 from taco_stream.types import ComparisonMode, Problem, Verdict
 
 
@@ -23,7 +23,7 @@ def show_problem(
     """Prints the problem's question and its samples. Raises `UsageError` if nobody knows the problem."""
     story = RunStories(path, dataset=dataset, mode=mode).problem(problem_id)
     if as_json:
-        _write_json(story)
+        write_json(story)
     else:
         print_problem(story, stdout_console())
 
@@ -52,7 +52,7 @@ def show_sample(
     if save is not None:
         _save(story, known, save)
     if as_json:
-        _write_json(story)
+        write_json(story)
     else:
         print_sample(story, stdout_console())
     if save is not None:
@@ -94,7 +94,3 @@ def _save(story: SampleStory, known: KnownProblem | None, folder: Path) -> None:
             (folder / name).write_bytes(text.encode("utf-8"))
     except OSError as error:
         raise StoreError(f"the sample cannot be saved in {folder}: {error.strerror}") from error
-
-
-def _write_json(story: msgspec.Struct) -> None:
-    write_out(msgspec.json.format(msgspec.json.encode(story), indent=2).decode() + "\n")

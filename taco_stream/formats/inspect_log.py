@@ -126,8 +126,7 @@ def write(
             "an Inspect log needs the package inspect_ai: pip install 'taco-stream[inspect]', or choose another format"
         ) from error
     manifest, scorer = run.manifest, f"taco_stream_{mode}"
-    engine = str(manifest.settings.get("engine", "local"))
-    model = str(manifest.settings.get("model", "unknown")) if engine in ("local", "server") else engine
+    model = manifest.answered_by
     tally, samples = Tally(), list[Any]()
     for problem in problems:
         for record in problem.records:

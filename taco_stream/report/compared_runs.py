@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +20,7 @@ from taco_stream.report.run_comparison import (
     compare,
 )
 from taco_stream.report.summary import NAMES_SHOWN, Coverage
-from taco_stream.report.text import notes_on_samples
+from taco_stream.report.text import make_table, notes_on_samples
 from taco_stream.types import ComparisonMode
 
 LETTERS = string.ascii_uppercase
@@ -179,7 +178,7 @@ def _difference_tables(compared: ComparedRuns) -> Iterator[Table]:
 
 
 def _difference_table(title: str, rows: Mapping[str, ScoreDifference], other: str) -> Table:
-    table = _table(title, "A", other, f"{other} − A (95 % interval)", "problems")
+    table = make_table(title, "A", other, f"{other} − A (95 % interval)", "problems")
     for name, each in rows.items():
         table.add_row(
             name,
@@ -192,17 +191,10 @@ def _difference_table(title: str, rows: Mapping[str, ScoreDifference], other: st
 
 
 def _sign_test_table(compared: ComparedRuns) -> Table:
-    table = _table("sign test", "better than A", "worse", "equal", "p", f"p of {len(compared.comparisons)} tests")
+    table = make_table("sign test", "better than A", "worse", "equal", "p", f"p of {len(compared.comparisons)} tests")
     for run, comparison, adjusted in zip(compared.runs[1:], compared.comparisons, compared.p_values, strict=True):
         test = comparison.sign_test
         table.add_row(run.letter, str(test.better), str(test.worse), str(test.equal), _p(test.p_value), _p(adjusted))
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
     return table
 
 

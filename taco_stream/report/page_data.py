@@ -359,10 +359,7 @@ def describe_run(
 
 def run_title(manifest: Manifest) -> str:
     """The model and the dataset."""
-    settings = {name: str(value) for name, value in manifest.settings.items()}
-    engine = settings.get("engine", "local")
-    made_by = settings.get("model", engine) if engine in ("local", "server") else engine
-    return f"{made_by} on {settings.get('dataset', 'unknown problems')}"
+    return f"{manifest.answered_by} on {manifest.settings.get('dataset', 'unknown problems')}"
 
 
 def curve_ks(samples: int) -> list[int]:

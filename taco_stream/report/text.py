@@ -176,7 +176,8 @@ def count_problems(estimates: Mapping[int, Estimate]) -> int:
     return max((estimate.problems for estimate in estimates.values()), default=0)
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
+    """A table of figures, whose rows have names in the first column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
@@ -184,7 +185,7 @@ def _table(*columns: str) -> Table:
 
 
 def _scores(summary: Summary) -> Table:
-    table = _table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
+    table = make_table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
     problems = count_problems(summary.pass_at_k)
     # Below each other where they would not stand beside each other in 80 columns.
     between = "\n" if len(summary.pass_at_k) > 2 else " "
@@ -197,7 +198,7 @@ def _scores(summary: Summary) -> Table:
 
 def _split(title: str, split: Mapping[str, Mapping[int, Estimate]]) -> Table:
     ks = sorted({k for estimates in split.values() for k in estimates})
-    table = _table(title, *(f"pass@{k}" for k in ks), "problems")
+    table = make_table(title, *(f"pass@{k}" for k in ks), "problems")
     for name, estimates in split.items():
         _add_scores(table, Text(name), estimates, ks)
     return table
@@ -209,7 +210,7 @@ def _add_scores(table: Table, name: Text, estimates: Mapping[int, Estimate], ks:
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Table:
-    table = _table(title, "samples", "share")
+    table = make_table(title, "samples", "share")
     total = sum(counts.values())
     for name, count in counts.items():
         table.add_row(name, f"{count:,}", f"{100 * count / total:.1f} %")

@@ -36,6 +36,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     version: int = MANIFEST_VERSION
 
+    @property
+    def answered_by(self) -> str:
+        """The model, or the engine if that asks none (`replay`, `scripted:FILE`)."""
+        engine = str(self.settings.get("engine", "local"))
+        return str(self.settings.get("model", engine)) if engine in ("local", "server") else engine
+
 
 class Growth(NamedTuple):
     """The settings in which a start may differ from its run if it takes every problem that the run took.
