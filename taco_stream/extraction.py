@@ -138,11 +138,14 @@ def _defining(entry_point: str | None, spans: Sequence[_Span]) -> Sequence[_Span
 # --- reasoning
 
 _NAME = r"(?:seed:)?think(?:ing)?|reasoning|thoughts?|reflection"
-_OPENING = re.compile(rf"^[ \t]*(?:<({_NAME})>|\[(THINK)\])", re.MULTILINE | re.IGNORECASE)
+_OPENING_TAG = re.compile(rf"[ \t]*(?:<(?:{_NAME})>|\[THINK\])", re.IGNORECASE)
+_OPENING = re.compile(rf"^{_OPENING_TAG.pattern}", re.MULTILINE | re.IGNORECASE)
 _CLOSING = re.compile(
     rf"^[ \t]*(?:</(?:{_NAME})>|\[/THINK\])|(?:</(?:{_NAME})>|\[/THINK\])[ \t]*$", re.MULTILINE | re.IGNORECASE
 )
 """Tags count at the start of a line, closing ones also at its end: a program may well print one."""
+_CLOSING_IN_A_LINE = re.compile(rf"(?<!['\"`])(?:</(?:{_NAME})>|\[/THINK\])(?!['\"])", re.IGNORECASE)
+"""A closing tag with words on both sides, which counts only if there is no better one."""
 
 
 def _without_reasoning(text: str) -> str | None:
@@ -152,16 +155,27 @@ def _without_reasoning(text: str) -> str | None:
     """
     # Many chat templates open the reasoning themselves, so an answer may begin inside of it.
     opening, closing = _OPENING.search(text), _CLOSING.search(text)
+    if opening is None and closing is None:
+        closing = _CLOSING_IN_A_LINE.search(text)
+        # Without a block behind it or with one before it, the tag is more likely the text of a program.
+        if closing and not ("```" in text[closing.end() :] and "```" not in text[: closing.start()]):
+            closing = None
     if closing and (opening is None or closing.start() < opening.start()):
         text = text[closing.end() :]
         opening = _OPENING.search(text)
+    kept, position, pattern = [], 0, _CLOSING
     while opening:
-        closing = _CLOSING.search(text, opening.end())
+        kept.append(text[position : opening.start()])
+        closing = pattern.search(text, opening.end())
+        if closing is None and pattern is _CLOSING:
+            pattern = _CLOSING_IN_A_LINE  # from here on there is no better one
+            closing = pattern.search(text, opening.end())
         if closing is None:
             return None
-        text = text[: opening.start()] + text[closing.end() :]
-        opening = _OPENING.search(text)
-    return text
+        position = closing.end()
+        # What was cut began a line, so what follows it does now.
+        opening = _OPENING_TAG.match(text, position) or _OPENING.search(text, position)
+    return "".join([*kept, text[position:]])
 
 
 # --- fenced blocks

@@ -105,6 +105,12 @@ CHAT_CASES: dict[str, tuple[str, str | None, ExtractionMethod]] = {
     "other names of reasoning": ("<reasoning>b = 1</reasoning>\na = 1\n", "a = 1\n", BARE),
     "square brackets": ("[THINK]b = 1[/THINK]\na = 1\n", "a = 1\n", BARE),
     "a program that prints a tag": ("```python\nprint('<think>')\n```", "print('<think>')\n", FENCED),
+    "an answer on the line that closes its reasoning": ("<think>hm</think>So:\n```python\na = 1\n```", "a = 1\n", FENCED),
+    "bare code on the line that closes its reasoning": ("<think>hm</think>a = 1\n", "a = 1\n", BARE),
+    "a fence on the line that closes its reasoning": ("<think>\nhm\nso</think> ```python\na = 1\n```", "a = 1\n", FENCED),
+    "an answer on the line that closes what the prompt began": ("hm</think>So:\n```python\na = 1\n```", "a = 1\n", FENCED),
+    "a program with a tag among its text": ("a = 'x</think>y'\n", "a = 'x</think>y'\n", BARE),
+    "a block with a tag among its text": ("```python\na = 'x</think>y'\n```", "a = 'x</think>y'\n", FENCED),
     # repairs
     "a zero-width space": ("```python\na = 1\u200b\n```", "a = 1\n", FENCED),
     "a byte order mark": ("\ufeffprint(1)\n", "print(1)\n", BARE),
@@ -228,6 +234,7 @@ ENDLESS = {
     "paragraphs": "x = 1\n\nfoo bar baz\n\n" * 5_000,
     "a call": "f(" + ") " * 50_000 + "x",
     "names": "a," * 50_000,
+    "rounds of reasoning": "<think>a</think>b\n" * 20_000,
 }
 
 
