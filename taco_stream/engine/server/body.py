@@ -7,6 +7,8 @@ for that server; `changed_by_dropping` says whether its samples would then be ot
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -51,25 +53,24 @@ def sample_body(model: str, request: Request, sample_index: int, dropped: frozen
     One request asks for one sample, so each has a seed of its own and can be repeated alone.
     """
     sampling, prompt = request.sampling, request.prompt
-    body = Body(
-        model=model,
-        max_tokens=sampling.max_new_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k or -1,  # SGLang refuses 0; all others take -1 for "off" too
-        min_p=sampling.min_p,
-        n=1,
-        seed=sample_seed(request.seed, request.problem_id, sample_index),
-        stop=stop_strings_to_send(sampling.stop) or None,
-    )
+    fields: dict[str, Any] = {
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or -1,  # SGLang refuses 0; all others take -1 for "off" too
+        "min_p": sampling.min_p,
+        "n": 1,
+        "seed": sample_seed(request.seed, request.problem_id, sample_index),
+        "stop": stop_strings_to_send(sampling.stop) or None,
+    }
     if isinstance(prompt, ChatPrompt):
-        thinking = None if prompt.thinking is None else {"enable_thinking": prompt.thinking}
-        body = msgspec.structs.replace(body, messages=prompt.messages, chat_template_kwargs=thinking)
+        fields["messages"] = prompt.messages
+        fields["chat_template_kwargs"] = None if prompt.thinking is None else {"enable_thinking": prompt.thinking}
     else:
-        body = msgspec.structs.replace(body, prompt=prompt.text)
+        fields["prompt"] = prompt.text
     if "max_tokens" in dropped:
-        body = msgspec.structs.replace(body, max_completion_tokens=body.max_tokens)
-    return msgspec.structs.replace(body, **dict.fromkeys(dropped & DROPPABLE))
+        fields["max_completion_tokens"] = sampling.max_new_tokens
+    return Body(model=model, **{name: value for name, value in fields.items() if name not in dropped})
 
 
 def sample_seed(seed: int, problem_id: str, sample_index: int) -> int:
@@ -82,6 +83,7 @@ def sample_seed(seed: int, problem_id: str, sample_index: int) -> int:
     return int.from_bytes(digest.digest(), "big") & 0x7FFFFFFF
 
 
+@lru_cache(maxsize=64)
 def stop_strings_to_send(stop_strings: tuple[str, ...]) -> tuple[str, ...]:
     """Up to four stop strings for the server to end at; the text is cut at all of them when it arrives.
 

@@ -38,7 +38,6 @@ from typing import Self
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from taco_stream.engine.server.answer import (
     Answered,
@@ -128,8 +127,9 @@ class _Turn:
     """A sample's wait for a server; without one when it is over, no sample is sent any more."""
 
     prompt: _Prompt
-    is_over: anyio.Event = field(default_factory=anyio.Event)
+    is_over: bool = False
     server: _Server | None = None
+    over: anyio.Event | None = None  # made only for those who have to wait
 
 
 class ServerEngine(anyio.AsyncContextManagerMixin):
@@ -164,7 +164,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
         self._retrying: deque[_Turn] = deque()
         self._starting: deque[_Turn] = deque()
         self._occupancy = Occupancy(time.monotonic())
-        self._unsent = 0
+        self._finished: deque[Completion] = deque()  # not handed over yet
         self._noted: set[str] = set()
         self._draining = self._is_open = self._is_running = False
         self._failure: TacoStreamError | None = None
@@ -214,19 +214,19 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
             self._drained, self._alarm = anyio.Event(), anyio.Event()
             if self._draining:
                 self._drained.set()
-            # As many as may be in flight: while one of them is not handed over, none is sent.
-            self._finished, to_hand_over = anyio.create_memory_object_stream[Completion](math.inf)
+            self._has_finished, self._has_asked = anyio.Event(), False
             self._asking = anyio.CancelScope()
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._hand_over, to_hand_over, completions)
-                    async with self._finished:
-                        with self._asking:
-                            await self._generate(requests)
+                    tasks.start_soon(self._hand_over, completions)
+                    with self._asking:
+                        await self._generate(requests)
+                    self._has_asked = True
+                    self._has_finished.set()
             finally:
                 self._retrying.clear()
                 self._starting.clear()
-                self._unsent = 0
+                self._finished.clear()
                 self._observe()
                 self._is_running = False
         if self._failure is not None:
@@ -338,21 +338,15 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
             case Overloaded(message, delay_seconds):
                 server.problem = message
                 server.is_overload_new = state.refuse(now, delay_seconds)
-                self._sound_alarm()
-            case Failed(message):
-                server.problem = message
-                if state.fail(now):
-                    return message
-                self._sound_alarm()
-            case Unreachable(message, was_connected) if is_well:
-                server.problem = message
-                if state.fail(now):
-                    return message
-                self._sound_alarm()
-            case Unreachable(message, was_connected):
+                self._alarm.set()  # it may be paused now, as below
+            case Unreachable(message, was_connected) if not is_well:
                 state.limit.fail()
-                if was_connected and is_alone:
-                    return message
+                return message if was_connected and is_alone else None
+            case Failed(message) | Unreachable(message, _):
+                server.problem = message
+                counts = state.fail(now)
+                self._alarm.set()
+                return message if counts else None
         return None
 
     async def _is_well(self, server: _Server, outcome: Unreachable, failed_at: float) -> bool:
@@ -482,9 +476,6 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 continue
             self._assign()
 
-    def _sound_alarm(self) -> None:
-        self._alarm.set()
-
     def _end_if_hopeless(self) -> None:
         patience = self._settings.server_patience
         if are_hopeless((server.state for server in self._servers), time.monotonic(), patience):
@@ -505,11 +496,16 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
         turn = _Turn(prompt)
         queue.append(turn)
         self._assign()
+        if turn.is_over:
+            return turn.server
+        turn.over = anyio.Event()
         try:
-            await turn.is_over.wait()
+            await turn.over.wait()
         except BaseException:
             if turn.server is not None:
                 turn.server.state.limit.fail()
+            elif turn in queue:
+                queue.remove(turn)
             raise
         return turn.server
 
@@ -518,10 +514,12 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
 
         New ones wait while a finished sample has not been handed over: whoever takes completions sets the pace.
         """
+        if not self._retrying and (not self._starting or self._finished):
+            return
         now = time.monotonic()
         states = {server.state: server for server in self._servers}
         for queue in (self._retrying, self._starting):
-            while queue and not (queue is self._starting and self._unsent):
+            while queue and not (queue is self._starting and self._finished):
                 turn = queue[0]
                 if not self._draining:
                     home = turn.prompt.home.state if turn.prompt.home else None
@@ -532,26 +530,30 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                     chosen.limit.send()
                     turn.server = turn.prompt.home = states[chosen]
                 queue.popleft()
-                turn.is_over.set()
+                turn.is_over = True
+                if turn.over is not None:
+                    turn.over.set()
 
     def _observe(self) -> None:
         """Books the time since the last change; called before each."""
         self._occupancy.observe(time.monotonic(), (server.state for server in self._servers))
 
     def _finish(self, completion: Completion) -> None:
-        self._unsent += 1
-        self._finished.send_nowait(completion)
+        self._finished.append(completion)
+        self._has_finished.set()
 
-    async def _hand_over(
-        self, finished: MemoryObjectReceiveStream[Completion], completions: ObjectSendStream[Completion]
-    ) -> None:
-        async with finished:
-            async for completion in finished:
-                await completions.send(completion)
-                self._unsent -= 1
-                self._occupancy.samples_finished += 1
-                if self._unsent == 0:
-                    self._assign()
+    async def _hand_over(self, completions: ObjectSendStream[Completion]) -> None:
+        """Passes on what is finished. That is at most as much as was in flight: while some is left, nothing is sent."""
+        while self._finished or not self._has_asked:
+            if not self._finished:
+                self._has_finished = anyio.Event()
+                await self._has_finished.wait()
+                continue
+            await completions.send(self._finished[0])
+            self._finished.popleft()
+            self._occupancy.samples_finished += 1
+            if not self._finished:
+                self._assign()
 
     async def _report(self, server: _Server, outcome: Outcome) -> None:
         """Sends what an outcome says about its server."""

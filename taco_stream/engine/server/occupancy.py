@@ -19,12 +19,14 @@ class Occupancy:
     def observe(self, now: float, servers: Iterable[ServerState]) -> None:
         """Books the time since the last observation as what the servers are now: called before each change."""
         seconds, self._observed_at = now - self._observed_at, now
-        limits = [server.limit for server in servers]
-        busy = sum(limit.busy for limit in limits)
+        busy = total = 0
+        for server in servers:
+            busy += server.limit.busy
+            total += server.limit.limit
         if busy:
             self._busy_seconds += seconds
             self._row_seconds += seconds * busy
-            self._available += seconds * max(busy, sum(limit.limit for limit in limits))
+            self._available += seconds * max(busy, total)
 
     def count(self, answered: Answered, *, is_first: bool) -> None:
         """Counts a sample's tokens, and its prompt's if it is the first of its prompt."""

@@ -201,6 +201,15 @@ async def test_a_request_that_always_fails_is_an_error_and_no_other_is() -> None
     assert len(run.completions) == 4
 
 
+async def test_a_server_that_broke_is_tried_again_after_its_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else happens that would wake the sample."""
+    monkeypatch.setattr("taco_stream.engine.server.fleet.FIRST_PAUSE_SECONDS", 0.2)
+    asked = requests(problems=1, samples=1)
+    async with serving(faults=("500",) * 5) as server:
+        run = await generate(asked, server.url)
+    check_each_once_with_its_own_text(run, asked)
+
+
 async def test_a_server_that_is_killed_and_started_again_changes_nothing() -> None:
     asked = requests(problems=30, samples=10)
     async with serving(seconds=0.02, slots=16) as server:
