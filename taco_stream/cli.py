@@ -282,8 +282,8 @@ def compare(
         parsed_option(
             "--fail-under",
             float,
-            "Exit with 1 if a run is not complete, or its pass@k less the first run's is under X percentage points, "
-            "for any k: 0 allows no loss, -2 a loss of two points, 1 asks for a gain.",
+            "Exit with 1 if a later run is not complete, or its pass@k less the first run's is under X percentage "
+            "points, for any k: 0 allows no loss, -2 a loss of two points, 1 asks for a gain.",
         ),
     ] = None,
 ) -> None:

@@ -240,7 +240,7 @@ def _named(title: str, names: Sequence[str]) -> list[str]:
         return []
     more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
     count = "1 problem" if len(names) == 1 else f"{len(names):,} problems"
-    return [f"{title}: {count}: {', '.join(names[:NAMES_SHOWN])}{more}"]
+    return [f"{title} ({count}): {', '.join(names[:NAMES_SHOWN])}{more}"]
 
 
 def _differing_settings(compared: ComparedRuns) -> list[str]:

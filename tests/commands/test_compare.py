@@ -89,11 +89,11 @@ def test_differences_flips_and_settings_are_printed(
     assert rows["pass@1"][-1] == "4"
     assert rows["EASY"][5] == "+25.0"
     assert "B is better on 2 problems, worse on 1 and equal on 1: p = 1.000 (sign test over problems" in text
-    assert "solved by B alone: 1 problem: c 0/2 → 1/2" in text
-    assert "solved by A alone, not by B: 1 problem: d 1/2 → 0/2" in text
-    assert "solved by both, other share of samples in B: 1 problem: b 1/2 → 2/2" in text
-    assert "only in A, not in B: 1 problem: e" in text
-    assert "only in B, not in A: 1 problem: f" in text
+    assert "solved by B alone (1 problem): c 0/2 → 1/2" in text
+    assert "solved by A alone, not by B (1 problem): d 1/2 → 0/2" in text
+    assert "solved by both, other share of samples in B (1 problem): b 1/2 → 2/2" in text
+    assert "only in A, not in B (1 problem): e" in text
+    assert "only in B, not in A (1 problem): f" in text
     assert "sampling differs: temperature 0.2 → 0.8" in text
     assert "B: only 4 problems are compared" in text
 
@@ -156,7 +156,7 @@ def test_several_runs_are_compared_with_the_first(
     assert ["B", "50.0", "%", "62.5", "%", "+12.5"] in [row[:6] for row in rows]
     assert ["C", "40.0", "%", "0.0", "%", "−40.0"] in [row[:6] for row in rows]
     assert ["C", "0", "3", "2", "0.250", "0.500"] in rows
-    assert "solved by A alone, not by C: 3 problems: a 2/2 → 0/2" in text
+    assert "solved by A alone, not by C (3 problems): a 2/2 → 0/2" in text
     assert "temperature A 0.2, B 0.8, C 0.5" in text
 
 
