@@ -43,11 +43,11 @@ class RunStories:
 
     @cached_property
     def _records(self) -> RecordIndex:
-        return RecordIndex(self.files)
+        return RecordIndex(self.files.path).read()
 
     @cached_property
     def _completions(self) -> CompletionIndex:
-        return CompletionIndex(self.files)
+        return CompletionIndex(self.files.path).read()
 
     @property
     def problem_ids(self) -> list[str]:

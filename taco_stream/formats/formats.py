@@ -86,7 +86,7 @@ def export(
     One problem's records are in memory at a time (for Inspect all of them, its writer takes a whole log). Raises
     `StoreError` if a file cannot be written or the run holds problems that `prompts` does not have.
     """
-    index = RecordIndex(run)
+    index = RecordIndex(run.path).read()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,10 +5,9 @@ problem and an offset per sample; texts are read from the files when one problem
 of the run took lines out, everything is counted again from the beginning.
 """
 
-from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -16,13 +15,18 @@ from taco_stream.events import DamagedEvent, WrittenEvent
 from taco_stream.report.page_data import RunCounts, RunPage, describe_run
 from taco_stream.report.sample import KnownProblem, ProblemStory, SampleStory, tell_problem, tell_sample
 from taco_stream.report.summary import reported_ks
-from taco_stream.store.journal import read_at
 from taco_stream.store.journal_tail import JournalTail
 from taco_stream.store.record_line import RecordLine, line_to_record
-from taco_stream.store.run_directory import COMPLETIONS, EVENTS, RESULTS, RunFiles, decode_if_whole
+from taco_stream.store.run_directory import (
+    COMPLETIONS,
+    EVENTS,
+    RESULTS,
+    CompletionIndex,
+    RecordIndex,
+    RunFiles,
+    decode_if_whole,
+)
 from taco_stream.types import ComparisonMode, Completion, Record
-
-T = TypeVar("T")
 
 
 class RunDataset(Protocol):
@@ -41,10 +45,6 @@ class _ProblemId(msgspec.Struct):
     """The part of a completion's line that says which problem it belongs to."""
 
     problem_id: str
-
-
-Offsets = dict[str, "array[int]"]
-"""The lines of each problem."""
 
 
 class RunReader:
@@ -74,8 +74,8 @@ class RunReader:
         self._records = JournalTail(self.path / RESULTS, msgspec.json.Decoder(RecordLine).decode)
         self._events = JournalTail(self.path / EVENTS, self._decode_event)
         self._completions = JournalTail(self.path / COMPLETIONS, msgspec.json.Decoder(_ProblemId).decode)
-        self._record_offsets: Offsets = {}
-        self._completion_offsets: Offsets = {}
+        self._record_index = RecordIndex(self.path)
+        self._completion_index = CompletionIndex(self.path)
 
     def refresh(self) -> None:
         """Counts what was appended. Raises `StoreError` at a broken record."""
@@ -84,7 +84,7 @@ class RunReader:
         for line in self._records.new_lines():
             record = line_to_record(line.value)
             self.counts.add(record)
-            self._record_offsets.setdefault(record.problem_id, array("Q")).append(line.offset)
+            self._record_index.add(record.problem_id, line.offset)
         for event in self._events.new_lines():
             self.counts.add_event(event.value)
 
@@ -118,7 +118,7 @@ class RunReader:
         """The stories of samples of one problem, of which their record or, without one, their completion is given."""
         if not samples:
             return
-        completions = {each.sample_index: each for each in reversed(self._completions_of(problem_id))}
+        completions = {each.sample_index: each for each in self._completions_of(problem_id)}
         known, notes = self._known(problem_id)
         prompt, about_prompt = self._dataset.prompt(known) if self._dataset else (None, [])
         for each in samples:
@@ -128,11 +128,7 @@ class RunReader:
 
     def records(self, problem_id: str) -> list[Record]:
         """The records of a problem by sample index; the first of duplicates."""
-        lines = self._lines(self._records, self._record_offsets, problem_id, RecordLine)
-        first: dict[int, Record] = {}
-        for record in map(line_to_record, lines):
-            first.setdefault(record.sample_index, record)
-        return [first[index] for index in sorted(first)]
+        return self._record_index.records(problem_id)
 
     def _unjudged(self, problem_id: str) -> list[Completion]:
         judged = {record.sample_index for record in self.records(problem_id)}
@@ -140,14 +136,8 @@ class RunReader:
 
     def _completions_of(self, problem_id: str) -> list[Completion]:
         for line in self._completions.new_lines():
-            self._completion_offsets.setdefault(line.value.problem_id, array("Q")).append(line.offset)
-        return self._lines(self._completions, self._completion_offsets, problem_id, Completion)
-
-    def _lines(self, tail: JournalTail[Any], offsets: Offsets, problem_id: str, kind: type[T]) -> list[T]:
-        if problem_id not in offsets:
-            return []
-        with tail.path.open("rb") as file:
-            return [read_at(file, offset, kind) for offset in offsets[problem_id]]
+            self._completion_index.add(line.value.problem_id, line.offset)
+        return self._completion_index.completions(problem_id)
 
     def _known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
         return self._dataset.known(problem_id) if self._dataset else (None, [])

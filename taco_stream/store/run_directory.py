@@ -26,7 +26,7 @@ from array import array
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import anyio
 import msgspec
@@ -154,13 +154,21 @@ def decode_if_whole(line: bytes) -> Event | UnknownEvent | None:
 
 
 class _LineIndex:
-    """The lines of a file by problem: an offset per line in memory."""
+    """The lines of a file by problem, an offset each in memory: `add` takes them one by one, `read` all of them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offsets: dict[str, array[int]] = {}
-        for line in read_lines(path, _Key):
-            self._offsets.setdefault(line.value.problem_id, array("Q")).append(line.offset)
+
+    def add(self, problem_id: str, offset: int) -> None:
+        """Takes the line that begins at the offset."""
+        self._offsets.setdefault(problem_id, array("Q")).append(offset)
+
+    def read(self) -> Self:
+        """Takes every line of the file. Raises `StoreError` at a broken one."""
+        for line in read_lines(self._path, _Key):
+            self.add(line.value.problem_id, line.offset)
+        return self
 
     @property
     def problem_ids(self) -> tuple[str, ...]:
@@ -175,10 +183,10 @@ class _LineIndex:
 
 
 class RecordIndex(_LineIndex):
-    """The records of a run by problem, one problem's at a time."""
+    """The records of the run at a path by problem, one problem's at a time."""
 
-    def __init__(self, run: RunFiles) -> None:
-        super().__init__(run.path / RESULTS)
+    def __init__(self, run: Path) -> None:
+        super().__init__(run / RESULTS)
 
     def records(self, problem_id: str) -> list[Record]:
         """A problem's records by sample index; the first of duplicates; empty if it has none."""
@@ -186,10 +194,10 @@ class RecordIndex(_LineIndex):
 
 
 class CompletionIndex(_LineIndex):
-    """The completions of a run by problem, one problem's at a time."""
+    """The completions of the run at a path by problem, one problem's at a time."""
 
-    def __init__(self, run: RunFiles) -> None:
-        super().__init__(run.path / COMPLETIONS)
+    def __init__(self, run: Path) -> None:
+        super().__init__(run / COMPLETIONS)
 
     def completions(self, problem_id: str) -> list[Completion]:
         """A problem's completions by sample index; the first of duplicates; empty if it has none."""

@@ -312,7 +312,7 @@ async def test_the_summary_is_replaced_whole(tmp_path: Path) -> None:
 async def test_records_are_found_by_problem_in_the_order_of_samples(tmp_path: Path) -> None:
     entries = [record("b", 1), record("a", 2), record("b", 0), record("a", 0)]
     await write(tmp_path / "run", entries)
-    index = RecordIndex(RunFiles(tmp_path / "run"))
+    index = RecordIndex(tmp_path / "run").read()
     assert index.problem_ids == ("b", "a")
     assert keys(index.records("a")) == [("a", 0), ("a", 2)]
     assert keys(index.records("b")) == [("b", 0), ("b", 1)]
@@ -321,7 +321,7 @@ async def test_records_are_found_by_problem_in_the_order_of_samples(tmp_path: Pa
 
 async def test_of_a_record_that_stands_twice_the_first_is_found(tmp_path: Path) -> None:
     await write(tmp_path / "run", [record("a", 0, Status.PASSED), record("a", 0, Status.WRONG_ANSWER)])
-    (found,) = RecordIndex(RunFiles(tmp_path / "run")).records("a")
+    (found,) = RecordIndex(tmp_path / "run").read().records("a")
     assert found == record("a", 0, Status.PASSED)
 
 

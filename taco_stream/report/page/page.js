@@ -599,7 +599,7 @@ function comparisonView(compared, at) {
     compared.notes.length > 0 && element("ul", {class: "notes"}, compared.notes.map(note => element("li", null, note))),
     alone > 0 && element("p", {class: "soft"}, `${count(alone, "problem")} of one run alone are left out.`),
     element("div", {class: "hero"}, Object.entries(comparison.pass_at_k).map(([k, each]) => element("div", {class: "score"},
-      element("span", {class: "soft"}, `pass@${k}`), element("b", null, points(each.value)), differenceBar(each),
+      element("span", {class: "soft"}, `pass@${k}, percentage points`), element("b", null, points(each.value)), differenceBar(each),
       element("span", {class: "soft small nums"}, `${percent(each.baseline)} → ${percent(each.candidate)}; 95 % interval ${points(each.low)} to ${points(each.high)}`)))),
     element("div", {class: "grid block"},
       element("section", {class: "card wide"}, element("h2", null, moved ? "Problems with another share of passes, the largest change first" : "No problem has another share of passes"),
