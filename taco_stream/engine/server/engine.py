@@ -357,16 +357,15 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
         if server.went_down.is_set():
             return False
         server.state.is_up = False
-        async with server.checking:
-            if server.went_down.is_set():
-                return False
-            if server.checked_at < failed_at:
-                problem = await self._check(server)
-                if problem is not None:
-                    await self._go_down(server, f"{outcome.message}; {problem}")
-                    return False
-            server.state.is_up = True
-        return True
+        try:
+            async with server.checking:
+                if server.checked_at < failed_at and not server.went_down.is_set():
+                    problem = await self._check(server)
+                    if problem is not None:
+                        await self._go_down(server, f"{outcome.message}; {problem}")
+        finally:  # also if the run is left meanwhile
+            server.state.is_up = not server.went_down.is_set()
+        return server.state.is_up
 
     async def _check(self, server: _Server) -> str | None:
         """Asks a server how it is; None if it is well and serves what it should, else a few words."""

@@ -29,6 +29,7 @@ class Behaviour:
     lists_models: bool = True
     has_health: bool = True
     is_loading: bool = False
+    health_hangs: bool = False
     seconds: float = 0.0
     slots: int | None = None  # as many at once, the rest queues
     cap: int | None = None  # one more in flight is refused with status 503
@@ -91,6 +92,8 @@ class FakeServer:
         self.in_flight = 0
 
     async def _health(self, request: web.Request) -> web.Response:
+        if self.behaviour.health_hangs:
+            await asyncio.sleep(3600)
         if not self.behaviour.has_health:
             return web.Response(status=404)
         return web.Response(status=503 if self.behaviour.is_loading else 200)

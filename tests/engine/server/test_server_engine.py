@@ -289,6 +289,14 @@ async def test_servers_that_stay_away_end_the_run_after_what_was_finished() -> N
     assert set(Counter(completion.key for completion in run.completions).values()) == {1}
 
 
+async def test_a_server_that_refuses_everything_ends_the_run_and_no_sample() -> None:
+    run = Run()
+    async with serving(cap=0) as server:
+        with pytest.raises(EngineError, match="no server was of use for 0.5 seconds .*status 503: queue full"):
+            await generate(requests(), server.url, into=run, server_patience=0.5)
+    assert run.completions == []
+
+
 async def test_a_key_that_expires_ends_the_run_and_no_sample() -> None:
     asked, run = requests(problems=30, samples=10), Run()
     async with serving(seconds=0.01, slots=8) as server:
@@ -370,6 +378,19 @@ async def test_leaving_a_run_closes_its_connections() -> None:
             await until(lambda: not server.in_flight)
         assert engine.statistics().rows_busy == 0
     assert server.left == 5
+
+
+async def test_a_run_that_is_left_while_a_server_is_checked_leaves_the_engine_of_use() -> None:
+    async with serving(faults=("reset",)) as server, opened(server.url, into=Run()) as engine:
+        server.behaviour.health_hangs = True
+        with anyio.move_on_after(0.3) as left:
+            async with engine.generate(requests(problems=1)) as stream:
+                _ = [completion async for completion in stream]
+        assert left.cancelled_caught
+        server.behaviour.health_hangs = False
+        with anyio.fail_after(10):
+            async with engine.generate(requests(problems=1)) as stream:
+                assert len([completion async for completion in stream]) == 5
 
 
 async def test_a_drain_finishes_what_is_in_flight_and_sends_nothing_more() -> None:
