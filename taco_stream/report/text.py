@@ -11,6 +11,9 @@ from rich.text import Text
 from taco_stream.metrics import FEWEST_PROBLEMS, Estimate
 from taco_stream.report.summary import NAMES_SHOWN, Coverage, Summary, Throughput
 
+LONG_PROMPTS_SHOWN = 3
+"""With a model of a short context every prompt is long."""
+
 
 def print_report(summary: Summary, console: Console) -> None:
     """Prints scores, splits, statuses, gaps and speed, in that order; of a run without a verdict the last two."""
@@ -103,21 +106,22 @@ def _notes_on_few_problems(summary: Summary) -> list[str]:
 
 
 def notes_on_prompts(coverage: Coverage) -> list[str]:
-    """Which problems had less room for an answer than was asked for, and which none."""
+    """How many problems had less room for an answer than was asked for, and those with the least."""
     long = coverage.long_prompts
     if not long:
         return []
+    tightest = sorted(long, key=lambda each: each.new_tokens_left)[:LONG_PROMPTS_SHOWN]
     names = ", ".join(
-        f"{each.problem_id} (prompt {each.prompt_tokens:,}, left {each.new_tokens_left:,})"
-        for each in long[:NAMES_SHOWN]
+        f"{each.problem_id} (prompt {each.prompt_tokens:,}, left {each.new_tokens_left:,})" for each in tightest
     )
+    more = f" and {len(long) - len(tightest):,} more" if len(long) > len(tightest) else ""
     contexts = " and ".join(f"{length:,}" for length in sorted({each.context_length for each in long}))
     refused = sum(each.new_tokens_left == 0 for each in long)
     parts = [
         f"{len(long)} problems have prompts that leave fewer new tokens than were asked for in a context of {contexts}"
     ]
     parts += [f"{refused} of them none, which were not generated"] if refused else []
-    return [f"{', '.join(parts)}: {names}"]
+    return [f"{', '.join(parts)}: {names}{more}"]
 
 
 def _notes_on_events(summary: Summary) -> list[str]:
