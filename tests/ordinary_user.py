@@ -47,7 +47,7 @@ def hindrance(user: int) -> str:
         return f"{closed} is closed to others"
     trial = [*words(user), sys.executable, "-B", "-c", "import hostile.suite"]
     environment = os.environ | {"PYTHONPATH": str(TESTS / "evaluator")}
-    done = subprocess.run(trial, capture_output=True, text=True, timeout=250, check=False, env=environment)
+    done = subprocess.run(trial, capture_output=True, text=True, timeout=550, check=False, env=environment)
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
 

@@ -28,7 +28,7 @@ def taco_stream(*arguments: object, environ: dict[str, str] | None = None) -> su
         check=False,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=550,
         env={**os.environ, **(environ or {})},
     )
 
@@ -71,7 +71,7 @@ def test_nothing_is_imported_from_the_folder_that_a_run_starts_in(
     (tmp_path / "taco_stream" / "types.py").write_text("raise SystemExit('not the package')\n")
     arguments = ["run", "runs", "--engine", "replay", "--dataset", dataset]
     done = subprocess.run(
-        [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False
+        [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=550, check=False
     )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
@@ -91,7 +91,7 @@ def test_a_terminal_that_is_gone_does_not_fail_a_run(tmp_path: Path, dataset: Pa
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {name: writing}
     command = [sys.executable, "-m", "taco_stream", "run", tmp_path / "run", "--engine", "replay", "--dataset", dataset]
     try:
-        done = subprocess.run(command, check=False, timeout=250, **streams)  # type: ignore[call-overload]
+        done = subprocess.run(command, check=False, timeout=550, **streams)  # type: ignore[call-overload]
     finally:
         os.close(writing)
     assert done.returncode == 0
@@ -151,7 +151,7 @@ def test_a_result_that_cannot_be_printed_is_a_failure_without_a_traceback(tmp_pa
         os.close(reading)
     command = [sys.executable, "-m", "taco_stream", "dataset", "demo"]
     try:
-        done = subprocess.run(command, check=False, timeout=250, stdout=writing, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, check=False, timeout=550, stdout=writing, stderr=subprocess.PIPE, text=True)
     finally:
         os.close(writing)
     assert done.returncode == 1
@@ -208,7 +208,7 @@ def test_results_are_on_disk_while_later_samples_are_still_generated(tmp_path: P
         assert process.poll() is None
         time.sleep(0.005)  # the line is the event
     generated = (run / "completions.jsonl").read_bytes().count(b"\n")
-    assert process.wait(timeout=250) == 0
+    assert process.wait(timeout=550) == 0
     assert generated < 2 * samples == (run / "completions.jsonl").read_bytes().count(b"\n")
 
 
@@ -254,7 +254,7 @@ def test_an_interrupted_generate_goes_on_where_it_stopped(tmp_path: Path, datase
         assert process.poll() is None
         time.sleep(0.005)  # the line is the event
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=250) == 130
+    assert process.wait(timeout=550) == 130
     before = (run / "completions.jsonl").read_bytes()
     assert before.endswith(b"\n")
     script.write_text("rows = 1\n")
@@ -274,7 +274,7 @@ def test_a_dataset_comes_from_standard_input(tmp_path: Path, dataset: Path) -> N
     command = [sys.executable, "-m", "taco_stream", "run", tmp_path / "run", "--engine", "replay", "--dataset", "-"]
     for _ in range(2):  # the same rows again have the same fingerprint, whatever file they were kept in
         with dataset.open() as rows:
-            subprocess.run(command, check=True, stdin=rows, capture_output=True, timeout=250)
+            subprocess.run(command, check=True, stdin=rows, capture_output=True, timeout=550)
         assert len(records(tmp_path / "run")) == 4
 
 

@@ -101,7 +101,7 @@ def run(script: Path, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
+        timeout=550,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -124,7 +124,11 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "samples.jsonl").write_text("".join(json.dumps(each) + "\n" for each in completions))
     line = ("evaluate", "samples.jsonl", "RUN", "--dataset", "demo", "--workers", "1")
     subprocess.run(
-        [sys.executable, "-m", "taco_stream", *line], cwd=folder, capture_output=True, check=True, timeout=100
+        [sys.executable, "-m", "taco_stream", *line],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+        timeout=550,
     )
     return folder / "RUN"
 
@@ -151,7 +155,7 @@ def test_a_sample_is_debugged_as_the_guide_says(tmp_path: Path, line: str, demo_
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=550,
     )
     assert "wrong_answer" in done.stdout
     assert ("judged again  the same verdicts" in done.stdout) == ("--rerun" in line)
@@ -202,7 +206,7 @@ def server_url() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.name)
 def test_the_steps_of_a_page_run_in_an_empty_folder(tmp_path: Path, server_url: str, path: Path) -> None:
     if path.name == "served-models.md":
@@ -220,7 +224,7 @@ def test_the_steps_of_a_page_run_in_an_empty_folder(tmp_path: Path, server_url: 
         capture_output=True,
         text=True,
         check=False,
-        timeout=590,
+        timeout=1150,
     )
     assert done.returncode == 0, done.stderr[-4000:]
 
@@ -357,7 +361,12 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)
     done = subprocess.run(
-        [str(ZENSICAL), "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110
+        [str(ZENSICAL), "build", "--strict"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=550,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

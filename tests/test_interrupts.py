@@ -35,7 +35,7 @@ def interrupted(number: int, arguments: list[str], is_time: Callable[[subprocess
             assert process.poll() is None
             time.sleep(0.002)
         process.send_signal(number)
-        _, said = process.communicate(timeout=100)
+        _, said = process.communicate(timeout=550)
     return process.returncode, said
 
 
@@ -90,5 +90,5 @@ def test_an_interrupt_while_the_command_is_imported_is_quiet(tmp_path: Path) -> 
     (tmp_path / "sitecustomize.py").write_text(SENDS_ITSELF_CTRL_C)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "taco_stream", "--help"]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=550)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

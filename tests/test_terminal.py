@@ -109,7 +109,7 @@ def test_a_prompt_goes_to_a_pipe_as_it_is_and_to_a_terminal_as_signs(
 @pytest.mark.parametrize("flags", [[], ["--debug"]])
 def test_an_error_is_printed_in_signs(flags: list[str]) -> None:
     command = [sys.executable, "-m", "taco_stream", *flags, "report", "no\x1b[2Jfolder"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == NoRunError.exit_code
     assert "\x1b" not in done.stderr
     assert "no␛[2Jfolder" in done.stderr

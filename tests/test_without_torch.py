@@ -28,7 +28,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 def taco_stream(bare: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "taco_stream", *words]
-    return subprocess.run(command, env=bare, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, env=bare, cwd=folder, capture_output=True, text=True, check=False, timeout=550)
 
 
 @pytest.mark.parametrize(

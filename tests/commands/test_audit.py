@@ -126,7 +126,7 @@ def test_ctrl_c_keeps_what_was_found_and_says_how_to_go_on(tmp_path: Path) -> No
         assert process.poll() is None
         time.sleep(0.005)  # the line is the event
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=250)
+    _, errors = process.communicate(timeout=550)
     assert process.returncode == 130, errors
     assert b"the same command resumes" in errors
     assert findings(out) == {"fine": "ok"}

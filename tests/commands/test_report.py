@@ -56,7 +56,7 @@ def test_the_problem_that_was_meant_is_named() -> None:
 
 def command(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     line = [sys.executable, "-m", "taco_stream", *map(str, arguments)]
-    return subprocess.run(line, input=given, check=True, capture_output=True, timeout=250)
+    return subprocess.run(line, input=given, check=True, capture_output=True, timeout=550)
 
 
 def test_the_problem_of_a_prompt_comes_from_standard_input(dataset: Path) -> None:

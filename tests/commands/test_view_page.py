@@ -124,10 +124,10 @@ def test_the_command_prints_its_address_answers_on_this_machine_and_ends_with_ct
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
-            with urllib.request.urlopen(f"{address}api/runs", timeout=60) as reply:
+            with urllib.request.urlopen(f"{address}api/runs", timeout=550) as reply:
                 assert b'"first"' in reply.read()
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=550)
         finally:
             process.kill()
     assert (process.returncode, errors) == (0, "on this machine alone; Ctrl-C ends it\n")
@@ -139,6 +139,6 @@ def test_without_its_packages_the_command_says_which_extra_to_install(folder: Pa
         f"sys.argv = ['taco-stream', 'view', {str(folder)!r}]\n"
         "from taco_stream.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=550)
     assert done.returncode == 2
     assert done.stderr == "taco-stream: view needs the package starlette: pip install 'taco-stream[view]'\n"

@@ -44,7 +44,7 @@ def running(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def watched(path: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*PROGRAM, "watch", path], capture_output=True, text=True, check=False, timeout=90)
+    return subprocess.run([*PROGRAM, "watch", path], capture_output=True, text=True, check=False, timeout=550)
 
 
 def test_a_pipe_gets_plain_lines_and_the_report(tmp_path: Path, running: "subprocess.Popen[bytes]") -> None:
@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_is_resumable(tmp_path: Path, running: "subprocess.
     ) as watching:
         time.sleep(0.5)
         running.kill()
-        _, errors = watching.communicate(timeout=60)
+        _, errors = watching.communicate(timeout=550)
     assert watching.returncode == 130
     assert errors.decode().splitlines()[-1].endswith(" it is resumable")
 
@@ -124,13 +124,13 @@ def test_a_folder_that_holds_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_quiet_run_prints_its_report_and_nothing_else(tmp_path: Path) -> None:
     with start_run(tmp_path / "run", "--quiet", seconds=0.05) as run:
-        output, errors = run.communicate(timeout=60)
+        output, errors = run.communicate(timeout=550)
     assert run.returncode == 0
     assert errors == b""
     assert b"strict (scored)" in output
     refused = subprocess.run(
         [*PROGRAM, "run", tmp_path / "run", "--engine", "replay", "--dataset", "demo", "-q"],
-        capture_output=True, check=False, timeout=60,
+        capture_output=True, check=False, timeout=550,
     )  # fmt: skip
     assert refused.returncode == 2
     assert b"was made with" in refused.stderr

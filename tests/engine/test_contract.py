@@ -159,7 +159,7 @@ async def test_a_full_outbound_stream_is_waited_for(engine: Engine) -> None:
 async def test_cancellation_leaves_nothing_running(engine: Engine) -> None:
     request_send, request_receive = anyio.create_memory_object_stream[Request](PROBLEMS)
     completion_send, completion_receive = anyio.create_memory_object_stream[Completion](0)
-    with anyio.fail_after(100):
+    with anyio.fail_after(400):
         async with engine, request_send, completion_receive, anyio.create_task_group() as tasks:
             tasks.start_soon(engine.run, request_receive, completion_send)
             for request in requests():

@@ -254,7 +254,7 @@ async def test_many_programs_are_judged_at_once(anyio_backend: object) -> None:
 async def test_cancelling_a_judgement_frees_its_worker(evaluator: Evaluator) -> None:
     with anyio.move_on_after(0.2):
         await evaluator.judge(SUM, "import time; time.sleep(1000)")
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
 
 
@@ -421,7 +421,7 @@ async def test_the_time_of_a_program_counts_while_it_runs(evaluator: Evaluator) 
     """Not only when it has ended, which would be a peak of minutes in a second."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(evaluator.judge, SUM, "while True: pass")
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             while not (evaluator.statistics().busy and evaluator.statistics().busy_seconds > 0.1):
                 assert not evaluator.statistics().judged
                 await anyio.sleep(0.01)

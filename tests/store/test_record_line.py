@@ -124,7 +124,7 @@ def test_a_run_of_the_first_version_resumes_and_reports_the_same(tmp_path: Path)
     command = [sys.executable, "-m", "taco_stream", "evaluate", "completions.jsonl", "run"]
     command += ["--dataset", "problems.jsonl", "--prompt", "base", "--workers", "1"]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     versions = [
         json.loads(line).get("version") for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()

@@ -140,7 +140,7 @@ Admission.admit = admit_or_die
 """
 
 
-@pytest.mark.timeout(600)  # four workers, one after the other
+@pytest.mark.timeout(900)  # four workers, one after the other
 async def test_a_request_that_kills_workers_is_answered_as_an_error_and_the_others_go_on(
     model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ async def generate(
 ) -> Run:
     """Everything that an engine over the servers answers; `during` runs beside it."""
     run, failure = into or Run(), None
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with opened(*urls, into=run, **settings) as engine, anyio.create_task_group() as beside:
             if during is not None:
                 beside.start_soon(during, run)
@@ -374,7 +374,7 @@ async def test_leaving_a_run_closes_its_connections() -> None:
                 assert engine.statistics().rows_busy == 5
                 assert engine.statistics().rows_total == 32
                 tasks.cancel_scope.cancel()
-        with anyio.fail_after(5):
+        with anyio.fail_after(200):
             await until(lambda: not server.in_flight)
         assert engine.statistics().rows_busy == 0
     assert server.left == 5
@@ -388,7 +388,7 @@ async def test_a_run_that_is_left_while_a_server_is_checked_leaves_the_engine_of
                 _ = [completion async for completion in stream]
         assert left.cancelled_caught
         server.behaviour.health_hangs = False
-        with anyio.fail_after(10):
+        with anyio.fail_after(200):
             async with engine.generate(requests(problems=1)) as stream:
                 assert len([completion async for completion in stream]) == 5
 
@@ -417,7 +417,7 @@ async def test_a_drain_gives_up_what_waits_to_be_tried_again() -> None:
     async with serving(seconds=0.01) as server, opened(server.url, into=Run()) as engine:
         outbound, inbound = anyio.create_memory_object_stream[Request](10)
         answered, answers = anyio.create_memory_object_stream[Completion](200)
-        with anyio.fail_after(10), answers:
+        with anyio.fail_after(200), answers:
             async with anyio.create_task_group() as tasks:
                 with outbound:
                     outbound.send_nowait(requests()[0])

@@ -42,7 +42,7 @@ def inside(layer: Layer | str, action: str, scratch: str) -> str:
     """What `action`, an expression, comes to in an interpreter under the layer: its value or its error's name."""
     text = f"{ENTER}\nos.write(1, outcome(lambda: {action}).encode())"
     command = [sys.executable, "-I", "-S", "-c", text, str(PACKAGE_PARENT), str(layer), scratch]
-    done = subprocess.run(command, capture_output=True, timeout=250, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=550, check=True)
     return done.stdout.decode()
 
 
@@ -134,4 +134,4 @@ def test_an_ordinary_user_gets_a_sandbox_above_the_floor() -> None:
         pytest.skip("this machine offers no sandbox above the floor")
     text = "from taco_stream.evaluator.sandbox.probe import available_plans; print(available_plans()[0].meets_floor)"
     command = [*as_user(NOBODY), sys.executable, "-B", "-c", text]
-    assert subprocess.run(command, capture_output=True, timeout=250, check=True, text=True).stdout == "True\n"
+    assert subprocess.run(command, capture_output=True, timeout=550, check=True, text=True).stdout == "True\n"

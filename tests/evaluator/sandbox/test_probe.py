@@ -50,7 +50,7 @@ def judged_in_a_closed_folder(owner: int, *, namespaces: bool) -> str:
         pytest.skip("only root can close the folder of a virtual environment, and none is used or this is not root")
     kind = "with namespaces" if namespaces else "without namespaces"
     command = [sys.executable, "-B", "-c", SCENE, str(TESTS), str(owner), kind]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -52,7 +52,7 @@ os.kill(child, 9)
 
 def test_a_test_that_lowers_its_own_limit_first_keeps_it() -> None:
     command = [sys.executable, "-c", QUICK_CHILD]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=250).stdout == "(1, 1)\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=550).stdout == "(1, 1)\n"
 
 
 def room_for_threads(*, before: str = "") -> int:
@@ -67,7 +67,7 @@ limit = resource.getrlimit(resource.RLIMIT_NPROC)
 print(max_processes_of_user())
 assert resource.getrlimit(resource.RLIMIT_NPROC) == limit
 """
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=250)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=550)
     return int(done.stdout)
 
 
@@ -82,7 +82,7 @@ def test_no_more_threads_are_allowed_than_the_session_may_have() -> None:
 def said_under(limit: str, value: int, memory_bytes: int = 4 << 30) -> str:
     """What judging a right program says in a session with one low hard limit."""
     command = [sys.executable, "-c", SCRIPT, limit, str(value), str(memory_bytes)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=250).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=550).stdout
 
 
 @pytest.mark.parametrize(
