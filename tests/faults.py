@@ -25,7 +25,7 @@ STOPPED = {130, -signal.SIGTERM}
 """The latter before the command's first line has run, when the interpreter knows only what the signal does by itself."""
 COMPLETE = 0
 
-END_SECONDS = 60.0
+END_SECONDS = 300.0
 
 
 class Disturbed(NamedTuple):
