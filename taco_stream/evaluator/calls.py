@@ -54,7 +54,8 @@ def _answer(function: Callable[..., Any], request: str) -> dict[str, Any]:
         is_iterator = hasattr(type(value), "__next__")
         answer = {"iterator" if is_iterator else "value": tagged(list(value) if is_iterator else value)}
     except Exception as error:
-        sys.excepthook(*sys.exc_info())
+        in_program = error.__traceback__ and error.__traceback__.tb_next  # without this function's own frame
+        sys.excepthook(type(error), error.with_traceback(in_program), in_program)
         # The asking side has none of the program's classes: the nearest that both have is a built-in one.
         kind = next(each for each in type(error).__mro__ if getattr(builtins, each.__name__, None) is each)
         answer = {"raised": kind.__name__, "details": tagged(error.args)}

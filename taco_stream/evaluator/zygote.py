@@ -44,7 +44,7 @@ import time
 import types
 import warnings
 from _frozen_importlib_external import SourceFileLoader  # the package that names it would be one more in every fork
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -478,10 +478,20 @@ def report(error: BaseException) -> int:
 
 
 def without_own_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """The part of a traceback that belongs to the program."""
-    while traceback and traceback.tb_frame.f_globals is globals():
+    """The part of a traceback that belongs to the program, or to the code that asks it."""
+    ours = (globals(), vars(calls))
+    kept = None
+    for entry in reversed([*_entries(traceback)]):
+        if not any(entry.tb_frame.f_globals is each for each in ours):
+            entry.tb_next = kept
+            kept = entry
+    return kept
+
+
+def _entries(traceback: types.TracebackType | None) -> Iterator[types.TracebackType]:
+    while traceback:
+        yield traceback
         traceback = traceback.tb_next
-    return traceback
 
 
 def served_function(namespace: dict[str, Any], name: str) -> Any:

@@ -150,3 +150,10 @@ async def test_a_program_cannot_have_the_code_run_in_its_process(evaluator: Eval
 
 async def test_code_that_is_not_python_is_not_the_programs_fault(evaluator: Evaluator) -> None:
     assert (await judge(evaluator, "def f(): pass", "assert f(")).status is Status.INFRASTRUCTURE_ERROR
+
+
+async def test_no_frame_of_the_evaluators_own_is_shown(evaluator: Evaluator) -> None:
+    verdict = await judge(evaluator, "def f():\n    return 1 / 0", "assert f() == 1")
+    assert "ZeroDivisionError: division by zero" in verdict.stderr_tail
+    assert 'File "program.py", line 2, in f' in verdict.stderr_tail
+    assert not [name for name in ("calls.py", "zygote.py") if name in verdict.stderr_tail], verdict.stderr_tail

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,15 +58,16 @@ def test_a_process_that_shares_its_core_keeps_its_time() -> None:
 
 
 def test_a_process_that_never_gets_its_turn_is_given_up_as_starved(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
     monkeypatch.setattr(idle_clock, "MAX_STARVATION", 2)
-    with running(SPIN) as handle:
-        clock = IdleClock(0.1)
-        monkeypatch.setattr(idle_clock, "busy_seconds", lambda _: 1000.0)
-        time.sleep(0.15)
-        assert clock.seconds_left(handle) > 0
-        time.sleep(0.1)
-        assert clock.seconds_left(handle) == 0
-        assert clock.is_starved
+    monkeypatch.setattr(idle_clock, "busy_seconds", lambda _: 1000.0)
+    monkeypatch.setattr(idle_clock, "time", SimpleNamespace(monotonic=lambda: now))
+    clock = IdleClock(0.1)
+    now = 0.15
+    assert clock.seconds_left(0) > 0
+    now = 0.25
+    assert clock.seconds_left(0) == 0
+    assert clock.is_starved
 
 
 def test_a_process_that_is_gone_has_no_time() -> None:

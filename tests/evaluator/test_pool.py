@@ -291,7 +291,7 @@ async def test_a_test_that_the_clock_stopped_is_not_run_again(evaluator: Evaluat
 @pytest.mark.both_loops
 async def test_a_sleeper_stalls_nobody_but_its_own_worker(anyio_backend: object) -> None:
     """One that sleeps whenever it is judged, beside a hundred programs that the other worker judges meanwhile."""
-    settings = EvaluatorSettings(workers=2, wall_multiple=20.0, unsafe_no_sandbox=True)
+    settings = EvaluatorSettings(workers=2, wall_multiple=400.0, unsafe_no_sandbox=True)
     done: list[str] = []
     async with Evaluator(settings) as evaluator, anyio.create_task_group() as tasks:
 
