@@ -323,7 +323,6 @@ async def test_signals_are_ignored_once_the_work_is_done() -> None:
 
 
 async def test_a_hang_up_finishes_what_is_in_flight() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever starts the tests with nohup ignores it
     store = MemoryStore()
     engine = ScriptedEngine(Script(rows=2, seconds=0.01))
     pipeline = Pipeline(task(problems=50), engine=engine, evaluator=ToldJudge(), store=store)
