@@ -27,7 +27,7 @@ from taco_stream.run.settings import GROUPS, SETTINGS, RunSettings
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run_directory import RunFiles
 from taco_stream.terminal import stderr_console, stdout_console, write_json
-from taco_stream.types import ComparisonMode
+from taco_stream.types import ComparisonMode, Status
 
 
 class _ReadRun(NamedTuple):
@@ -94,6 +94,7 @@ def _compare(
                 path=str(run.files.path),
                 scored_by=run.settings.evaluator.mode,
                 coverage=summarise(run.tally, run.files.events(), mode=mode, ks=()).coverage,
+                infrastructure_errors=run.tally.statuses[mode][Status.INFRASTRUCTURE_ERROR],
             )
             for letter, run in zip(LETTERS, runs, strict=False)
         ],

@@ -31,17 +31,24 @@ LONGEST_VALUE = 40
 
 
 class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the runs: its letter, where it is, the mode that its own report scores by, and what it covers."""
+    """One of the runs: its letter, where it is, the mode that its own report scores by, and what it covers.
+
+    `infrastructure_errors` are samples that the evaluator failed to judge; the same command judges them again.
+    """
 
     letter: str
     path: str
     scored_by: ComparisonMode
     coverage: Coverage
+    infrastructure_errors: int = 0
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything that the run's newest start meant to have is judged, as far as it is known."""
-        return self.coverage.samples >= (self.coverage.samples_expected or 0)
+    def why_incomplete(self) -> str | None:
+        """What is missing of that which the run's newest start meant to have, as far as it is known."""
+        if self.coverage.samples < (self.coverage.samples_expected or 0):
+            return f"{self.coverage.samples:,} of {self.coverage.samples_expected:,} samples are judged"
+        if self.infrastructure_errors:
+            return f"the evaluator failed to judge {self.infrastructure_errors:,} samples"
+        return None
 
 
 class SettingDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,11 +118,8 @@ def find_shortfalls(compared: ComparedRuns, delta: float) -> list[str]:
     """
     shortfalls = []
     for run, comparison in zip(compared.runs[1:], compared.comparisons, strict=True):
-        if not run.is_complete:
-            shortfalls.append(
-                f"{run.path} is not complete: "
-                f"{run.coverage.samples:,} of {run.coverage.samples_expected:,} samples are judged"
-            )
+        if (reason := run.why_incomplete()) is not None:
+            shortfalls.append(f"{run.path} is not complete: {reason}")
         for k, difference in comparison.pass_at_k.items():
             # In whole steps of 1e-9 points: a difference of exactly -2 must not fail for its last binary digit.
             if round(100 * difference.value - delta, 9) < 0:

@@ -37,12 +37,17 @@ def manifest(**values: Any) -> Manifest:
 
 
 def write_run(
-    path: Path, passed: dict[str, int], samples: int = 2, expected: int | None = None, **settings: Any
+    path: Path,
+    passed: dict[str, int],
+    samples: int = 2,
+    expected: int | None = None,
+    otherwise: Status = Status.WRONG_ANSWER,
+    **settings: Any,
 ) -> Path:
     """A run in which the first samples of each problem passed: so many by `strict`, all by `official`."""
 
     def verdicts(is_right: bool) -> dict[ComparisonMode, Verdict]:
-        strict = Verdict(status=Status.PASSED if is_right else Status.WRONG_ANSWER)
+        strict = Verdict(status=Status.PASSED if is_right else otherwise)
         return {ComparisonMode.STRICT: strict, ComparisonMode.OFFICIAL: Verdict(status=Status.PASSED)}
 
     records = [
@@ -194,6 +199,16 @@ def test_a_candidate_that_is_not_complete_fails(
     assert f"{half} is not complete: 4 of 10 samples are judged" in errors
     assert "B: not complete: 4 of 10 samples are judged" in text
     assert compared(capsys, half, baseline, fail_under=-100)[0] == 0
+
+
+def test_a_candidate_that_the_evaluator_failed_to_judge_fails(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A judge that broke on the wrong samples must not raise the score."""
+    broken = write_run(tmp_path / "broken", {"a": 2, "b": 1}, otherwise=Status.INFRASTRUCTURE_ERROR)
+    code, _, errors = compared(capsys, baseline, broken, fail_under=-100)
+    assert code == 1
+    assert f"{broken} is not complete: the evaluator failed to judge 1 samples" in errors
 
 
 def test_problems_with_too_few_samples_are_named(
