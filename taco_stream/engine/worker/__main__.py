@@ -10,6 +10,7 @@ Promised: every sample of every `Generate` is answered once, unless the process 
 When standard input closes, the process ends at once, so that no worker outlives its parent.
 """
 
+import gc
 import os
 import queue
 import threading
@@ -52,8 +53,13 @@ def main() -> None:
     # program on one of two cores they must not look for long; asleep, each wait costs the waking (`bench/LOG.md`).
     # OpenMP reads the variable once, when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # What the import makes lives as long as the process, and the collector would go over it time and again: a fifth of
+    # the time until the worker is ready (`bench/LOG.md`).
+    gc.disable()
     from taco_stream.engine.worker.load import start
 
+    gc.freeze()
+    gc.enable()
     load = frames.get()
     if not isinstance(load, Load):
         raise ValueError("the first frame of a worker names the model to load")
