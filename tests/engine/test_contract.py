@@ -1,4 +1,4 @@
-"""The contract of `taco_stream.engine.base`, held against every engine."""
+"""The contract of `taco_stream.engine.base`, held against every engine; with real models, in `test_real_workers.py`."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ from taco_stream.types import Completion, FinishReason, Request, SampleKey, Samp
 
 pytestmark = pytest.mark.anyio
 
-ModelFolder = Callable[[str], Path]
+SCRIPTED_WORKER = Path(__file__).with_name("scripted_worker")
 
 SAMPLES = 5
 PROBLEMS = 4
@@ -40,17 +40,12 @@ def requests(problems: int = PROBLEMS, samples: int = SAMPLES) -> list[Request]:
     ]
 
 
-def scripted(model_folder: ModelFolder) -> Engine:
+def scripted() -> Engine:
     return ScriptedEngine(Script(texts=("a", "b"), rows=3, error_every=7))
 
 
-def local(model_folder: ModelFolder) -> Engine:
-    return LocalEngine(ModelSettings(model=str(model_folder("llama")), devices="cpu", batch_size=4), threads=1)
-
-
-def recurrent(model_folder: ModelFolder) -> Engine:
-    settings = ModelSettings(model=str(model_folder("qwen3_5_text")), devices="cpu", batch_size=4)
-    return LocalEngine(settings, threads=1)
+def local() -> Engine:
+    return LocalEngine(ModelSettings(model="scripted", devices="cpu"))
 
 
 @asynccontextmanager
@@ -65,18 +60,18 @@ CASES = {
     "scripted on asyncio": (scripted, False),
     "scripted on uvloop": (scripted, True),
     "local on uvloop": (local, True),  # one loop is enough for an engine that starts a process for each test
-    "local with recurrent layers on uvloop": (recurrent, True),
     "server on asyncio": (None, False),
     "server on uvloop": (None, True),
 }
 
-Case = tuple[Callable[[ModelFolder], Engine] | None, bool]
+Case = tuple[Callable[[], Engine] | None, bool]
 
 
 @pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
     if request.param.startswith("server") and find_spec("aiohttp") is None:
         pytest.skip("the extra `server` is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPTED_WORKER))
     return CASES[request.param]
 
 
@@ -86,9 +81,9 @@ def anyio_backend(case: Case) -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture
-async def engine(case: Case, model_folder: ModelFolder) -> AsyncIterator[Engine]:
+async def engine(case: Case) -> AsyncIterator[Engine]:
     if case[0] is not None:
-        yield case[0](model_folder)
+        yield case[0]()
         return
     async with served() as url:
         yield ServerEngine(url)

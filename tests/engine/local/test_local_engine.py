@@ -1,26 +1,23 @@
-"""The local engine with real worker processes."""
+"""The local engine with real worker processes, in which a script answers (`scripted_worker`)."""
 
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
-from engine.bench import Bench
 
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.settings import ModelSettings
-from taco_stream.errors import EngineError, TacoStreamError, UsageError
-from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
+from taco_stream.errors import EngineError, ModelError, TacoStreamError, UsageError
+from taco_stream.events import EngineEvent, RequestCondemned
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
 pytestmark = pytest.mark.anyio
-
-ModelFolder = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +40,22 @@ def requests(samples: int = 3, problems: int = 4, tokens: int = 12) -> list[Requ
     ]
 
 
-def engine(folder: Path, **settings: Any) -> LocalEngine:
-    events = settings.pop("events", None)
-    settings = {"model": str(folder), "devices": "cpu", "batch_size": 4} | settings
-    return LocalEngine(ModelSettings(**settings), threads=1, events=events)
+def engine(model: str = "scripted", **settings: Any) -> LocalEngine:
+    return LocalEngine(ModelSettings(model=model, devices="cpu"), **settings)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def script() -> Iterator[None]:
+    """Lets every worker that a test starts, and its successors, be scripted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "scripted_worker"))
+        yield
 
 
 @pytest.fixture(scope="module")
-async def shared(model_folder: ModelFolder) -> AsyncIterator[LocalEngine]:
-    """An open engine for the tests that leave it as they found it: a worker takes seconds to import torch."""
-    async with engine(model_folder("gpt_neox")) as started:
+async def shared(script: None) -> AsyncIterator[LocalEngine]:
+    """An open engine for the tests that leave it as they found it."""
+    async with engine() as started:
         yield started
 
 
@@ -73,28 +76,7 @@ def texts(completions: dict[SampleKey, Completion]) -> dict[SampleKey, str]:
     return {key: completion.text for key, completion in completions.items()}
 
 
-async def test_two_workers_of_which_one_is_killed_give_the_samples_of_one_undisturbed(
-    model_folder: ModelFolder,
-) -> None:
-    folder = model_folder("llama")
-    asked = requests(samples=40, problems=3)
-    expected = texts(Bench(folder).generate(asked))
-    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
-    with sent, events:
-        async with engine(folder, devices="cpu,cpu", events=sent) as two:
-            victim = two.worker_pids()[0]
-
-            def kill(count: int) -> None:
-                if count == 10:
-                    os.kill(victim, signal.SIGKILL)
-
-            assert texts(await generate(two, asked, kill)) == expected
-            assert two.statistics().restarts == 1
-            assert two.statistics().samples_finished == 120
-        assert isinstance(events.receive_nowait(), WorkerRestarted)
-
-
-async def test_a_reader_of_events_that_has_gone_is_no_dead_worker(model_folder: ModelFolder) -> None:
+async def test_a_reader_of_events_that_has_gone_is_no_dead_worker() -> None:
     sent, events = anyio.create_memory_object_stream[EngineEvent](100)
     long = Request(
         problem_id="long",
@@ -102,18 +84,16 @@ async def test_a_reader_of_events_that_has_gone_is_no_dead_worker(model_folder: 
         sample_indices=(0,),
         sampling=SamplingParameters(max_new_tokens=40, temperature=0),
     )
-    async with sent, engine(model_folder("gpt_neox"), events=sent) as started:
+    async with sent, engine(events=sent) as started:
         events.close()
         assert len(await generate(started, [long])) == 1
         assert started.statistics().restarts == 0
 
 
-async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
-    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taco_stream.engine.local.worker_handle.RESTARTS", 0)
     seen: list[int] = []
-    async with engine(model_folder("gpt_neox")) as started:
+    async with engine() as started:
 
         def kill(count: int) -> None:
             seen.append(count)
@@ -125,41 +105,19 @@ async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(
     assert len(seen) >= 2
 
 
-POISON = """
-import os, signal
-from taco_stream.engine.worker.admission import Admission
-
-admit = Admission.admit
-
-def admit_or_die(self, request):
-    if request.problem_id == "poison":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return admit(self, request)
-
-Admission.admit = admit_or_die
-"""
-
-
-@pytest.mark.timeout(900)  # four workers, one after the other
-async def test_a_request_that_kills_workers_is_answered_as_an_error_and_the_others_go_on(
-    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = model_folder("gpt_neox")
+async def test_a_request_that_kills_workers_is_answered_as_an_error_and_the_others_go_on() -> None:
     good = requests(samples=2, problems=1)
-    expected = texts(Bench(folder).generate(good))
-    (tmp_path / "sitecustomize.py").write_text(POISON)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
     poison = msgspec.structs.replace(good[0], problem_id="poison")
+    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
     with sent, events:
-        async with engine(folder, events=sent) as started:
+        async with engine(events=sent) as started:
             completions = await generate(started, [good[0], poison])
         sent_events = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
     assert [event.problem_id for event in sent_events if isinstance(event, RequestCondemned)] == ["poison"]
     bad = [completions.pop(SampleKey("poison", index)) for index in (0, 1)]
     assert {completion.finish_reason for completion in bad} == {FinishReason.ERROR}
     assert all("generation workers died of this request: signal 11" in str(item.error) for item in bad)
-    assert texts(completions) == expected
+    assert texts(completions) == {SampleKey("p0", index): f"1 p0 {index}" for index in (0, 1)}
 
 
 async def test_a_full_outbound_stream_stops_admission_and_drops_nothing(shared: LocalEngine) -> None:
@@ -189,9 +147,9 @@ async def test_a_full_outbound_stream_stops_admission_and_drops_nothing(shared: 
     assert len({completion.key for completion in taken}) == len(taken) == 240
 
 
-async def test_draining_finishes_what_decodes_and_cancels_what_waits(model_folder: ModelFolder) -> None:
+async def test_draining_finishes_what_decodes_and_cancels_what_waits() -> None:
     asked = requests(samples=20, problems=5, tokens=100)
-    async with engine(model_folder("gpt_neox")) as started:
+    async with engine() as started:
         completions = await generate(started, asked, lambda count: started.drain() if count == 1 else None)
     reasons = [completion.finish_reason for completion in completions.values()]
     assert 1 <= reasons.count(FinishReason.LENGTH) + reasons.count(FinishReason.STOP) < 20
@@ -235,13 +193,13 @@ async def test_an_iteration_left_early_closes_its_requests(shared: LocalEngine) 
     assert closed
 
 
-async def test_an_engine_that_is_not_open_says_so(model_folder: ModelFolder) -> None:
+async def test_an_engine_that_is_not_open_says_so() -> None:
     with pytest.raises(EngineError, match="use it inside `async with`"):
-        await generate(engine(model_folder("gpt_neox")), requests())
+        await generate(engine(), requests())
 
 
-async def test_a_prepared_process_is_the_one_that_serves(model_folder: ModelFolder) -> None:
-    started = engine(model_folder("gpt_neox"))
+async def test_a_prepared_process_is_the_one_that_serves() -> None:
+    started = engine()
     async with started.prepared():
         pid = prepared_pid(started)
         async with started:
@@ -250,8 +208,8 @@ async def test_a_prepared_process_is_the_one_that_serves(model_folder: ModelFold
     assert not is_running(pid)
 
 
-async def test_a_process_that_was_prepared_in_vain_ends(model_folder: ModelFolder) -> None:
-    started = engine(model_folder("gpt_neox"))
+async def test_a_process_that_was_prepared_in_vain_ends() -> None:
+    started = engine()
     async with started.prepared():
         pid = prepared_pid(started)
     assert not is_running(pid)
@@ -266,7 +224,7 @@ def prepared_pid(started: LocalEngine) -> int:
     return pid
 
 
-async def test_an_error_of_the_requests_own_leaves_no_process(model_folder: ModelFolder) -> None:
+async def test_an_error_of_the_requests_own_leaves_no_process() -> None:
     async def broken() -> AsyncIterator[Request]:
         yield requests(problems=1)[0]
         raise ValueError("no more")
@@ -274,7 +232,7 @@ async def test_an_error_of_the_requests_own_leaves_no_process(model_folder: Mode
     pids: list[int] = []
 
     async def generate_from_broken() -> None:
-        async with engine(model_folder("llama")) as started:
+        async with engine() as started:
             pids.extend(started.worker_pids())
             async with started.generate(broken()) as stream:
                 async for _ in stream:
@@ -285,9 +243,9 @@ async def test_an_error_of_the_requests_own_leaves_no_process(model_folder: Mode
     assert not is_running(*pids)
 
 
-async def test_cancelling_the_caller_leaves_no_process(model_folder: ModelFolder) -> None:
+async def test_cancelling_the_caller_leaves_no_process() -> None:
     with anyio.CancelScope() as scope:
-        async with engine(model_folder("llama")) as started:
+        async with engine() as started:
             (pid,) = started.worker_pids()
             async with started.generate(requests(samples=30, tokens=200)) as stream:
                 async for _ in stream:
@@ -301,28 +259,16 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("settings", "kind", "sentence"),
+    ("model", "kind", "sentence"),
     [
-        ({"model": "/no/such/folder"}, UsageError, "there is no model folder /no/such/folder"),
-        ({"devices": "cuda:7"}, UsageError, "the device cuda:7 does not exist: torch sees"),
+        ("missing", UsageError, "there is no model folder missing"),
+        ("broken", ModelError, "the model broken cannot be loaded"),
     ],
 )
 async def test_the_error_of_a_worker_that_cannot_start_is_raised_here(
-    model_folder: ModelFolder, settings: dict[str, Any], kind: type[TacoStreamError], sentence: str
+    model: str, kind: type[TacoStreamError], sentence: str
 ) -> None:
     """One of each kind; `test_checkpoint` has the others."""
     with pytest.raises(kind, match=sentence):
-        async with LocalEngine(ModelSettings(**({"model": str(model_folder("llama"))} | settings))):
+        async with engine(model=model):
             raise AssertionError("the engine started")
-
-
-async def test_a_folder_full_of_modules_is_not_imported(
-    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """People keep a `json.py` or a `random.py` in the folder in which they start programs."""
-    folder = model_folder("gpt_neox")
-    for name in ("json", "random", "types", "torch", "transformers", "taco_stream", "msgspec", "typing"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not the module that was meant')")
-    monkeypatch.chdir(tmp_path)
-    async with engine(folder) as started:
-        assert len(await generate(started, requests(samples=1, problems=1))) == 1
