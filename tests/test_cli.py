@@ -4,13 +4,16 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from command_line import Answer, CommandLine, command_line
 
 PROBLEM = {
     "task_id": "sum",
@@ -34,10 +37,37 @@ def taco_stream(*arguments: object, environ: dict[str, str] | None = None) -> su
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    path = tmp_path / "problems.jsonl"
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """A command in this process, for what ends before anything is started and for reading what is there."""
+    return command_line(monkeypatch, capsys)
+
+
+def write_dataset(folder: Path) -> Path:
+    path = folder / "problems.jsonl"
     path.write_text(json.dumps(PROBLEM) + "\n" + json.dumps(PROBLEM | {"task_id": "sum again"}) + "\n")
     return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path)
+
+
+class Replayed(NamedTuple):
+    """A complete run of the reference solutions, half of which are wrong: only to be read."""
+
+    path: Path
+    dataset: Path
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
+    folder = tmp_path_factory.mktemp("replayed")
+    dataset, run = write_dataset(folder), folder / "run"
+    return Replayed(
+        run, dataset, taco_stream("run", run, "--engine", "replay", "--dataset", dataset, "--k", 1, "--k", 2)
+    )
 
 
 def records(run: Path) -> list[dict]:
@@ -115,13 +145,13 @@ def test_a_terminal_that_is_gone_does_not_fail_a_run(tmp_path: Path, dataset: Pa
     ],
 )
 def test_what_can_be_refused_is_refused_before_a_model_is_touched(
-    tmp_path: Path, dataset: Path, flags: list[str], named: str
+    tmp_path: Path, dataset: Path, flags: list[str], named: str, invoke: CommandLine
 ) -> None:
     """The model does not exist, and no sentence about it is printed; and nothing is left behind."""
-    done = taco_stream("run", tmp_path / "run", "--model", tmp_path / "no model", "--dataset", dataset, *flags)
-    assert done.returncode in (1, 2)
-    assert named in done.stderr
-    assert "no model" not in done.stderr
+    done = invoke("run", tmp_path / "run", "--model", tmp_path / "no model", "--dataset", dataset, *flags)
+    assert done.code in (1, 2)
+    assert named in done.err
+    assert "no model" not in done.err
     assert not (tmp_path / "run").exists()
 
 
@@ -135,11 +165,10 @@ def test_a_source_named_by_the_environment_is_not_run_with_the_settings_of_the_d
     assert (written["temperature"], written["max_new_tokens"], written["reproducible"]) == (0.2, 2048, False)
 
 
-def test_a_k_over_the_samples_is_refused_by_the_report(tmp_path: Path, dataset: Path) -> None:
-    taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    done = taco_stream("report", tmp_path / "run", "--k", 20)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--k 20 needs at least 20 samples" in done.stderr
+def test_a_k_over_the_samples_is_refused_by_the_report(replayed: Replayed, invoke: CommandLine) -> None:
+    done = invoke("report", replayed.path, "--k", 20)
+    assert (done.code, done.out) == (2, "")
+    assert "--k 20 needs at least 20 samples" in done.err
 
 
 @pytest.mark.parametrize("device", ["/dev/full", "a pipe without a reader"])
@@ -159,21 +188,19 @@ def test_a_result_that_cannot_be_printed_is_a_failure_without_a_traceback(tmp_pa
     assert ("cannot be written" in done.stderr) == (device == "/dev/full")
 
 
-def test_a_replay_of_the_reference_solutions_is_judged_and_reported(tmp_path: Path, dataset: Path) -> None:
-    done = taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    assert done.returncode == 0, done.stderr
-    statuses = sorted(record["statuses"]["strict"] for record in records(tmp_path / "run"))
+def test_a_replay_of_the_reference_solutions_is_judged_and_reported(replayed: Replayed) -> None:
+    assert replayed.done.returncode == 0, replayed.done.stderr
+    statuses = sorted(record["statuses"]["strict"] for record in records(replayed.path))
     assert statuses == ["passed", "passed", "wrong_answer", "wrong_answer"]
-    assert "pass@1" in done.stdout
+    assert "pass@1" in replayed.done.stdout
 
 
-def test_the_same_command_again_has_nothing_left_to_do(tmp_path: Path, dataset: Path) -> None:
-    arguments = ("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    taco_stream(*arguments)
-    before = (tmp_path / "run" / "results.jsonl").read_bytes()
-    again = taco_stream(*arguments)
+def test_the_same_command_again_has_nothing_left_to_do(tmp_path: Path, replayed: Replayed) -> None:
+    run = shutil.copytree(replayed.path, tmp_path / "run")
+    before = (run / "results.jsonl").read_bytes()
+    again = taco_stream("run", run, "--engine", "replay", "--dataset", replayed.dataset, "--k", 1, "--k", 2)
     assert again.returncode == 0, again.stderr
-    assert (tmp_path / "run" / "results.jsonl").read_bytes() == before
+    assert (run / "results.jsonl").read_bytes() == before
 
 
 def test_more_samples_reuse_those_that_exist(tmp_path: Path, dataset: Path) -> None:
@@ -185,10 +212,9 @@ def test_more_samples_reuse_those_that_exist(tmp_path: Path, dataset: Path) -> N
     assert sorted(keys) == [(name, index) for name in ("sum", "sum again") for index in range(5)]
 
 
-def test_standard_output_holds_the_summary_and_nothing_else(tmp_path: Path, dataset: Path) -> None:
-    done = taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    assert "taco-stream" not in done.stdout
-    assert "judged 4/4" in done.stderr
+def test_standard_output_holds_the_summary_and_nothing_else(replayed: Replayed) -> None:
+    assert "taco-stream" not in replayed.done.stdout
+    assert "judged 4/4" in replayed.done.stderr
 
 
 def test_results_are_on_disk_while_later_samples_are_still_generated(tmp_path: Path, dataset: Path) -> None:
@@ -264,10 +290,10 @@ def test_an_interrupted_generate_goes_on_where_it_stopped(tmp_path: Path, datase
     assert after.count(b"\n") == 40 > before.count(b"\n")
 
 
-def test_generate_knows_no_flag_that_only_judging_needs(tmp_path: Path) -> None:
-    done = taco_stream("generate", tmp_path / "r", "--workers", 2)
-    assert done.returncode == 2
-    assert "--workers" in done.stderr
+def test_generate_knows_no_flag_that_only_judging_needs(tmp_path: Path, invoke: CommandLine) -> None:
+    done = invoke("generate", tmp_path / "r", "--workers", 2)
+    assert done.code == 2
+    assert "--workers" in done.err
 
 
 def test_a_dataset_comes_from_standard_input(tmp_path: Path, dataset: Path) -> None:
@@ -278,19 +304,18 @@ def test_a_dataset_comes_from_standard_input(tmp_path: Path, dataset: Path) -> N
         assert len(records(tmp_path / "run")) == 4
 
 
-def test_json_report_reads_back(tmp_path: Path, dataset: Path) -> None:
-    taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset, "--k", 1, "--k", 2)
-    report = taco_stream("report", tmp_path / "run", "--json")
+def test_json_report_reads_back(replayed: Replayed) -> None:
+    report = taco_stream("report", replayed.path, "--json")
     assert report.returncode == 0, report.stderr
     assert json.loads(report.stdout)
 
 
-def test_export_writes_the_two_files_of_the_original(tmp_path: Path, dataset: Path) -> None:
-    taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset, "--k", 1)
-    done = taco_stream("export", tmp_path / "run")
+def test_export_writes_the_two_files_of_the_original(tmp_path: Path, replayed: Replayed) -> None:
+    run = shutil.copytree(replayed.path, tmp_path / "run")
+    done = taco_stream("export", run)
     assert done.returncode == 0, done.stderr
-    generations = json.loads((tmp_path / "run" / "generations.json").read_text())
-    metrics = json.loads((tmp_path / "run" / "taco_metrics.json").read_text())
+    generations = json.loads((run / "generations.json").read_text())
+    metrics = json.loads((run / "taco_metrics.json").read_text())
     assert [entry["task_id"] for entry in generations] == ["sum", "sum again"]
     assert metrics["pass@1"] == pytest.approx(0.5)
     assert metrics["detail"]["pass@1"]["sum"] == pytest.approx(0.5)
@@ -306,23 +331,25 @@ def test_lists_without_ids_are_judged_by_the_row_of_their_problem(tmp_path: Path
     assert sorted(found) == [("sum again", "passed"), ("sum again", "wrong_answer")]
 
 
-def test_exported_generations_are_judged_alike_by_evaluate(tmp_path: Path, dataset: Path) -> None:
-    taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    taco_stream("export", tmp_path / "run")
-    done = taco_stream("evaluate", tmp_path / "run" / "generations.json", tmp_path / "again", "--dataset", dataset)
+def test_exported_generations_are_judged_alike_by_evaluate(
+    tmp_path: Path, replayed: Replayed, invoke: CommandLine
+) -> None:
+    invoke("export", replayed.path, "--to", tmp_path)
+    done = taco_stream("evaluate", tmp_path / "generations.json", tmp_path / "again", "--dataset", replayed.dataset)
     assert done.returncode == 0, done.stderr
 
     def verdicts(run: Path) -> list[tuple[str, int, str]]:
         return sorted((r["problem_id"], r["sample_index"], r["statuses"]["strict"]) for r in records(run))
 
-    assert verdicts(tmp_path / "again") == verdicts(tmp_path / "run")
+    assert verdicts(tmp_path / "again") == verdicts(replayed.path)
 
 
-def one_sentence(done: subprocess.CompletedProcess[str], code: int, *named: str) -> None:
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("taco-stream: ")]
-    assert len(lines) == 1, done.stderr
+def one_sentence(done: subprocess.CompletedProcess[str] | Answer, code: int, *named: str) -> None:
+    found, err = (done.code, done.err) if isinstance(done, Answer) else (done.returncode, done.stderr)
+    assert found == code, err
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("taco-stream: ")]
+    assert len(lines) == 1, err
     for each in named:
         assert each in lines[0]
 
@@ -334,51 +361,49 @@ def test_no_such_model(tmp_path: Path, dataset: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
-def test_no_such_dataset(tmp_path: Path) -> None:
-    done = taco_stream("run", tmp_path / "r", "--engine", "scripted", "--dataset", tmp_path / "none.jsonl")
+def test_no_such_dataset(tmp_path: Path, invoke: CommandLine) -> None:
+    done = invoke("run", tmp_path / "r", "--engine", "scripted", "--dataset", tmp_path / "none.jsonl")
     one_sentence(done, 2, "none.jsonl")
     assert not (tmp_path / "r").exists()
 
 
-def test_a_dataset_of_another_format(tmp_path: Path) -> None:
+def test_a_dataset_of_another_format(tmp_path: Path, invoke: CommandLine) -> None:
     path = tmp_path / "picture.jsonl"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    one_sentence(taco_stream("run", tmp_path / "r", "--engine", "scripted", "--dataset", path), 1, "picture.jsonl")
+    one_sentence(invoke("run", tmp_path / "r", "--engine", "scripted", "--dataset", path), 1, "picture.jsonl")
 
 
-def test_unknown_columns(tmp_path: Path) -> None:
+def test_unknown_columns(tmp_path: Path, invoke: CommandLine) -> None:
     path = tmp_path / "other.jsonl"
     path.write_text('{"text": "x", "label": 1}\n')
-    one_sentence(taco_stream("run", tmp_path / "r", "--engine", "scripted", "--dataset", path), 1, "label", "text")
+    one_sentence(invoke("run", tmp_path / "r", "--engine", "scripted", "--dataset", path), 1, "label", "text")
 
 
-def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path) -> None:
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, invoke: CommandLine) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps(PROBLEM) + "\n{broken\n")
-    done = taco_stream("run", tmp_path / "r", "--engine", "scripted", "--dataset", path)
+    done = invoke("run", tmp_path / "r", "--engine", "scripted", "--dataset", path)
     one_sentence(done, 1, "bad.jsonl")
-    assert re.search(r"line 2|:2", done.stderr)
+    assert re.search(r"line 2|:2", done.err)
 
 
-def test_k_over_the_number_of_samples(tmp_path: Path, dataset: Path) -> None:
-    done = taco_stream(
+def test_k_over_the_number_of_samples(tmp_path: Path, dataset: Path, invoke: CommandLine) -> None:
+    done = invoke(
         "run", tmp_path / "r", "--engine", "scripted", "--dataset", dataset, "--samples", 5, "--k", 1, "--k", 10
     )
     one_sentence(done, 2, "--k 10", "5")
     assert not (tmp_path / "r").exists()
 
 
-def test_a_run_directory_with_other_settings(tmp_path: Path, dataset: Path) -> None:
-    arguments = ("run", tmp_path / "r", "--engine", "scripted", "--dataset", dataset)
-    taco_stream(*arguments)
-    one_sentence(taco_stream(*arguments, "--temperature", 0.9), 2, "temperature", "0.9")
+def test_a_run_directory_with_other_settings(replayed: Replayed, invoke: CommandLine) -> None:
+    arguments = ("run", replayed.path, "--engine", "replay", "--dataset", replayed.dataset)
+    one_sentence(invoke(*arguments, "--memory-limit", 99), 2, "memory_limit", "99")
 
 
-def test_a_run_directory_with_another_dataset(tmp_path: Path, dataset: Path) -> None:
-    arguments = ("run", tmp_path / "r", "--engine", "scripted", "--dataset", dataset)
-    taco_stream(*arguments)
-    dataset.write_text(json.dumps(PROBLEM | {"question": "Something else."}) + "\n")
-    one_sentence(taco_stream(*arguments), 2, "dataset")
+def test_a_run_directory_with_another_dataset(tmp_path: Path, replayed: Replayed, invoke: CommandLine) -> None:
+    other = tmp_path / "problems.jsonl"
+    other.write_text(json.dumps(PROBLEM | {"question": "Something else."}) + "\n")
+    one_sentence(invoke("run", replayed.path, "--engine", "replay", "--dataset", other), 2, "dataset")
 
 
 def test_a_run_directory_in_use(tmp_path: Path, dataset: Path) -> None:
@@ -396,14 +421,14 @@ def test_a_run_directory_in_use(tmp_path: Path, dataset: Path) -> None:
         first.wait()
 
 
-def test_an_unwritable_directory(dataset: Path) -> None:
+def test_an_unwritable_directory(dataset: Path, invoke: CommandLine) -> None:
     """Not even root makes a folder in /proc."""
-    one_sentence(taco_stream("run", "/proc/run", "--engine", "scripted", "--dataset", dataset), 1, "/proc/run")
+    one_sentence(invoke("run", "/proc/run", "--engine", "scripted", "--dataset", dataset), 1, "/proc/run")
 
 
-def test_a_run_directory_that_is_a_file(tmp_path: Path, dataset: Path) -> None:
+def test_a_run_directory_that_is_a_file(tmp_path: Path, dataset: Path, invoke: CommandLine) -> None:
     (tmp_path / "r").write_text("")
-    one_sentence(taco_stream("run", tmp_path / "r", "--engine", "scripted", "--dataset", dataset), 1, str(tmp_path))
+    one_sentence(invoke("run", tmp_path / "r", "--engine", "scripted", "--dataset", dataset), 1, str(tmp_path))
 
 
 def test_a_device_that_does_not_exist(tmp_path: Path, dataset: Path) -> None:
@@ -411,19 +436,19 @@ def test_a_device_that_does_not_exist(tmp_path: Path, dataset: Path) -> None:
     one_sentence(done, 2, "cuda:99")
 
 
-def test_an_unknown_engine(tmp_path: Path, dataset: Path) -> None:
-    done = taco_stream("run", tmp_path / "r", "--engine", "telepathy", "--dataset", dataset)
+def test_an_unknown_engine(tmp_path: Path, dataset: Path, invoke: CommandLine) -> None:
+    done = invoke("run", tmp_path / "r", "--engine", "telepathy", "--dataset", dataset)
     one_sentence(done, 2, "--engine", "telepathy")
 
 
-def test_an_unknown_flag_suggests_the_nearest(tmp_path: Path) -> None:
-    done = taco_stream("run", tmp_path / "r", "--temprature", 0.5)
-    assert done.returncode == 2
-    assert "--temperature" in done.stderr
+def test_an_unknown_flag_suggests_the_nearest(tmp_path: Path, invoke: CommandLine) -> None:
+    done = invoke("run", tmp_path / "r", "--temprature", 0.5)
+    assert done.code == 2
+    assert "--temperature" in done.err
 
 
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    one_sentence(taco_stream("report", tmp_path), 2, str(tmp_path))
+def test_a_folder_that_is_no_run(tmp_path: Path, invoke: CommandLine) -> None:
+    one_sentence(invoke("report", tmp_path), 2, str(tmp_path))
 
 
 def test_completions_of_unknown_problems_are_named(tmp_path: Path, dataset: Path) -> None:
@@ -446,9 +471,8 @@ def test_completions_in_fields_of_any_name_are_judged(tmp_path: Path, dataset: P
     assert [record["statuses"]["strict"] for record in records(tmp_path / "r")] == ["passed"]
 
 
-def test_a_run_leaves_a_report_for_people(tmp_path: Path, dataset: Path) -> None:
-    taco_stream("run", tmp_path / "run", "--engine", "replay", "--dataset", dataset)
-    page = (tmp_path / "run" / "report.html").read_text()
+def test_a_run_leaves_a_report_for_people(replayed: Replayed) -> None:
+    page = (replayed.path / "report.html").read_text()
     document = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
     assert document["summary"]["pass_at_k"]["1"]["value"] == 0.5
     assert (document["state"], document["embedded"]["left_out"]) == ("complete", 0)
