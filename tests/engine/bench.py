@@ -42,11 +42,11 @@ def requests(sampling: SamplingParameters, samples: int = 3, count: int = 8) -> 
 class Bench:
     """A core and what it noted."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, as_on_cuda: bool | None = None, **settings: Any) -> None:
         self.events: list[EngineEvent] = []
         load = Load(**({"model": str(folder), "device": "cpu", "dtype": "float32", "batch_size": 5} | settings))
         self.core: EngineCore
-        self.core, self.ready = start(load, self.events.append)
+        self.core, self.ready = start(load, self.events.append, as_on_cuda=as_on_cuda)
 
     @property
     def notes(self) -> list[str]:
@@ -98,6 +98,23 @@ def reference(checkpoint: Checkpoint, asked: list[Request], folder: Path) -> dic
         text = checkpoint.tokenizer.decode(generated[0, tokens.shape[1] :], skip_special_tokens=True)
         expected |= {SampleKey(request.problem_id, index): text for index in request.sample_indices}
     return expected
+
+
+GREEDY_TEXTS: dict[tuple[Path, str], str] = {}
+"""What transformers generates with `GREEDY`, by the folder of a model that no test changes and the prompt."""
+
+
+def greedy_reference(checkpoint: Checkpoint, asked: list[Request], folder: Path) -> dict[SampleKey, str]:
+    """`reference` of greedy requests; tests of one model share what it generates."""
+    by_prompt = {request.prompt.text: request for request in asked if isinstance(request.prompt, TextPrompt)}
+    new = [request for text, request in by_prompt.items() if (folder, text) not in GREEDY_TEXTS]
+    generated = {key.problem_id: text for key, text in reference(checkpoint, new, folder).items()} if new else {}
+    GREEDY_TEXTS.update({(folder, request.prompt.text): generated[request.problem_id] for request in new})  # type: ignore[union-attr]
+    return {
+        SampleKey(request.problem_id, index): GREEDY_TEXTS[folder, text]
+        for text, request in by_prompt.items()
+        for index in request.sample_indices
+    }
 
 
 def few_shot(sampling: SamplingParameters, count: int = 5) -> list[Request]:

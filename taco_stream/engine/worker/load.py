@@ -56,8 +56,10 @@ TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 wrongly is off by about one."""
 
 
-def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready]:
-    """Loads what `load` names. Raises `ModelError` or `UsageError`.
+def start(load: Load, emit: EventSink, *, as_on_cuda: bool | None = None) -> tuple[EngineCore | GenerateCore, Ready]:
+    """Loads the model that `load` names. Raises `ModelError` or `UsageError`.
+
+    Slots decode at fixed shapes, a step ahead of the tokens that are read, if the device is CUDA or with `as_on_cuda`.
 
     A model that slots cannot serve is noted as a `GenerateFallback` and served through `generate`. So is one for which
     the slots themselves failed, which is noted with its traceback as a `SlotsFailed` before.
@@ -72,7 +74,7 @@ def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready
         emit(WeightsUnused(message=message, weights=len(unused)))
     core: EngineCore | GenerateCore
     try:
-        core = start_slots(load, checkpoint, emit)
+        core = start_slots(load, checkpoint, emit, as_on_cuda)
     except (UnservedModelError, SlotsFailedError) as reason:
         if isinstance(reason, SlotsFailedError):
             emit(SlotsFailed(message="".join(traceback.format_exception(reason))))
@@ -96,15 +98,18 @@ def start(load: Load, emit: EventSink) -> tuple[EngineCore | GenerateCore, Ready
     )
 
 
-def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink) -> EngineCore:
+def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink, as_on_cuda: bool | None = None) -> EngineCore:
     """A core over slots. Raises `UnservedModelError` if the model cannot be served by them, `SlotsFailedError` if it
     is not known whether it could be."""
     attention = SlotAttention()
+    if as_on_cuda is None:
+        as_on_cuda = checkpoint.device.type == "cuda"
     runner = ModelRunner(
         checkpoint.model,
         attention,
         device=checkpoint.device,
-        fixed_shapes=checkpoint.device.type == "cuda",
+        fixed_shapes=as_on_cuda,
+        reads_late=as_on_cuda,
         reproducible=load.reproducible,
         emit=emit,
     )

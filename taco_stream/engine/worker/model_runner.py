@@ -56,6 +56,7 @@ class ModelRunner:
         *,
         device: torch.device,
         fixed_shapes: bool = False,
+        reads_late: bool = False,
         reproducible: bool = False,
         emit: EventSink = lambda _: None,
     ) -> None:
@@ -65,6 +66,7 @@ class ModelRunner:
         self._attention = attention
         self._device = device
         self._fixed_shapes = fixed_shapes or reproducible
+        self._reads_late = reads_late
         self._reproducible = reproducible
         self._emit = emit
         self._state = SlotState.allocate(0, device)
@@ -81,7 +83,7 @@ class ModelRunner:
 
         Not if states would be a token ahead of a row whose token must then be drawn again.
         """
-        return self._device.type == "cuda" and not self.has_states
+        return self._reads_late and not self.has_states
 
     @property
     def has_states(self) -> bool:

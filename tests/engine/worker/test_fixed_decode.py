@@ -7,45 +7,32 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.bench import GREEDY, SAMPLED, Bench, few_shot, reference, requests, texts
+from engine.bench import GREEDY, SAMPLED, Bench, few_shot, greedy_reference, requests, texts
 from engine.tiny_models import ARCHITECTURES
 
-from taco_stream.engine.worker.model_runner import ModelRunner, buckets_up_to
+from taco_stream.engine.worker.model_runner import buckets_up_to
 from taco_stream.types import Request, SamplingParameters
 
 ModelFolder = Callable[[str], Path]
 
 
-class LateReading(Bench):
+def late_reading(folder: Path) -> Bench:
     """A core that works as on CUDA: bucketed batches, prompts apart, every step launched before the last is read."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, slots: int = 5) -> None:
-        monkeypatch.setattr(ModelRunner, "reads_late", property(lambda runner: not runner.has_states))
-        original = ModelRunner.__init__
-
-        def with_fixed_shapes(runner: ModelRunner, *args: object, **settings: object) -> None:
-            original(runner, *args, **(settings | {"fixed_shapes": True}))  # type: ignore[arg-type]
-
-        monkeypatch.setattr(ModelRunner, "__init__", with_fixed_shapes)
-        super().__init__(folder, batch_size=slots)
+    return Bench(folder, as_on_cuda=True)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_greedy_samples_equal_generate(
-    model_folder: ModelFolder, architecture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_greedy_samples_equal_generate(model_folder: ModelFolder, architecture: str) -> None:
     folder = model_folder(architecture)
     asked = requests(GREEDY, samples=2, count=5)
-    bench = LateReading(folder, monkeypatch)
-    assert texts(bench.generate(asked)) == reference(bench.checkpoint, asked, folder)
+    bench = late_reading(folder)
+    assert texts(bench.generate(asked)) == greedy_reference(bench.checkpoint, asked, folder)
 
 
-def test_late_reading_gives_the_samples_of_reading_at_once(
-    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_reading_gives_the_samples_of_reading_at_once(model_folder: ModelFolder) -> None:
     folder = model_folder("llama")
     expected = texts(Bench(folder).generate(requests(SAMPLED)))
-    assert texts(LateReading(folder, monkeypatch).generate(requests(SAMPLED))) == expected
+    assert texts(late_reading(folder).generate(requests(SAMPLED))) == expected
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3_5_text"])
@@ -56,17 +43,15 @@ def test_rows_that_the_window_cannot_decide_are_drawn_again(
     folder = model_folder(architecture)
     flat = SamplingParameters(max_new_tokens=20, temperature=30.0, top_p=0.95)
     expected = texts(Bench(folder).generate(requests(flat, samples=2)))
-    late = LateReading(folder, monkeypatch)
+    late = late_reading(folder)
     monkeypatch.setattr("taco_stream.engine.worker.core.EXACT_STEPS", 3)
     assert texts(late.generate(requests(flat, samples=2))) == expected
 
 
-def test_preempted_samples_go_on_while_tokens_are_in_flight(
-    model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_preempted_samples_go_on_while_tokens_are_in_flight(model_folder: ModelFolder) -> None:
     folder = model_folder("qwen2")
     expected = texts(Bench(folder).generate(requests(GREEDY)))
-    late = LateReading(folder, monkeypatch)
+    late = late_reading(folder)
     late.add(requests(GREEDY))
     completions = []
     for number in range(40):
@@ -84,13 +69,13 @@ def test_reproducible_samples_are_bitwise_the_same_for_any_arrival(
     model_folder: ModelFolder,
     architecture: str,
     dtype: str,
-    make: Callable[[SamplingParameters], list[Request]],
+    make: Callable[..., list[Request]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Compared by the logits that every token was drawn from; most prompts take several chunks."""
     monkeypatch.setattr("taco_stream.engine.worker.load.REPRODUCIBLE_CHUNK", 32)
     folder = model_folder(architecture)
-    asked = make(SAMPLED)
+    asked = make(SAMPLED, count=5)
     drawn: list[dict[tuple[str, int, int], torch.Tensor]] = []
     for seed in (1, 2):
         bench = Bench(folder, reproducible=True, batch_size=6, dtype=dtype)
