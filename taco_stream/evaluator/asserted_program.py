@@ -11,6 +11,7 @@ from taco_stream.evaluator.execution import (
     CallPipes,
     Execution,
     RunningProgram,
+    RunningTest,
 )
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.zygote import ASKS, SERVES
@@ -43,8 +44,9 @@ class AssertedProgram:
         asking, serving = call_pipes()
 
         # Called while the asking test runs: the two wait for each other, and this worker has one thread.
-        def serve() -> None:
-            served.append(self._running.run(b"", limits, form=form, fn_name=self._entry_point, calls=serving))
+        def serve(asked: RunningTest) -> None:
+            entry_point = self._entry_point
+            served.append(self._running.run(b"", limits, form=form, fn_name=entry_point, calls=serving, beside=asked))
 
         with closing(asking), closing(serving):
             asserted = self._assertion.run(given, limits, fn_name=fn_name, calls=asking, meanwhile=serve)

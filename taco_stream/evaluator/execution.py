@@ -9,6 +9,7 @@ back in memory files, so neither passes through a pipe that could fill up, and a
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -308,11 +309,13 @@ class RunningProgram:
         fn_name: str | None = None,
         file_io: bool = False,
         calls: CallPipes | None = None,
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: "Callable[[RunningTest], None]" = lambda _: None,
+        beside: "RunningTest | None" = None,
     ) -> Execution:
         """Runs one test; of `limits` those of time count. Raises `ZygoteError` if no answer comes.
 
-        One that takes part in calls is given its side, which is closed here. `meanwhile` is called while the test runs.
+        One that takes part in calls is given its side, which is closed here. `meanwhile` is called with the one of two
+        tests that begins first, and there the other is run `beside` it: they share a clock.
 
         A test that ran its control group out of memory, which ends the zygote too, is one that the kernel has killed.
         """
@@ -321,7 +324,9 @@ class RunningProgram:
             self._start()
         started_at = time.monotonic()
         try:
-            execution = self._run(given, limits, form, fn_name or "", file_io=file_io, calls=calls, meanwhile=meanwhile)
+            execution = self._run(
+                given, limits, form, fn_name or "", file_io=file_io, calls=calls, meanwhile=meanwhile, beside=beside
+            )
         except ZygoteError:
             if not (memory_bytes := self._zygote.restart_if_out_of_memory()):
                 raise
@@ -357,48 +362,95 @@ class RunningProgram:
         *,
         file_io: bool,
         calls: CallPipes | None,
-        meanwhile: Callable[[], None],
+        meanwhile: "Callable[[RunningTest], None]",
+        beside: "RunningTest | None",
     ) -> Execution:
         part = calls.part if calls else NO_PART
         # A call's arguments come last, after its result, and its standard input is empty.
         is_call = bool(fn_name) and part != SERVES
         files = [*map(memory_file, [b"", b"", b"", b"", given] if is_call else [given, b"", b""])]
         wanted = PACKED_TEST.pack(form, part, file_io, limits.cpu_seconds, limits.wall_seconds)
+        ending = contextlib.ExitStack()
         try:
             ends = [calls.inbound.fileno(), calls.outbound.fileno()] if calls else []
             socket.send_fds(self._control, [wanted, fn_name.encode()], [*files, *ends])
             if calls:
                 # Held open here, a pipe would not end for the other side when this side's test does.
                 calls.close()
-            meanwhile()
-            clock = IdleClock(limits.wall_seconds)
-            while (ended := self._answer(limits.wall_seconds + ANSWER_SECONDS, clock)) == LATE:
-                pass
-            if not ended:
+            clock = beside.clock if beside else IdleClock(limits.wall_seconds, tests=2 if calls else 1)
+            test = RunningTest(self._zygote, self._control, clock, number=0 if beside is None else 1)
+            ending.callback(clock.close if beside is None else test.leave)
+            meanwhile(test)
+            test.wait(limits.wall_seconds + ANSWER_SECONDS, beside)
+            if not test.end:
                 raise self._zygote.failure("the program process has ended")
             output, errors, *result = files[1:4]
             contents = [_read(output), _read(errors, MAX_ERRORS_BYTES), *map(_read, result)]
         except OSError as error:
             raise self._zygote.failure("the program process is gone") from error
         finally:
+            ending.close()
             for file in files:
                 os.close(file)
         self._zygote.pulse()
-        return Execution(*PACKED_END.unpack(ended), *contents)._replace(is_starved=clock.is_starved)
+        return Execution(*PACKED_END.unpack(test.end), *contents)._replace(is_starved=clock.is_starved)
 
-    def _answer(self, seconds: float, clock: IdleClock | None = None) -> bytes:
-        """The next message. One that says that a test is late is answered from its clock."""
+    def _answer(self, seconds: float) -> bytes:
+        """The next message of a process that runs no test."""
         self._control.settimeout(seconds)
         try:
-            message, handles, _, _ = socket.recv_fds(self._control, 1 << 20, 1)
-            if message == LATE and clock is not None:
-                self._zygote.pulse()
-                self._control.send(PACKED_SECONDS.pack(clock.seconds_left(handles[0])))
+            return self._control.recv(1 << 20)
         except OSError as error:
             raise self._zygote.failure("the program process does not answer") from error
-        for handle in handles:
-            os.close(handle)
-        return message
+
+
+class RunningTest:
+    """A test that runs: its program process says when it is late, and is answered from the clock, and how it ended.
+
+    `end` is the last message, empty if the program process itself has ended. `number` is the test's for the clock.
+    """
+
+    def __init__(self, zygote: Zygote, control: socket.socket, clock: IdleClock, *, number: int) -> None:
+        self.clock = clock
+        self.end: bytes | None = None
+        self._zygote = zygote
+        self._control = control
+        self._number = number
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when there is a message."""
+        return self._control.fileno()
+
+    def wait(self, seconds: float, beside: "RunningTest | None" = None) -> None:
+        """Waits for the end, and answers for the test `beside` it too. Raises `ZygoteError` after silence."""
+        self._control.settimeout(seconds)
+        while self.end is None:
+            if beside is None or beside.end is not None:
+                self._read()
+                continue
+            ready, _, _ = select.select([self, beside], [], [], seconds)
+            if not ready:
+                raise self._zygote.failure("the program process does not answer")
+            for test in ready:
+                test._read()
+                if test is beside and test.end is not None:
+                    test.leave()
+
+    def leave(self) -> None:
+        """Leaves the clock to the other test."""
+        self.clock.leave(self._number)
+
+    def _read(self) -> None:
+        try:
+            message, handles, _, _ = socket.recv_fds(self._control, 1 << 20, 1)
+            if message == LATE:
+                self._zygote.pulse()
+                left = self.clock.seconds_left(handles[0], number=self._number)
+                self._control.send(PACKED_SECONDS.pack(left))
+            else:
+                self.end = message
+        except OSError as error:
+            raise self._zygote.failure("the program process does not answer") from error
 
 
 class CompilerCrashError(Exception):

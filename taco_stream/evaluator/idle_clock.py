@@ -15,6 +15,10 @@ hundred of them earn a hundred seconds of waiting in one. A program whose thread
 next begins, is charged for the time of those that have ended. Time in which the hypervisor gives the core to somebody
 else counts as running.
 
+Two tests that take part in calls share a clock: while one of them runs or waits to run, the other is idle without
+being at fault. So the clock is charged for the time in which neither does; the two take turns, which is why their
+times may be added.
+
 Nothing waits for ever: after `MAX_STARVATION` times the limit a test that is still being kept from running is stopped,
 and the machine, not the program, is to blame. A program cannot bring that about: its own threads compete for no more
 than its CPU limit, and the sandbox lets no test lower its priority. If the kernel counts no waiting (`is_counted`),
@@ -33,24 +37,48 @@ MIN_WAIT_SECONDS = 0.05
 
 
 class IdleClock:
-    """The clock of one test, started when it is made, that is paused while the test runs or waits to run."""
+    """The clock of one test, or of `tests` that share it, which is paused while one of them runs or waits to run.
 
-    def __init__(self, limit_seconds: float) -> None:
+    It starts when it is made.
+    """
+
+    def __init__(self, limit_seconds: float, *, tests: int = 1) -> None:
         self._limit_seconds = limit_seconds
+        self._tests = tests
+        self._handles: dict[int, int] = {}
         self._started_at = time.monotonic()
         self.is_starved = False
 
-    def seconds_left(self, handle: int) -> float:
-        """How much longer the process behind a pidfd may take; 0 if its time is up.
+    def seconds_left(self, handle: int, *, number: int = 0) -> float:
+        """How much longer the test with this number may take; 0 if its time is up.
 
-        `is_starved` is set if it is up although the process has not been idle for as long as its limit.
+        `handle` is a pidfd of its process, which the clock closes in the end. `is_starved` is set if the time is up
+        although the tests have not been idle for as long as their limit.
         """
+        self._close(number)
+        self._handles[number] = handle
         elapsed = time.monotonic() - self._started_at
-        left = self._limit_seconds - (elapsed - busy_seconds(handle))
-        if left <= 0:
+        left = self._limit_seconds - (elapsed - sum(map(busy_seconds, self._handles.values())))
+        # The handle of the other test is on its way, and what it has been doing is not known before.
+        if left <= 0 and len(self._handles) == self._tests:
             return 0.0
         self.is_starved = elapsed > MAX_STARVATION * self._limit_seconds
         return 0.0 if self.is_starved else max(left, MIN_WAIT_SECONDS)
+
+    def leave(self, number: int) -> None:
+        """Takes out a test that has ended, with all that it has done, and so starts anew for the one that remains."""
+        self._close(number)
+        self._tests -= 1
+        self._started_at = time.monotonic()
+
+    def close(self) -> None:
+        """Closes the handles."""
+        for number in [*self._handles]:
+            self._close(number)
+
+    def _close(self, number: int) -> None:
+        if (handle := self._handles.pop(number, None)) is not None:
+            os.close(handle)
 
 
 def busy_seconds(handle: int) -> float:

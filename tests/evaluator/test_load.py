@@ -26,6 +26,21 @@ PROBLEM = Problem(
     tests=json.dumps({"inputs": ["1"], "outputs": ["1"]}),
     time_limit_seconds=1.0,
 )
+CALLS = "for n in range(5000): assert f(n) == n"
+ASSERTED = Problem(
+    problem_id="a",
+    position=0,
+    question="",
+    tests=json.dumps(
+        {
+            "fn_name": "check_number",
+            "inputs": [[0]],
+            "outputs": [[True]],
+            "assertions": {"entry_point": "f", "statements": [CALLS]},
+        }
+    ),
+    time_limit_seconds=1.0,
+)
 SLOW = "import time\nwhile time.process_time() < 0.75: pass\nprint(input())"
 
 
@@ -46,5 +61,9 @@ async def test_a_program_that_is_kept_from_running_is_not_a_slow_one(cores_taken
         verdict = await evaluator.judge(PROBLEM, SLOW)
         assert verdict.status is Status.PASSED, verdict
         assert verdict.wall_seconds > 3.0, "the load was too low to show anything"
+        # Asserting and asserted process take turns, so each is idle while the other is kept from running.
+        asserted = await evaluator.judge(ASSERTED, "def f(a): return a")
+        assert asserted.status is Status.PASSED, asserted
+        assert asserted.wall_seconds > 3.0, "the load was too low to show anything"
         sleeper = await evaluator.judge(PROBLEM, "import time; time.sleep(1000)")
         assert sleeper.status is Status.TIME_LIMIT
