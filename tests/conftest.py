@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,6 +14,9 @@ settings.load_profile("any machine")
 # A suite started by `nohup` or in the background of a script ignores these, and so would every run that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Hundreds of tests start an interpreter, each of which would otherwise compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TESTS = Path(__file__).parent
 

@@ -431,9 +431,13 @@ def test_a_run_directory_that_is_a_file(tmp_path: Path, dataset: Path, invoke: C
     one_sentence(invoke("run", tmp_path / "r", "--engine", "scripted", "--dataset", dataset), 1, str(tmp_path))
 
 
-def test_a_device_that_does_not_exist(tmp_path: Path, dataset: Path) -> None:
-    done = taco_stream("run", tmp_path / "r", "--dataset", dataset, "--devices", "cuda:99")
-    one_sentence(done, 2, "cuda:99")
+@pytest.mark.parametrize(("model", "code"), [("missing", 2), ("broken", 1)])
+def test_a_model_that_its_worker_refuses(tmp_path: Path, dataset: Path, model: str, code: int) -> None:
+    """By a script, which answers in place of a worker that imports torch (`engine/scripted_worker`)."""
+    environ = {"PYTHONPATH": str(Path(__file__).parent / "engine" / "scripted_worker")}
+    done = taco_stream("run", tmp_path / "r", "--model", model, "--dataset", dataset, environ=environ)
+    one_sentence(done, code, model)
+    assert not (tmp_path / "r").exists()
 
 
 def test_an_unknown_engine(tmp_path: Path, dataset: Path, invoke: CommandLine) -> None:

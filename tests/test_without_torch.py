@@ -68,7 +68,8 @@ def test_completions_are_judged_reported_and_exported(bare: dict[str, str], tmp_
 
 def test_a_run_that_was_generated_elsewhere_is_judged_and_not_continued(bare: dict[str, str], tmp_path: Path) -> None:
     flags = ("there", "--model", "demo", "--dataset", "demo", "--limit", "1", "--max-new-tokens", "16")
-    generated = taco_stream(dict(os.environ), tmp_path, "generate", *flags, "--samples", "2")
+    elsewhere = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "engine" / "scripted_worker")}
+    generated = taco_stream(elsewhere, tmp_path, "generate", *flags, "--samples", "2")
     assert generated.returncode == 0, generated.stderr
     judged = taco_stream(bare, tmp_path, "run", *flags, "--samples", "2")
     assert judged.returncode == 0, judged.stderr

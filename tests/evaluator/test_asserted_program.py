@@ -9,12 +9,18 @@ import pytest
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
 from taco_stream.types import Problem, Status, Verdict
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = pytest.mark.anyio
 
 CHECK = "check_number"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One loop for the file, in which the evaluator lives that its tests share."""
+    return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture(scope="module")
 async def evaluator(anyio_backend: object) -> AsyncIterator[Evaluator]:
     settings = EvaluatorSettings(workers=1, time_limit_seconds=1.0, time_limit_factor=1.0, memory_limit=512)
     async with Evaluator(settings) as opened:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -44,7 +44,7 @@ ASSERTED = Problem(
 SLOW = "import time\nwhile time.process_time() < 0.75: pass\nprint(input())"
 
 
-@pytest.fixture
+@contextmanager
 def cores_taken() -> Iterator[None]:
     """So many that a program gets about a tenth of a core."""
     with ExitStack() as running:
@@ -56,14 +56,15 @@ def cores_taken() -> Iterator[None]:
 
 @pytest.mark.anyio
 @pytest.mark.skipif(not is_counted(), reason="this kernel does not count how long a process waits to run")
-async def test_a_program_that_is_kept_from_running_is_not_a_slow_one(cores_taken: None) -> None:
+async def test_a_program_that_is_kept_from_running_is_not_a_slow_one() -> None:
     async with Evaluator(SETTINGS) as evaluator:
-        verdict = await evaluator.judge(PROBLEM, SLOW)
-        assert verdict.status is Status.PASSED, verdict
-        assert verdict.wall_seconds > 3.0, "the load was too low to show anything"
-        # Asserting and asserted process take turns, so each is idle while the other is kept from running.
-        asserted = await evaluator.judge(ASSERTED, "def f(a): return a")
-        assert asserted.status is Status.PASSED, asserted
-        assert asserted.wall_seconds > 3.0, "the load was too low to show anything"
-        sleeper = await evaluator.judge(PROBLEM, "import time; time.sleep(1000)")
-        assert sleeper.status is Status.TIME_LIMIT
+        with cores_taken():
+            verdict = await evaluator.judge(PROBLEM, SLOW)
+            assert verdict.status is Status.PASSED, verdict
+            assert verdict.wall_seconds > 3.0, "the load was too low to show anything"
+            # Asserting and asserted process take turns, so each is idle while the other is kept from running.
+            asserted = await evaluator.judge(ASSERTED, "def f(a): return a")
+            assert asserted.status is Status.PASSED, asserted
+            assert asserted.wall_seconds > 3.0, "the load was too low to show anything"
+            sleeper = await evaluator.judge(PROBLEM, "import time; time.sleep(1000)")
+            assert sleeper.status is Status.TIME_LIMIT

@@ -34,16 +34,32 @@ SUM = stdin_problem(("1 2\n", "3\n"), ("3 4\n", "7\n"), ("5 6\n", "11\n"))
 RIGHT = "print(sum(map(int, input().split())))\n"
 
 
+SETTINGS = EvaluatorSettings(
+    workers=1,
+    time_limit_factor=0.5,
+    memory_limit=128,
+    output_limit_bytes=1 << 20,
+    unsafe_no_sandbox=True,
+)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One loop for the file, in which the shared evaluator can live."""
+    return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture(scope="module")
+async def shared(anyio_backend: object) -> AsyncIterator[Evaluator]:
+    """An evaluator for the tests that ask only for verdicts."""
+    async with Evaluator(SETTINGS) as opened:
+        yield opened
+
+
 @pytest.fixture
 async def evaluator(anyio_backend: object) -> AsyncIterator[Evaluator]:
-    settings = EvaluatorSettings(
-        workers=1,
-        time_limit_factor=0.5,
-        memory_limit=128,
-        output_limit_bytes=1 << 20,
-        unsafe_no_sandbox=True,
-    )
-    async with Evaluator(settings) as opened:
+    """A fresh one, which has counted and remembered nothing."""
+    async with Evaluator(SETTINGS) as opened:
         yield opened
 
 
@@ -66,35 +82,33 @@ async def evaluator(anyio_backend: object) -> AsyncIterator[Evaluator]:
         ("", Status.WRONG_ANSWER),
     ],
 )
-async def test_every_status_comes_from_what_the_program_does(
-    evaluator: Evaluator, program: str, status: Status
-) -> None:
-    verdict = await evaluator.judge(SUM, program)
+async def test_every_status_comes_from_what_the_program_does(shared: Evaluator, program: str, status: Status) -> None:
+    verdict = await shared.judge(SUM, program)
     assert verdict.status is status, verdict
 
 
-async def test_a_failing_test_is_named_by_its_index(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(SUM, "a, b = map(int, input().split())\nprint(a + b if a < 3 else 0)")
+async def test_a_failing_test_is_named_by_its_index(shared: Evaluator) -> None:
+    verdict = await shared.judge(SUM, "a, b = map(int, input().split())\nprint(a + b if a < 3 else 0)")
     assert (verdict.failed_test, verdict.tests_total) == (1, 3)
 
 
-async def test_an_error_is_told_in_one_sentence(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(SUM, "x = 1\nprint(x / 0)")
+async def test_an_error_is_told_in_one_sentence(shared: Evaluator) -> None:
+    verdict = await shared.judge(SUM, "x = 1\nprint(x / 0)")
     assert "ZeroDivisionError: division by zero" in verdict.detail
     frames = [line for line in verdict.stderr_tail.splitlines() if line.startswith("  File")]
     assert frames == ['  File "program.py", line 2, in <module>'], "a frame of the evaluator's own"
     assert verdict.stderr_tail.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
-async def test_a_wrong_answer_is_shown_with_where_it_differs(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(SUM, "print(7)")
+async def test_a_wrong_answer_is_shown_with_where_it_differs(shared: Evaluator) -> None:
+    verdict = await shared.judge(SUM, "print(7)")
     assert (verdict.output_head, verdict.status) == ("7\n", Status.WRONG_ANSWER)
     assert verdict.detail == "line 1: printed 7, expected 3"
 
 
-async def test_all_modes_come_from_one_execution(evaluator: Evaluator) -> None:
+async def test_all_modes_come_from_one_execution(shared: Evaluator) -> None:
     """`3 3` is the set {3}, which the original takes for `3`."""
-    verdicts = await evaluator.judge_all_modes(stdin_problem(("", "3\n")), "print(3, 3)")
+    verdicts = await shared.judge_all_modes(stdin_problem(("", "3\n")), "print(3, 3)")
     assert verdicts[ComparisonMode.OFFICIAL].status is Status.PASSED
     assert verdicts[ComparisonMode.STRICT].status is Status.WRONG_ANSWER
 
@@ -118,44 +132,42 @@ async def test_all_modes_come_from_one_execution(evaluator: Evaluator) -> None:
         ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", Status.RUNTIME_ERROR),
     ],
 )
-async def test_functions_are_called_and_their_values_compared(
-    evaluator: Evaluator, program: str, status: Status
-) -> None:
-    verdict = await evaluator.judge(call_problem("add", ([1, 2], 3), ([5, 5], 10)), program)
+async def test_functions_are_called_and_their_values_compared(shared: Evaluator, program: str, status: Status) -> None:
+    verdict = await shared.judge(call_problem("add", ([1, 2], 3), ([5, 5], 10)), program)
     assert verdict.status is status, verdict
 
 
-async def test_the_headers_names_are_there_without_an_import(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(stdin_problem(("", "2\n")), "print(Counter('aab').most_common(1)[0][1], end='\\n')")
+async def test_the_headers_names_are_there_without_an_import(shared: Evaluator) -> None:
+    verdict = await shared.judge(stdin_problem(("", "2\n")), "print(Counter('aab').most_common(1)[0][1], end='\\n')")
     assert verdict.status is Status.PASSED, verdict
 
 
-async def test_tests_do_not_see_each_other(evaluator: Evaluator) -> None:
+async def test_tests_do_not_see_each_other(shared: Evaluator) -> None:
     program = "import builtins\nprint(getattr(builtins, 'mark', 0))\nbuiltins.mark = 1"
-    verdict = await evaluator.judge(stdin_problem(("", "0"), ("", "0"), ("", "0")), program)
+    verdict = await shared.judge(stdin_problem(("", "0"), ("", "0"), ("", "0")), program)
     assert verdict.status is Status.PASSED, verdict
 
 
-async def test_random_numbers_are_the_same_every_time(evaluator: Evaluator) -> None:
+async def test_random_numbers_are_the_same_every_time(shared: Evaluator) -> None:
     program = "import random\nprint(random.random() == 0.8444218515250481, hash('x') == hash('x'))"
-    verdict = await evaluator.judge(stdin_problem(("", "True True"), ("", "True True")), program)
+    verdict = await shared.judge(stdin_problem(("", "True True"), ("", "True True")), program)
     assert verdict.status is Status.PASSED, verdict
 
 
-async def test_unflushed_output_counts(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(stdin_problem(("", "done")), "f = open(1, 'w', closefd=False)\nf.write('done')")
+async def test_unflushed_output_counts(shared: Evaluator) -> None:
+    verdict = await shared.judge(stdin_problem(("", "done")), "f = open(1, 'w', closefd=False)\nf.write('done')")
     assert verdict.status is Status.PASSED, verdict
 
 
-async def test_numbers_of_any_size_are_exact(evaluator: Evaluator) -> None:
+async def test_numbers_of_any_size_are_exact(shared: Evaluator) -> None:
     problem = call_problem("power", ([2, 4000], 2**4000))
-    assert (await evaluator.judge(problem, "def power(a, b): return a ** b")).status is Status.PASSED
-    assert (await evaluator.judge(problem, "def power(a, b): return a ** b + 1")).status is Status.WRONG_ANSWER
+    assert (await shared.judge(problem, "def power(a, b): return a ** b")).status is Status.PASSED
+    assert (await shared.judge(problem, "def power(a, b): return a ** b + 1")).status is Status.WRONG_ANSWER
 
 
-async def test_broken_tests_are_the_datasets_fault(evaluator: Evaluator) -> None:
+async def test_broken_tests_are_the_datasets_fault(shared: Evaluator) -> None:
     broken = Problem(problem_id="broken", position=0, question="", tests="{")
-    verdict = await evaluator.judge(broken, RIGHT)
+    verdict = await shared.judge(broken, RIGHT)
     assert verdict.status is Status.INFRASTRUCTURE_ERROR
     assert "broken" in verdict.detail
 
@@ -308,18 +320,18 @@ async def test_a_sleeper_stalls_nobody_but_its_own_worker(anyio_backend: object)
         tasks.cancel_scope.cancel()
 
 
-async def test_a_program_cannot_choose_to_be_the_evaluators_fault(evaluator: Evaluator) -> None:
+async def test_a_program_cannot_choose_to_be_the_evaluators_fault(shared: Evaluator) -> None:
     """It sleeps in the whole run, and would answer at once if it were the first test of its process."""
     dodge = "import os, time\ntime.sleep(0 if os.getpid() - os.getppid() == 1 else 1000)\n" + RIGHT
-    assert (await evaluator.judge(SUM, dodge)).status is Status.TIME_LIMIT
+    assert (await shared.judge(SUM, dodge)).status is Status.TIME_LIMIT
 
 
-async def test_a_program_of_any_length_is_answered(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(SUM, "import os\n" * (MAX_PROGRAM_BYTES // 10 + 1))
+async def test_a_program_of_any_length_is_answered(shared: Evaluator) -> None:
+    verdict = await shared.judge(SUM, "import os\n" * (MAX_PROGRAM_BYTES // 10 + 1))
     assert verdict.status is Status.COMPILE_ERROR
     assert "1,048,57" in verdict.detail
     imports = "import os\n" * 100_000
-    assert (await evaluator.judge(SUM, imports + RIGHT)).status is Status.PASSED
+    assert (await shared.judge(SUM, imports + RIGHT)).status is Status.PASSED
 
 
 async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Evaluator) -> None:
@@ -329,22 +341,23 @@ async def test_identical_programs_that_are_stopped_are_judged_once(evaluator: Ev
 
 
 @pytest.mark.both_loops
-async def test_a_worker_that_says_nothing_is_replaced(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_says_nothing_is_replaced(anyio_backend: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that is at work is not, however long the whole takes."""
     monkeypatch.setattr(worker_handle, "SILENCE_SECONDS", 1.0)
     problem = stdin_problem(*[("1 2\n", "3\n")] * 12, seconds=1.0)
-    assert (await evaluator.judge(problem, "import time; time.sleep(0.5)\n" + RIGHT)).status is Status.PASSED
-    for worker in set(children_of(os.getpid())):
-        if b"evaluator.worker" in Path(f"/proc/{worker}/cmdline").read_bytes():
-            os.kill(worker, signal.SIGSTOP)
-    assert (await evaluator.judge(problem, RIGHT)).status is Status.PASSED
-    assert evaluator.statistics().restarts == 1
+    before = set(children_of(os.getpid()))
+    async with Evaluator(SETTINGS) as evaluator:
+        (worker,) = set(children_of(os.getpid())) - before
+        assert (await evaluator.judge(problem, "import time; time.sleep(0.5)\n" + RIGHT)).status is Status.PASSED
+        os.kill(worker, signal.SIGSTOP)
+        assert (await evaluator.judge(problem, RIGHT)).status is Status.PASSED
+        assert evaluator.statistics().restarts == 1
 
 
-async def test_other_tests_under_the_same_name_are_not_taken_for_these(evaluator: Evaluator) -> None:
+async def test_other_tests_under_the_same_name_are_not_taken_for_these(shared: Evaluator) -> None:
     other = stdin_problem(("1 2\n", "4\n"))
-    assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
-    assert (await evaluator.judge(other, RIGHT)).status is Status.WRONG_ANSWER
+    assert (await shared.judge(SUM, RIGHT)).status is Status.PASSED
+    assert (await shared.judge(other, RIGHT)).status is Status.WRONG_ANSWER
 
 
 async def test_the_second_failure_is_reported(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,10 +387,10 @@ async def test_verdicts_are_kept_between_runs_where_asked(anyio_backend: object,
 
 
 @pytest.mark.parametrize(("depth", "status"), [(998, Status.PASSED), (999, Status.RUNTIME_ERROR)])
-async def test_a_program_recurses_as_deep_as_by_itself(evaluator: Evaluator, depth: int, status: Status) -> None:
+async def test_a_program_recurses_as_deep_as_by_itself(shared: Evaluator, depth: int, status: Status) -> None:
     """Python's own limit of 1,000 frames: one for the module, one for the last call."""
     program = f"def f(n):\n    return 0 if n == 0 else f(n - 1)\nprint(f({depth}))"
-    assert (await evaluator.judge(stdin_problem(("", "0")), program)).status is status
+    assert (await shared.judge(stdin_problem(("", "0")), program)).status is status
 
 
 async def test_a_system_without_what_tests_need_is_named(
@@ -394,10 +407,10 @@ async def test_a_memory_limit_that_no_interpreter_fits_in_is_refused(anyio_backe
             pass
 
 
-async def test_a_problem_under_other_limits_is_judged_under_those(evaluator: Evaluator) -> None:
+async def test_a_problem_under_other_limits_is_judged_under_those(shared: Evaluator) -> None:
     slow = "import time\nwhile time.process_time() < 0.7: pass\n" + RIGHT
     longer = msgspec.structs.replace(SUM, time_limit_seconds=4.0)
-    statuses = [(await evaluator.judge(problem, slow)).status for problem in (SUM, longer, SUM)]
+    statuses = [(await shared.judge(problem, slow)).status for problem in (SUM, longer, SUM)]
     assert statuses == [Status.TIME_LIMIT, Status.PASSED, Status.TIME_LIMIT]
 
 
@@ -408,8 +421,8 @@ async def test_a_program_is_run_again_where_that_is_asked_for(evaluator: Evaluat
     assert (statistics.cache_hits, statistics.tests_run) == (0, 6)
 
 
-async def test_the_slowest_test_is_told(evaluator: Evaluator) -> None:
-    verdict = await evaluator.judge(
+async def test_the_slowest_test_is_told(shared: Evaluator) -> None:
+    verdict = await shared.judge(
         SUM,
         "import time\ndata = input()\nwhile data[0] == '3' and time.process_time() < 0.3: pass\nprint(sum(map(int, data.split())))",
     )
