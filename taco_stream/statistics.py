@@ -45,15 +45,32 @@ class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     busy_seconds: float = 0.0
 
 
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """The time between the beginning of the last sample and the end of the last to end, in which a batch runs empty.
+
+    `mean_rows` samples were decoding in it on average; the last to end was `sample_index` of `problem_id`.
+    """
+
+    seconds: float
+    mean_rows: float
+    problem_id: str
+    sample_index: int
+    completion_tokens: int
+
+
 class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
 
     `samples_expected` is None until it is counted. `samples_resumed` were complete on disk before this start, and
     `samples_left_over` were there without a verdict; `completions_waiting` have no verdict yet. `generating_seconds`,
-    `judging_seconds` and `overlapped_seconds` are wall time with the respective stage (or both) busy, sampled every 50
-    ms; `peak_memory_bytes` is the largest resident size of all processes of the run, sampled every few seconds.
-    `engine` is None in a run that generates nothing, `evaluator` in one that judges nothing. `loading` says that the
-    engine is being opened.
+    `judging_seconds` and `overlapped_seconds` are wall time with the respective stage (or both) busy, from the times at
+    which samples began and ended; `generating_idle_seconds` and `judging_idle_seconds` are the gaps in it, between the
+    stage's first sample and its last. In `held_back_seconds` finished completions waited for room before the evaluator,
+    and `completion_seconds_waiting` sums up how long each one waited there. `startup_seconds`, `first_token_seconds`
+    and `first_verdict_seconds` run from the start's beginning to the first work of either stage, to the first token and
+    to the first verdict; None until there is one. `peak_memory_bytes` is the largest resident size of all processes of
+    the run, sampled every few seconds. `engine` is None in a run that generates nothing, `evaluator` in one that judges
+    nothing. `loading` says that the engine is being opened.
     """
 
     elapsed_seconds: float
@@ -69,6 +86,14 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     generating_seconds: float
     judging_seconds: float
     overlapped_seconds: float
+    generating_idle_seconds: float = 0.0
+    judging_idle_seconds: float = 0.0
+    held_back_seconds: float = 0.0
+    completion_seconds_waiting: float = 0.0
+    startup_seconds: float | None = None
+    first_token_seconds: float | None = None
+    first_verdict_seconds: float | None = None
+    tail: Tail | None = None
     peak_memory_bytes: int
     engine: EngineStatistics | None
     evaluator: EvaluatorStatistics | None

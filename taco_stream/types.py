@@ -183,7 +183,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """One finished sample, a line of `completions.jsonl`.
 
     `text` has its stop string removed. `queue_seconds` runs from the request's arrival in the engine to its prefill,
-    `generate_seconds` from there to its last token. `engine` names engine, model and what changes the samples (dtype,
+    `generate_seconds` from there to its last token, which was there at `finished_at`, in seconds since the epoch (0 if
+    nobody noted it). `engine` names engine, model and what changes the samples (dtype,
     quantisation). `error` says why if `finish_reason` is `error`.
 
     `reasoning` is what a server gives apart from the answer; a local model's is in `text`. `reasoning_tokens` are
@@ -200,6 +201,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""
     queue_seconds: float = 0.0
     generate_seconds: float = 0.0
+    finished_at: float = 0.0
     error: str | None = None
     reasoning: str = ""
     reasoning_tokens: int | None = None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from taco_stream.events import RunFinished, RunGauges
 from taco_stream.statistics import RunStatistics
 from taco_stream.store.manifest import Manifest
@@ -47,7 +49,7 @@ def manifest(**results: Any) -> Manifest:
 
 
 def statistics(**known: Any) -> RunStatistics:
-    zeros = dict.fromkeys(RunStatistics.__struct_fields__, 0)
+    zeros = {field.name: 0 for field in msgspec.structs.fields(RunStatistics) if field.required}
     return RunStatistics(
         **zeros
         | {"samples_expected": None, "draining": False, "loading": False, "engine": None, "evaluator": None}

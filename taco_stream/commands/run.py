@@ -100,6 +100,7 @@ async def run(
 
     Raises `KeyboardInterrupt` if it was interrupted before there was anything to finish.
     """
+    started_at = time.monotonic()
     source = parse_engine(settings.samples.engine)
     if source.kind == "local" and not (path / COMPLETIONS).exists():
         check_libraries()  # later starts may have nothing to do but judge
@@ -137,6 +138,7 @@ async def run(
             tally=tally,
             entries=(entries, to_write),
             completions_buffer=settings.samples.completions_buffer,
+            started_at=started_at,
         )
         work = partial(carry_out, pipeline, directory, tally, settings, console, problems=problems)
         if was_interrupted():

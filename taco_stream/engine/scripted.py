@@ -52,8 +52,8 @@ class ScriptedEngine:
         self._busy = 0
         self._finished = 0
         self._tokens = 0
-        self._row_seconds = 0.0
-        self._started_at = time.monotonic()
+        self._row_seconds = self._busy_seconds = 0.0
+        self._counted_at = time.monotonic()
 
     @property
     def identity(self) -> str:
@@ -61,8 +61,7 @@ class ScriptedEngine:
         return "scripted"
 
     async def __aenter__(self) -> Self:
-        """Starts the clock that occupancy is measured by."""
-        self._started_at = time.monotonic()
+        """Nothing needs to be started."""
         return self
 
     async def __aexit__(
@@ -93,16 +92,23 @@ class ScriptedEngine:
 
     def statistics(self) -> EngineStatistics:
         """The rows as they are now; every character counts as a token."""
-        elapsed = time.monotonic() - self._started_at
+        self._count_seconds()
         return EngineStatistics(
             rows_busy=self._busy,
             rows_total=self._script.rows,
             samples_finished=self._finished,
             completion_tokens=self._tokens,
-            busy_seconds=elapsed,
+            busy_seconds=self._busy_seconds,
             row_seconds=self._row_seconds,
-            row_seconds_available=elapsed * self._script.rows,
+            row_seconds_available=self._busy_seconds * self._script.rows,
         )
+
+    def _count_seconds(self) -> None:
+        """Counts the time since the last count for each row that is busy; called before their number changes."""
+        now = time.monotonic()
+        seconds, self._counted_at = now - self._counted_at, now
+        self._row_seconds += self._busy * seconds
+        self._busy_seconds += seconds if self._busy else 0.0
 
     async def _row(
         self, waiting: ObjectReceiveStream[tuple[Request, int]], completions: ObjectSendStream[Completion]
@@ -120,13 +126,14 @@ class ScriptedEngine:
                 problem_id=request.problem_id, sample_index=sample_index, text="", finish_reason=FinishReason.CANCELLED
             )
         started_at = time.monotonic()
+        self._count_seconds()
         self._busy += 1
         try:
             await anyio.sleep(self._script.seconds)
         finally:
+            self._count_seconds()
             self._busy -= 1
         seconds = time.monotonic() - started_at
-        self._row_seconds += seconds
         self._finished += 1
         text = self._script.texts[sample_index % len(self._script.texts)]
         failed = self._script.error_every is not None and self._finished % self._script.error_every == 0
@@ -140,5 +147,6 @@ class ScriptedEngine:
             seed=request.seed,
             engine=self.identity,
             generate_seconds=seconds,
+            finished_at=time.time(),
             error="an error completion, as scripted" if failed else None,
         )

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -16,16 +18,49 @@ from taco_stream.events import (
     WrittenEvent,
 )
 from taco_stream.metrics import Estimate, Tally, settled_ks
-from taco_stream.statistics import EngineStatistics, RunStatistics
+from taco_stream.statistics import EngineStatistics, RunStatistics, Tail
 from taco_stream.types import ComparisonMode
 
+T = TypeVar("T")
+
 NAMES_SHOWN = 10
+
+
+class Stage(StrEnum):
+    """The two stages of a run that take time."""
+
+    GENERATING = "generating"
+    JUDGING = "judging"
+
+
+class Overlap(msgspec.Struct, frozen=True, kw_only=True):
+    """How the stages shared the wall time of the run.
+
+    The wall time is the sum of five parts: the start-up, in which nothing was generated or judged yet; one stage alone,
+    both, or neither of them at work. `bound_by` is the stage that was busy for longer, and `efficiency` the share of
+    the time after the start-up that it was: 1 if the other stage cost no time at all. A stage's idle seconds are the
+    gaps between its first sample and its last. In `held_back_seconds` completions waited for room before the evaluator,
+    so that generating may have paused.
+    """
+
+    startup_seconds: float
+    generating_alone_seconds: float
+    both_seconds: float
+    judging_alone_seconds: float
+    neither_seconds: float
+    generating_idle_seconds: float
+    judging_idle_seconds: float
+    held_back_seconds: float
+    bound_by: Stage
+    efficiency: float
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     """Time and speed over all starts of the run; of a start that was killed, up to its last gauges.
 
-    `generating_seconds` and `judging_seconds` are wall time with that stage busy, `overlapped_seconds` with both.
+    `generating_seconds` and `judging_seconds` are wall time with that stage busy, `overlapped_seconds` with both. The
+    first token and verdict, and the tail, are those of the newest start that had any. What an older version did not
+    note is None.
     """
 
     wall_seconds: float
@@ -36,6 +71,10 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
     occupancy: float | None
     peak_memory_bytes: int
+    overlap: Overlap | None = None
+    first_token_seconds: float | None = None
+    first_verdict_seconds: float | None = None
+    tail: Tail | None = None
 
     @property
     def tokens_per_second(self) -> float:
@@ -200,7 +239,39 @@ class EventTotals:
             completion_tokens=sum(engine.completion_tokens for engine in engines),
             occupancy=sum(engine.row_seconds for engine in engines) / available if available else None,
             peak_memory_bytes=self._peak_memory_bytes,
+            overlap=_overlap([each for each in starts if each.startup_seconds is not None]),
+            first_token_seconds=_newest(each.first_token_seconds for each in starts),
+            first_verdict_seconds=_newest(each.first_verdict_seconds for each in starts),
+            tail=_newest(each.tail for each in starts),
         )
 
     def _starts(self) -> list[RunStatistics]:
         return self._ended if self._current is None else [*self._ended, self._current]
+
+
+def _overlap(starts: Sequence[RunStatistics]) -> Overlap | None:
+    """How the stages shared the time of starts that did something; None without one."""
+    wall = sum(each.elapsed_seconds for each in starts)
+    startup = sum(each.startup_seconds or 0.0 for each in starts)
+    generating = sum(each.generating_seconds for each in starts)
+    judging = sum(each.judging_seconds for each in starts)
+    both = sum(each.overlapped_seconds for each in starts)
+    if wall <= startup:
+        return None
+    return Overlap(
+        startup_seconds=startup,
+        generating_alone_seconds=generating - both,
+        both_seconds=both,
+        judging_alone_seconds=judging - both,
+        neither_seconds=wall - startup - (generating + judging - both),
+        generating_idle_seconds=sum(each.generating_idle_seconds for each in starts),
+        judging_idle_seconds=sum(each.judging_idle_seconds for each in starts),
+        held_back_seconds=sum(each.held_back_seconds for each in starts),
+        bound_by=Stage.GENERATING if generating >= judging else Stage.JUDGING,
+        efficiency=max(generating, judging) / (wall - startup),
+    )
+
+
+def _newest(values: Iterable[T | None]) -> T | None:
+    """The last value that is there."""
+    return next((value for value in reversed(list(values)) if value is not None), None)

@@ -11,6 +11,12 @@ from rich.text import Text
 from taco_stream.metrics import FEWEST_PROBLEMS, Estimate
 from taco_stream.report.summary import NAMES_SHOWN, Coverage, Summary, Throughput
 
+NOTABLE_TAIL = 0.05
+"""Share of the time of generating from which on its tail is reported."""
+
+NOTABLE_SECONDS = 0.1
+"""Shorter times are not worth a person's while."""
+
 LONG_PROMPTS_SHOWN = 3
 """With a model of a short context every prompt is long."""
 
@@ -145,12 +151,47 @@ def describe_speed(throughput: Throughput) -> list[str]:
     parts.append(f"overlapping {throughput.overlapped_seconds:.1f} s")
     if throughput.peak_memory_bytes:
         parts.append(f"peak memory {throughput.peak_memory_bytes / 2**20:,.0f} MiB")
-    return ["; ".join(parts)]
+    return ["; ".join(parts), *_where_time_went(throughput), *_tail(throughput)]
 
 
 def describe_generation_speed(throughput: Throughput) -> list[str]:
     """The same of a run that only generated."""
-    return ["; ".join(_generation_speed(throughput))] if throughput.wall_seconds else []
+    return ["; ".join(_generation_speed(throughput)), *_tail(throughput)] if throughput.wall_seconds else []
+
+
+def _where_time_went(throughput: Throughput) -> list[str]:
+    """The critical path, of which parts the wall time is made, and what either stage waited for."""
+    overlap = throughput.overlap
+    if overlap is None:
+        return []
+    path = (
+        f"critical path: start-up {overlap.startup_seconds:.1f} s, then generating alone "
+        f"{overlap.generating_alone_seconds:.1f} s, both {overlap.both_seconds:.1f} s, judging alone "
+        f"{overlap.judging_alone_seconds:.1f} s, neither {overlap.neither_seconds:.1f} s; bound by {overlap.bound_by}, "
+        f"overlap efficiency {100 * overlap.efficiency:.1f} %"
+    )
+    firsts = (("token", throughput.first_token_seconds), ("verdict", throughput.first_verdict_seconds))
+    waits = [f"first {name} after {seconds:.1f} s" for name, seconds in firsts if seconds is not None]
+    waits.append(
+        f"idle between samples: generating {overlap.generating_idle_seconds:.1f} s, "
+        f"judging {overlap.judging_idle_seconds:.1f} s"
+    )
+    if overlap.held_back_seconds >= NOTABLE_SECONDS:
+        waits.append(f"completions held back by judging {overlap.held_back_seconds:.1f} s")
+    return [path, "; ".join(waits)]
+
+
+def _tail(throughput: Throughput) -> list[str]:
+    """The end of generating, if it took a notable part of it: how empty the batch was, and for which sample."""
+    tail, generating = throughput.tail, throughput.generating_seconds
+    if tail is None or tail.seconds < max(NOTABLE_SECONDS, NOTABLE_TAIL * generating):
+        return []
+    sentence = (
+        f"tail: no sample was left to begin in the last {tail.seconds:.1f} s of generating "
+        f"({100 * tail.seconds / generating:.0f} %), {tail.mean_rows:.1f} were decoding on average, the last of them "
+        f"sample {tail.sample_index} of {tail.problem_id} ({tail.completion_tokens:,} tokens)"
+    )
+    return [sentence]
 
 
 def _generation_speed(throughput: Throughput) -> list[str]:

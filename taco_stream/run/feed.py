@@ -40,6 +40,7 @@ async def feed(
             in_flight.enter(problem, len(missing) + len(left_over))
             progress.asked += len(missing) + len(left_over)
             for completion in left_over:
+                progress.waiting.change(+1)
                 await backlog.send(completion)
             if missing and task.existing is None:
                 await requests.send(task.request(problem, missing))

@@ -25,12 +25,15 @@ async def judge(
 
     async def judge_each() -> None:
         async for completion in to_judge:
+            progress.waiting.change(-1)
             if time.monotonic() > progress.judging_ends_at:
                 in_flight.leave(completion.problem_id)  # it is on disk, and the next start judges it
                 continue
+            started_at = time.monotonic()
             record = await judge_completion(
                 completion, in_flight[completion.problem_id], extract=task.extract, evaluator=evaluator
             )
+            progress.add_judged(started_at, time.monotonic())
             # Sent before it is counted, so that a run is not reported complete while its last record is still here.
             await entries.send(record)
             in_flight.leave(completion.problem_id)
@@ -44,10 +47,13 @@ async def judge(
             judges.start_soon(judge_each)
 
 
-async def leave_unjudged(to_judge: ObjectReceiveStream[Completion], *, in_flight: ProblemsInFlight) -> None:
+async def leave_unjudged(
+    to_judge: ObjectReceiveStream[Completion], *, in_flight: ProblemsInFlight, progress: Progress
+) -> None:
     """Lets completions go: they are on disk without a verdict, for a later start to judge."""
     async with to_judge:
         async for completion in to_judge:
+            progress.waiting.change(-1)
             in_flight.leave(completion.problem_id)
 
 

@@ -68,7 +68,8 @@ GAUGE_SECONDS = 5.0
 that a start that is killed loses at most a second or a tenth of its figures."""
 
 FIRST_GAUGE_SECONDS = 1.0
-OVERLAP_TICK_SECONDS = 0.05
+TICK_SECONDS = 0.05
+"""How often it is looked whether a stage is busy, for the time since its last finished sample."""
 
 EntryStream = tuple[MemoryObjectSendStream[Entry], MemoryObjectReceiveStream[Entry]]
 
@@ -83,8 +84,9 @@ class Pipeline:
 
     `engine` is entered and left in here. Without one nothing is generated, without an `evaluator` nothing is judged.
     Records are counted in `tally`. `completions_buffer` is how many completions may wait for the evaluator before
-    generation pauses. A caller whose engine or evaluator sends events gives them the sending end of an `entry_stream`,
-    and the pipeline both ends as `entries`; `run` closes them.
+    generation pauses. `started_at` is when the start began, by the monotonic clock, if that was earlier than now. A
+    caller whose engine or evaluator sends events gives them the sending end of an `entry_stream`, and the pipeline both
+    ends as `entries`; `run` closes them.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Pipeline:
         tally: Tally | None = None,
         entries: EntryStream | None = None,
         completions_buffer: int = 4096,
+        started_at: float | None = None,
     ) -> None:
         self._task = task
         self._engine = engine
@@ -105,7 +108,7 @@ class Pipeline:
         self._tally = Tally() if tally is None else tally
         self._entries = entries
         self._completions_buffer = completions_buffer
-        self._progress = Progress()
+        self._progress = Progress(started_at)
         self._feeding = anyio.CancelScope()
         self._loading = anyio.CancelScope()
         self._everything = anyio.CancelScope()
@@ -113,6 +116,9 @@ class Pipeline:
         self._waiting: MemoryObjectReceiveStream[Completion] | None = None
         self._draining = False
         self._has_loaded = False
+        # Since when each stage has been seen busy: what its samples tell only when they are over.
+        self._generating_since: float | None = None
+        self._judging_since: float | None = None
 
     @property
     def is_judging(self) -> bool:
@@ -128,9 +134,15 @@ class Pipeline:
 
     def statistics(self) -> RunStatistics:
         """The run as it is now."""
-        progress = self._progress
+        progress, now = self._progress, time.monotonic()
+        seconds = progress.times.totals(now, generating_since=self._generating_since, judging_since=self._judging_since)
+        generating_began_at, judging_began_at = progress.times.generating.began_at, progress.times.judging.began_at
+        began_at = min(
+            (each for each in (generating_began_at, judging_began_at, self._generating_since) if each is not None),
+            default=None,
+        )
         return RunStatistics(
-            elapsed_seconds=time.monotonic() - progress.started_at,
+            elapsed_seconds=now - progress.started_at,
             samples_expected=progress.expected,
             samples_resumed=progress.resumed,
             samples_left_over=progress.left_over,
@@ -140,9 +152,17 @@ class Pipeline:
             completions_waiting=self._waiting.statistics().current_buffer_used if self._waiting else 0,
             draining=self._draining,
             loading=progress.is_loading,
-            generating_seconds=progress.generating_seconds,
-            judging_seconds=progress.judging_seconds,
-            overlapped_seconds=progress.overlapped_seconds,
+            generating_seconds=seconds.generating,
+            judging_seconds=seconds.judging,
+            overlapped_seconds=seconds.overlapped,
+            generating_idle_seconds=seconds.generating_idle,
+            judging_idle_seconds=seconds.judging_idle,
+            held_back_seconds=progress.held_back_seconds,
+            completion_seconds_waiting=progress.waiting.seconds(),
+            startup_seconds=progress.since_start(began_at),
+            first_token_seconds=progress.since_start(progress.first_token_at),
+            first_verdict_seconds=progress.since_start(progress.first_verdict_at),
+            tail=progress.tail.tail(),
             peak_memory_bytes=progress.peak_memory_bytes,
             engine=self._engine.statistics() if self._engine else None,
             evaluator=self._evaluator.statistics() if self._evaluator else None,
@@ -162,7 +182,6 @@ class Pipeline:
                     await self._run_stages()
                     watchers.cancel_scope.cancel()
 
-        self._progress.start()
         await raising_ours(everything)
         if self._failure is not None:
             raise self._failure
@@ -209,7 +228,7 @@ class Pipeline:
         )
         journalling = partial(journal, finished, entries.clone(), to_judge, in_flight=in_flight, progress=progress)
         if self._evaluator is None:
-            judging = partial(leave_unjudged, self._waiting, in_flight=in_flight)
+            judging = partial(leave_unjudged, self._waiting, in_flight=in_flight, progress=progress)
         else:
             judging = partial(
                 judge,
@@ -232,6 +251,7 @@ class Pipeline:
                     stages.start_soon(journalling)
                     stages.start_soon(judging)
                 gauging.cancel_scope.cancel()
+        self._generating_since = self._judging_since = None
 
     async def _feed(self, feeding: Callable[[], Awaitable[None]]) -> None:
         """Runs the feed. If it fails, the samples asked for before are still generated, judged and written."""
@@ -303,15 +323,23 @@ class Pipeline:
         self._progress.expected = await count(lambda: (len(task.sample_indices(each)) for each in task.problems()))
 
     async def _gauge(self, entries: ObjectSendStream[Entry]) -> None:
-        """Measures overlap, and writes every few seconds how far the run is."""
+        """Writes every few seconds how far the run is."""
         started_at = last_gauge = time.monotonic()
         while True:
-            await anyio.sleep(OVERLAP_TICK_SECONDS)
-            generating = self._engine is not None and self._engine.statistics().rows_busy > 0
-            judging = self._evaluator is not None and self._evaluator.statistics().busy > 0
-            self._progress.observe(generating=generating, judging=judging)
+            await anyio.sleep(TICK_SECONDS)
             now = time.monotonic()
+            self._observe(now)
             if now - last_gauge >= min(GAUGE_SECONDS, max(FIRST_GAUGE_SECONDS, (now - started_at) / 10)):
                 last_gauge = now
                 self._progress.peak_memory_bytes = max(self._progress.peak_memory_bytes, process_tree_bytes())
                 await entries.send(RunGauges(statistics=self.statistics()))
+
+    def _observe(self, now: float) -> None:
+        """Looks whether the stages are busy, and whether the first token is there."""
+        engine = self._engine.statistics() if self._engine is not None else None
+        is_generating = engine is not None and engine.rows_busy > 0
+        is_judging = self._evaluator is not None and self._evaluator.statistics().busy > 0
+        self._generating_since = (self._generating_since or now) if is_generating else None
+        self._judging_since = (self._judging_since or now) if is_judging else None
+        if engine is not None and engine.completion_tokens and self._progress.first_token_at is None:
+            self._progress.first_token_at = now

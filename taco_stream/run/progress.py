@@ -1,34 +1,72 @@
-"""The progress of a run: the stages' counters."""
+"""The progress of a run: the stages' counters and times."""
 
 import math
 import time
 
+from taco_stream.run.stage_times import StageTimes
+from taco_stream.run.tail import TailWatch
+from taco_stream.types import Completion
+
 
 class Progress:
-    """The stages' counters. Each has one stage that writes it, named behind it."""
+    """The stages' counters. Each has one stage that writes it, named behind it; times are of the monotonic clock."""
 
-    def __init__(self) -> None:
-        self.started_at = time.monotonic()
+    def __init__(self, started_at: float | None = None) -> None:
+        self.started_at = time.monotonic() if started_at is None else started_at
         self.expected: int | None = None  # the count of problems
         self.resumed = 0  # feed
         self.left_over = 0  # feed: on disk without a verdict
         self.asked = 0  # feed: samples handed on, to be generated or judged
         self.is_fed = False  # feed: every problem has been looked at
         self.generated = 0  # journal
+        self.held_back_seconds = 0.0  # journal: completions waited for room before the evaluator
         self.judged = self.infrastructure_errors = 0  # judge
-        self.judging_ends_at = math.inf  # the drain: monotonic time after which nothing more is given to the judge
+        self.judging_ends_at = math.inf  # the drain: after this nothing more is given to the judge
         self.is_loading = False  # the engine's opening
         self.peak_memory_bytes = 0  # gauges
-        self.generating_seconds = self.judging_seconds = self.overlapped_seconds = 0.0  # gauges
-        self._observed_at = self.started_at
+        self.first_token_at: float | None = None  # gauges, or journal if they come too late
+        self.first_verdict_at: float | None = None  # judge
+        self.times = StageTimes()  # journal and judge
+        self.tail = TailWatch()  # journal
+        self.waiting = Depth()  # feed, journal and judge: completions before the evaluator
 
-    def start(self) -> None:
-        self.started_at = self._observed_at = time.monotonic()
+    def add_generated(self, completion: Completion) -> None:
+        """Takes the time in which a sample was generated, unless its engine did not note it."""
+        if not completion.finished_at:
+            return
+        # From the clock of the day, by which processes and files agree, to the one that is never set.
+        end = time.monotonic() - max(0.0, time.time() - completion.finished_at)
+        start = end - completion.generate_seconds
+        if self.first_token_at is None:
+            self.first_token_at = end
+        self.times.add_generated(start, end)
+        self.tail.add(start, end, completion)
 
-    def observe(self, *, generating: bool, judging: bool) -> None:
-        """Counts the time since the last observation as what is seen now: how busy each stage is, and both at once."""
-        now = time.monotonic()
-        seconds, self._observed_at = now - self._observed_at, now
-        self.generating_seconds += generating * seconds
-        self.judging_seconds += judging * seconds
-        self.overlapped_seconds += (generating and judging) * seconds
+    def add_judged(self, start: float, end: float) -> None:
+        """Takes the time in which a sample was judged."""
+        self.times.add_judged(start, end)
+        if self.first_verdict_at is None:
+            self.first_verdict_at = end
+
+    def since_start(self, moment: float | None) -> float | None:
+        """Seconds from the beginning of the start to a moment."""
+        return None if moment is None else moment - self.started_at
+
+
+class Depth:
+    """How many things wait in a queue, summed up over time."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._seconds = 0.0
+        self._changed_at = time.monotonic()
+
+    def change(self, by: int) -> None:
+        """Notes that things came or went now."""
+        self._seconds = self.seconds()
+        self._changed_at = time.monotonic()
+        self._depth += by
+
+    def seconds(self) -> float:
+        """The sum of the times that each thing has waited so far."""
+        return self._seconds + self._depth * (time.monotonic() - self._changed_at)

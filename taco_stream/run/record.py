@@ -1,8 +1,10 @@
 """The second stage and the last: they write to disk, a completion before it is judged and a record after it."""
 
+import time
+
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from taco_stream.metrics import Tally
 from taco_stream.run.progress import Progress
@@ -13,7 +15,7 @@ from taco_stream.types import Completion, FinishReason, Record
 async def journal(
     generated: ObjectReceiveStream[Completion],
     entries: ObjectSendStream[Entry],
-    to_judge: ObjectSendStream[Completion],
+    to_judge: MemoryObjectSendStream[Completion],
     *,
     in_flight: ProblemsInFlight,
     progress: Progress,
@@ -21,6 +23,7 @@ async def journal(
     """Puts each completion on its way to the disk and then hands it to the evaluator."""
     async with generated, entries, to_judge:
         async for completion in generated:
+            progress.add_generated(completion)
             # Not on disk, so that the next start generates it.
             if completion.finish_reason is FinishReason.CANCELLED:
                 in_flight.leave(completion.problem_id)
@@ -28,7 +31,13 @@ async def journal(
             # Before it is judged: entries are written in order, so a record never comes before its completion.
             await entries.send(completion)
             progress.generated += 1
-            await to_judge.send(completion)
+            progress.waiting.change(+1)
+            try:
+                to_judge.send_nowait(completion)
+            except anyio.WouldBlock:
+                held_back_at = time.monotonic()
+                await to_judge.send(completion)
+                progress.held_back_seconds += time.monotonic() - held_back_at
 
 
 async def record(entries: MemoryObjectReceiveStream[Entry], *, store: Store, tally: Tally) -> None:

@@ -8,8 +8,8 @@ from sample_values import finished, gauges, record
 
 from taco_stream.events import DamagedEvent, PromptTooLong, RunResumed, RunStarted, UnknownEvent, WrittenEvent
 from taco_stream.metrics import Tally
-from taco_stream.report.summary import Summary, summarise
-from taco_stream.statistics import EngineStatistics
+from taco_stream.report.summary import Overlap, Stage, Summary, summarise
+from taco_stream.statistics import EngineStatistics, Tail
 from taco_stream.types import ComparisonMode, Record, Status
 
 STRICT = ComparisonMode.STRICT
@@ -72,6 +72,55 @@ def test_time_is_the_sum_over_all_starts() -> None:
     throughput = summarise_records([], events).throughput
     assert (throughput.wall_seconds, throughput.generating_seconds, throughput.completion_tokens) == (17, 10, 350)
     assert throughput.tokens_per_second == pytest.approx(35)
+
+
+def test_the_parts_of_the_critical_path_add_up_to_the_time_of_the_run() -> None:
+    events = [
+        RunStarted(),
+        gauges(
+            elapsed_seconds=10,
+            startup_seconds=2.0,
+            generating_seconds=7,
+            judging_seconds=3,
+            overlapped_seconds=2.5,
+            generating_idle_seconds=0.25,
+        ),
+        RunResumed(),
+        gauges(elapsed_seconds=1),  # killed before it did anything
+        RunResumed(),
+        gauges(elapsed_seconds=5, startup_seconds=1.0, judging_seconds=4, held_back_seconds=0.5),
+    ]
+    overlap = summarise_records([], events).throughput.overlap
+    assert overlap == Overlap(
+        startup_seconds=3.0,
+        generating_alone_seconds=4.5,
+        both_seconds=2.5,
+        judging_alone_seconds=4.5,
+        neither_seconds=0.5,
+        generating_idle_seconds=0.25,
+        judging_idle_seconds=0,
+        held_back_seconds=0.5,
+        bound_by=Stage.GENERATING,
+        efficiency=7 / 12,
+    )
+
+
+def test_a_run_of_a_version_that_did_not_note_its_start_up_has_no_critical_path() -> None:
+    throughput = summarise_records([], [finished(elapsed_seconds=10, generating_seconds=7)]).throughput
+    assert (throughput.overlap, throughput.tail) == (None, None)
+
+
+def test_the_first_token_and_the_tail_are_the_newest_starts_that_had_one() -> None:
+    tail = Tail(seconds=1.0, mean_rows=2.0, problem_id="p", sample_index=3, completion_tokens=9)
+    events = [
+        gauges(first_token_seconds=5.0, first_verdict_seconds=6.0),
+        RunResumed(),
+        gauges(first_token_seconds=4.0, tail=tail),
+        RunResumed(),
+        finished(first_verdict_seconds=0.5),
+    ]
+    throughput = summarise_records([], events).throughput
+    assert (throughput.first_token_seconds, throughput.first_verdict_seconds, throughput.tail) == (4.0, 0.5, tail)
 
 
 def test_occupancy_is_the_share_of_row_time_used() -> None:

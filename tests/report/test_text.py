@@ -9,7 +9,7 @@ from test_summary import summarise_records
 
 from taco_stream.events import DamagedEvent, PromptTooLong, UnknownEvent, WrittenEvent
 from taco_stream.report.text import print_report
-from taco_stream.statistics import EngineStatistics
+from taco_stream.statistics import EngineStatistics, Tail
 from taco_stream.types import Record, Status
 
 
@@ -79,6 +79,37 @@ def test_speed_and_overlap_are_said() -> None:
         "0:01:40 in total; 100 tokens/s while generating; occupancy 90 %; generating 80.0 s, judging 70.0 s; "
         "overlapping 60.0 s" in printed([record()], [event])
     )
+
+
+def test_the_critical_path_and_the_tail_are_said() -> None:
+    event = finished(
+        elapsed_seconds=100,
+        startup_seconds=10.0,
+        first_token_seconds=10.5,
+        first_verdict_seconds=12.0,
+        generating_seconds=80,
+        judging_seconds=70,
+        overlapped_seconds=60,
+        judging_idle_seconds=5.0,
+        tail=Tail(seconds=20.0, mean_rows=1.5, problem_id="taco/9", sample_index=3, completion_tokens=2048),
+    )
+    lines = printed([record()], [event]).splitlines()[-3:]
+    assert lines == [
+        (
+            "critical path: start-up 10.0 s, then generating alone 20.0 s, both 60.0 s, judging alone 10.0 s, neither "
+            "0.0 s; bound by generating, overlap efficiency 88.9 %"
+        ),
+        "first token after 10.5 s; first verdict after 12.0 s; idle between samples: generating 0.0 s, judging 5.0 s",
+        (
+            "tail: no sample was left to begin in the last 20.0 s of generating (25 %), 1.5 were decoding on average, "
+            "the last of them sample 3 of taco/9 (2,048 tokens)"
+        ),
+    ]
+
+
+def test_a_short_tail_is_not_worth_a_line() -> None:
+    tail = Tail(seconds=3.0, mean_rows=1.5, problem_id="taco/9", sample_index=3, completion_tokens=2048)
+    assert "tail" not in printed([record()], [finished(elapsed_seconds=100, generating_seconds=80, tail=tail)])
 
 
 def test_extraction_and_finish_reasons_are_counted() -> None:

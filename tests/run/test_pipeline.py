@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
@@ -472,7 +473,7 @@ async def test_what_was_reported_before_a_failure_is_written() -> None:
 
 async def test_a_flood_of_events_does_not_wait_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine waits until its events are taken; it is not the next look at the gauges that takes them."""
-    monkeypatch.setattr("taco_stream.run.pipeline.OVERLAP_TICK_SECONDS", 3600)
+    monkeypatch.setattr("taco_stream.run.pipeline.TICK_SECONDS", 3600)
     store = MemoryStore()
     entries = entry_stream()
 
@@ -517,3 +518,64 @@ async def test_the_samples_of_the_whole_run_are_counted_beside_it() -> None:
     pipeline = Pipeline(task(), engine=ScriptedEngine(Script(seconds=0.05)), evaluator=ToldJudge(), store=MemoryStore())
     await pipeline.run()
     assert pipeline.statistics().samples_expected == 12
+
+
+async def test_the_statistics_say_what_the_stages_did_with_their_time() -> None:
+    """One row, 0.1 s a sample, judged in 0.02 s: judging is hidden but for the last verdict."""
+    started_at = time.monotonic() - 1.0
+    pipeline = Pipeline(
+        task(problems=2, samples=3),
+        engine=ScriptedEngine(Script(rows=1, seconds=0.1)),
+        evaluator=ToldJudge(seconds=0.02),
+        store=MemoryStore(),
+        started_at=started_at,
+    )
+    await pipeline.run()
+    wall = time.monotonic() - started_at
+    seen = pipeline.statistics()
+    # Less than 0.6 if the process had to wait between looking at two clocks.
+    assert 0.5 <= seen.generating_seconds <= wall - 1.0
+    assert seen.judging_seconds >= 0.12
+    assert seen.overlapped_seconds < seen.judging_seconds
+    assert seen.generating_idle_seconds + seen.generating_seconds <= wall - 1.0
+    assert seen.judging_idle_seconds > 0
+    assert seen.startup_seconds is not None
+    assert seen.first_token_seconds is not None
+    assert seen.first_verdict_seconds is not None
+    assert 1.0 <= seen.startup_seconds <= seen.first_token_seconds <= seen.first_verdict_seconds <= wall
+    assert seen.tail is not None
+    assert (seen.tail.problem_id, seen.tail.sample_index) == ("p1", 2)
+
+
+async def test_time_for_which_a_full_buffer_holds_completions_back_is_known() -> None:
+    pipeline = Pipeline(
+        task(problems=1, samples=12),
+        engine=ScriptedEngine(Script(rows=4)),
+        evaluator=ToldJudge(seconds=0.05),
+        store=MemoryStore(),
+        completions_buffer=1,
+    )
+    await pipeline.run()
+    seen = pipeline.statistics()
+    assert seen.held_back_seconds >= 0.05
+    assert seen.completion_seconds_waiting >= 0.05
+
+
+async def test_a_run_that_nothing_holds_back_says_so() -> None:
+    pipeline = Pipeline(task(), engine=ScriptedEngine(), evaluator=ToldJudge(), store=MemoryStore())
+    await pipeline.run()
+    assert pipeline.statistics().held_back_seconds == 0.0
+
+
+async def test_completions_that_exist_take_no_time_to_generate() -> None:
+    existing = Existing(lambda _: range(2), lambda problem, index: completed(problem.position, index))
+    pipeline = Pipeline(
+        task(problems=2)._replace(sample_indices=lambda _: range(2), existing=existing),
+        engine=None,
+        evaluator=ToldJudge(),
+        store=MemoryStore(),
+    )
+    await pipeline.run()
+    seen = pipeline.statistics()
+    assert (seen.generating_seconds, seen.first_token_seconds, seen.tail) == (0.0, None, None)
+    assert seen.judging_seconds > 0

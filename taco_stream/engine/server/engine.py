@@ -593,6 +593,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
             engine=_identity(server, dialect, answered.fingerprint),
             queue_seconds=sample.sent_at - sample.prompt.arrived_at,
             generate_seconds=time.monotonic() - sample.sent_at,
+            finished_at=time.time(),
             reasoning=answered.reasoning,
             reasoning_tokens=answered.reasoning_tokens,
         )

@@ -218,6 +218,7 @@ class EngineCore:
             engine=self._identity,
             queue_seconds=max(0.0, begun_at - progress.arrived_at),
             generate_seconds=now - begun_at,
+            finished_at=time.time(),
             error=error,
         )
         self._finished.append(Finished(sample.ticket, completion))

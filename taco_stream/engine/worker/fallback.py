@@ -235,6 +235,7 @@ class GenerateCore:
             engine=self._identity,
             queue_seconds=started_at - sample.arrived_at,
             generate_seconds=time.monotonic() - started_at,
+            finished_at=time.time(),
             error=self._checkpoint.not_finite if is_error else None,
         )
 
