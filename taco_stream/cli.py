@@ -1,4 +1,4 @@
-"""The command line: what a person types, turned into settings and a command's work.
+"""The command line: the words that a person types become settings, and a command does its work.
 
 A command's flags are made from groups of settings (`taco_stream.settings`), each the configuration of one component.
 Nothing heavy is imported before a command needs it: `taco-stream --help` answers in a fraction of a second. Results go
@@ -95,7 +95,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        # What a command prints is its result, so it fails if nobody can have it; a closed pipe is nobody's mistake.
+        # A command's output is its result, so it fails if the output cannot be written, but for a closed pipe.
         if error.filename is not None and not debug:
             print(printable(f"taco-stream: {error.filename}: {error.strerror}"), file=sys.stderr)
             sys.exit(1)
@@ -263,7 +263,7 @@ def report(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories: the baseline, then what to compare with it.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run directories: the baseline, then runs to compare with it.")],
     mode: Annotated[
         ComparisonMode | None,
         parsed_option(
@@ -287,7 +287,7 @@ def compare(
         ),
     ] = None,
 ) -> None:
-    """Compare runs with the first, problem by problem: differences with intervals, a test, and what flipped."""
+    """Compare runs with the first, problem by problem: differences with intervals, a test, flipped problems."""
     from taco_stream.commands.compare import compare_paths
 
     code = compare_paths(

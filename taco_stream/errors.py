@@ -8,7 +8,7 @@ the command line prints it and exits with `exit_code`.
 import msgspec
 
 NOT_DECODED = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What msgspec raises at text that is not what was asked for, not UTF-8, or nested too deeply."""
+"""The exceptions of msgspec for text of another shape, not UTF-8, or nested too deeply."""
 
 
 class TacoStreamError(Exception):

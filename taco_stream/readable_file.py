@@ -1,6 +1,6 @@
 """Files that a person names to be read: regular ones, and pipes such as `<(zcat problems.jsonl.gz)`.
 
-A device never ends (`/dev/zero`), and opening a named pipe that nobody writes to waits for ever without a word. Both
+A device never ends (`/dev/zero`), and opening a named pipe without a writer waits for ever without a word. Both
 are refused here with an `OSError` whose `strerror` says so, like every other reason why a file cannot be read.
 """
 
@@ -44,7 +44,7 @@ def _open_pipe(path: Path) -> BufferedReader:
     try:
         outcome = opened.get(timeout=WRITER_SECONDS)
     except queue.Empty:
-        raise OSError(errno.EPIPE, "it is a pipe that nobody writes to", str(path)) from None
+        raise OSError(errno.EPIPE, "it is a pipe that no process writes to", str(path)) from None
     if isinstance(outcome, OSError):
         raise outcome
     return os.fdopen(outcome, "rb")

@@ -38,7 +38,7 @@ Layer = dict[str, tuple[Any, str]]
 
 
 class Setting(NamedTuple):
-    """One setting. `kind` is its type when it is given: without the None of those that need not be."""
+    """One setting. `kind` is the type of a given value: without the None of an optional one."""
 
     name: str
     group: Group

@@ -2,7 +2,7 @@
 
 Programs choose the last line of their error, datasets choose ids and model repositories choose names; each may hold
 escape sequences, which terminals obey. Files keep texts as they are. On the way to a person `printable` shows every
-control character as a sign, whatever is printed and by whom: in what rich has rendered, before rich adds its own.
+control character as a sign, whatever the source: after rich has rendered the text, before it adds its own.
 """
 
 import os
@@ -36,7 +36,7 @@ class PrintableConsole(Console):
     """A console that prints every text as `printable` shows it, and takes nothing in it for markup."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of what is rendered; those that rich itself controls the terminal with pass."""
+        """The rendered segments; those with which rich itself controls the terminal pass."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
@@ -44,7 +44,7 @@ class PrintableConsole(Console):
 class Lenient:
     """A stream whose loss must not end the work: the terminal is closed, the pipe has no reader, the disk is full.
 
-    What cannot be written is dropped, and so is all that follows.
+    Output that cannot be written is dropped, and so is all that follows.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -77,7 +77,7 @@ class Lenient:
 
 
 def stderr_console(*, is_quiet: bool = False) -> Console:
-    """The console that talks to the person: standard error, honouring `NO_COLOR` and what kind of terminal it is.
+    """The console that talks to the person: standard error, honouring `NO_COLOR` and the kind of terminal.
 
     If it is quiet, it prints nothing.
     """
@@ -86,7 +86,7 @@ def stderr_console(*, is_quiet: bool = False) -> Console:
 
 
 def stdout_console(*, lenient: bool = False) -> Console:
-    """The console for reports: the same on standard output. If it is `lenient`, what cannot be written is dropped."""
+    """The console for reports: the same on standard output. A `lenient` one drops output that cannot be written."""
     file = cast(TextIO, Lenient(sys.stdout)) if lenient else sys.stdout
     return PrintableConsole(file=file, highlight=False, markup=False, emoji=False)
 

@@ -101,7 +101,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     `tests` and `solutions` stay the JSON text of the source (`input_output` and `solutions` of TACO) until somebody
     needs them: tests are parsed inside an evaluator worker, solutions only by the replay engine and `audit`.
-    `position` is the row's index in its dataset, which is what `generations.json` and `output_spj.jsonl` count by.
+    `position` is the row's index in its dataset, by which `generations.json` and `output_spj.jsonl` count.
     `time_limit_seconds` and `memory_limit_bytes` are None if the source states none.
     """
 
@@ -184,11 +184,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
     `text` has its stop string removed. `queue_seconds` runs from the request's arrival in the engine to its prefill,
     `generate_seconds` from there to its last token, which was there at `finished_at`, in seconds since the epoch (0 if
-    nobody noted it). `engine` names engine, model and what changes the samples (dtype,
-    quantisation). `error` says why if `finish_reason` is `error`.
+    it was not noted). `engine` names engine, model and settings that change the samples (dtype, quantisation). `error`
+    says why if `finish_reason` is `error`.
 
-    `reasoning` is what a server gives apart from the answer; a local model's is in `text`. `reasoning_tokens` are
-    among `completion_tokens`; None if nobody counted them.
+    `reasoning` is the part that a server returns apart from the answer; a local model's is in `text`.
+    `reasoning_tokens` are among `completion_tokens`; None if they were not counted.
     """
 
     problem_id: str

@@ -205,9 +205,9 @@ def test_a_pipe_without_a_writer_is_refused(
     monkeypatch.setattr(readable_file, "WRITER_SECONDS", 0.1)
     os.mkfifo(tmp_path / "pipe")
     try:
-        check(invoke("dataset", tmp_path / "pipe"), 1, "a pipe that nobody writes to")
-        check(invoke("evaluate", tmp_path / "pipe", "--dataset", dataset), 2, "a pipe that nobody writes to")
-        check(invoke("run", "--config", tmp_path / "pipe"), 2, "a pipe that nobody writes to")
+        check(invoke("dataset", tmp_path / "pipe"), 1, "a pipe that no process writes to")
+        check(invoke("evaluate", tmp_path / "pipe", "--dataset", dataset), 2, "a pipe that no process writes to")
+        check(invoke("run", "--config", tmp_path / "pipe"), 2, "a pipe that no process writes to")
     finally:
         os.close(os.open(tmp_path / "pipe", os.O_RDWR))  # lets go of the threads that wait for a writer
 

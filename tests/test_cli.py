@@ -326,7 +326,7 @@ def test_lists_without_ids_are_judged_by_the_row_of_their_problem(tmp_path: Path
     generations = tmp_path / "generations.json"
     generations.write_text(json.dumps([["print(0)\n"], ["print(sum(map(int, input().split())))\n", "print(3)\n"]]))
     done = taco_stream("evaluate", generations, tmp_path / "run", "--dataset", dataset, "--ids", "sum again")
-    assert "1 problems of the completions are none of those asked for: row 0" in done.stderr
+    assert "1 problems of the completions were not asked for: row 0" in done.stderr
     found = [(each["problem_id"], each["statuses"]["strict"]) for each in records(tmp_path / "run")]
     assert sorted(found) == [("sum again", "passed"), ("sum again", "wrong_answer")]
 

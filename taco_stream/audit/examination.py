@@ -1,8 +1,8 @@
 """An audit: judges the reference solutions of each problem and records the finding.
 
 Who runs: one task reads problems, one more than there are evaluator workers each take a problem through all its
-solutions, one after the other, and append what was found. A problem is in memory only while one of them has it, so a
-dataset may be of any size; what stays of it is its line.
+solutions, one after the other, and append the findings. A problem is in memory only while one of them has it, so a
+dataset may be of any size; only its line is kept.
 
 Promised: a finding for each problem that had none. Cancelling ends an audit at once: problems that were under way then
 are judged again by the next start with the same file, and nothing that was appended is lost.
@@ -78,7 +78,7 @@ class Audit:
                         await outbound.send(problem)
             except NoProblemError:
                 if not self._bad_rows:
-                    raise  # else no row can be read, which is what was found
+                    raise  # else no row can be read, which is the finding
             await self._note_bad_rows()
 
     async def _note_bad_rows(self) -> None:

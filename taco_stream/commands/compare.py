@@ -131,7 +131,7 @@ def _common_ks(runs: Sequence[_ReadRun], mode: ComparisonMode, asked: tuple[int,
 
 
 def find_differences(manifests: Sequence[Manifest]) -> list[SettingDifference]:
-    """What may change results and is not the same in all runs: settings, versions and machines.
+    """The settings, versions and machines that may change results and differ between the runs.
 
     A setting that did not exist when a run was made had the value that is its default now.
     """

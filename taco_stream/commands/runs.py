@@ -22,7 +22,7 @@ from taco_stream.types import Status
 
 
 def list_runs(folder: Path, *, as_json: bool) -> None:
-    """Prints what is in the folder; a run directory itself is a list of one. Raises `UsageError` if it is no folder."""
+    """Prints the runs in the folder; a run directory is a list of one. Raises `UsageError` if it is not a folder."""
     listed = read_runs(folder)
     if as_json:
         write_json(listed)
@@ -79,7 +79,7 @@ def _read_line(path: Path) -> RunLine:
 
 
 class _Counted(NamedTuple):
-    """What the records of a run come to: the score is that of its smallest k."""
+    """The totals of a run's records; the score is that of its smallest k."""
 
     samples: int
     samples_expected: int | None

@@ -20,7 +20,7 @@ from taco_stream.types import ComparisonMode, Problem, Verdict
 def show_problem(
     path: Path, problem_id: str, *, dataset: str | None, mode: ComparisonMode | None, as_json: bool
 ) -> None:
-    """Prints the problem's question and its samples. Raises `UsageError` if nobody knows the problem."""
+    """Prints the problem's question and its samples. Raises `UsageError` if it is unknown to both run and dataset."""
     story = RunStories(path, dataset=dataset, mode=mode).problem(problem_id)
     if as_json:
         write_json(story)
@@ -42,7 +42,8 @@ def show_sample(
     """Prints everything that is known about the sample.
 
     `rerun` judges its program now, in the sandbox and with the run's settings; `save` names a folder for the files
-    that `sample_files` makes. Raises `UsageError` if the run does not have the sample, or not what was asked for.
+    that `sample_files` makes. Raises `UsageError` if the run has no such sample, or if its program
+    or its tests are missing.
     """
     stories = RunStories(path, dataset=dataset, mode=mode)
     story = stories.sample(problem_id, sample_index)
@@ -81,7 +82,7 @@ async def _judged(problem: Problem, program: str, settings: EvaluatorSettings) -
 def _save(story: SampleStory, known: KnownProblem | None, folder: Path) -> None:
     """Writes the program with the test that it fails, or the first one if it fails none.
 
-    A folder with files in it is refused: somebody may have changed a program that was saved there.
+    A folder with files in it is refused: a program that was saved there may have been changed since.
     """
     if story.program is None:
         raise UsageError("--save needs a program, and none was found in this completion")

@@ -1,4 +1,4 @@
-"""A run joined with its dataset, from which stories are told: for the command `show`, and for whatever shows a run.
+"""A run joined with its dataset, the source of the stories that `show` and the page present.
 
 The run is read without its lock, so it may still be being written; the samples seen are those that were there
 when one was first asked for.
@@ -25,7 +25,7 @@ from taco_stream.types import ComparisonMode, Problem
 
 
 class RunStories:
-    """Tells the stories of the problems and samples of one run."""
+    """The stories of the problems and samples of one run."""
 
     def __init__(self, path: Path, *, dataset: str | None = None, mode: ComparisonMode | None = None) -> None:
         """Opens the run at `path`; `dataset` names where its problems are now if not where the run had them.
@@ -82,7 +82,7 @@ class RunStories:
         return tell_sample(record, completion, known, mode=self.mode, prompt=prompt, notes=[*notes, *about_prompt])
 
     def known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
-        """The dataset's problem, None if it does not have it (any more); and what is to be said about that."""
+        """The dataset's problem, None if the dataset does not have it (any more); and notes on it."""
         latest = self._latest  # any thread may replace it meanwhile
         if latest is None or latest[0] != problem_id:
             latest = self._latest = (problem_id, *self._look_up(problem_id))  # one is kept: tests may be megabytes
@@ -113,10 +113,10 @@ class RunStories:
         return self._fingerprint_note
 
     def prompt(self, known: KnownProblem | None) -> tuple[str | None, list[str]]:
-        """The text that a problem's samples were asked with, None if nobody knows it; and what is to be said of it."""
+        """The prompt of a problem's samples, None if it is unknown; and notes on it."""
         engine = self.settings.samples.engine
         if known is None or engine.startswith("replay"):
-            return None, []  # nobody was asked, or nobody knows what
+            return None, []  # no model was asked, or its prompt is unknown
         try:
             return shown_text(build_prompting(self.settings.prompt).build(known.problem)), []
         except UsageError as error:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 def serve(folder: Path, *, port: int, opens_browser: bool) -> None:
     """Serves the page until interrupted, at the port or, if another program has it, at a free one.
 
-    Raises `UsageError` if the folder is none, or if the packages of the extra `view` are missing.
+    Raises `UsageError` if it is not a folder, or if the packages of the extra `view` are missing.
     """
     try:
         import uvicorn
@@ -77,7 +77,7 @@ def _listen(port: int) -> socket.socket:
 
 
 class RunsOfFolder:
-    """The runs in a folder, or the one that the folder is; `page_server.ServedRuns` says what it answers."""
+    """The runs in a folder, or the one that the folder is; its answers are those of `page_server.ServedRuns`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -88,7 +88,7 @@ class RunsOfFolder:
         self._comparing = threading.Lock()
 
     def runs(self) -> Listing:
-        """The runs as they are on disk, the one written last first. Raises `UsageError` if the folder is none."""
+        """The runs as they are on disk, the one written last first. Raises `UsageError` if it is not a folder."""
         with self._lock:
             return self._listing.value()
 
@@ -155,7 +155,7 @@ class RunsOfFolder:
 
 
 class _OpenedRun:
-    """A run that somebody looks at. Raises `StoreError` when it cannot be read."""
+    """A run that is shown. Raises `StoreError` if it cannot be read."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._lock = threading.Lock()

@@ -1,6 +1,6 @@
 """The command `watch`: the view of a run that another process writes, from the run's files.
 
-It ends when the run does, with the run's report. The run is found to have ended when nobody holds its lock, which the
+It ends when the run does, with the run's report. The run has ended when no process holds its lock, which the
 kernel releases however the run ends. Of a run that is not running the head of the report is printed.
 """
 
@@ -30,11 +30,11 @@ EXIT_CODES = {
     RunState.FAILED: 1,
     RunState.RESUMABLE: 130,
 }
-"""What `taco-stream run` exits with when it leaves a run so; 3 if the evaluator failed on some samples."""
+"""The exit code of `taco-stream run` when it leaves a run so; 3 if the evaluator failed on some samples."""
 
 
 def watch(path: Path) -> int:
-    """Shows the run at `path` until it ends; the exit code tells how, as the run's own does.
+    """Shows the run at `path` until it ends; returns the exit code with which the run itself would end.
 
     Raises `StoreError` if there is no run.
     """
@@ -81,7 +81,7 @@ def _sum_up(files: RunFiles, settings: RunSettings) -> tuple[Summary, Tally]:
 
 
 def _outcome(files: RunFiles, tally: Tally, summary: Summary) -> tuple[RunState, int]:
-    """What became of a run that has ended, and the exit code that says so."""
+    """The state that a run ended in, and the exit code for it."""
     errors = tally.statuses[summary.mode][Status.INFRASTRUCTURE_ERROR]
     expected = summary.coverage.samples_expected
     state = find_state(

@@ -1,4 +1,4 @@
-"""Arrow files, in the stream format (what `datasets` writes) or the file format, over a memory map.
+"""Arrow files, in the stream format (written by `datasets`) or the file format, over a memory map.
 
 A record batch is a view into the map, so a row costs its own text and nothing else. Pages that were read would count as
 resident memory until the kernel wants them back; they are handed back after every few megabytes, so that a file of any

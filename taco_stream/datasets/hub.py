@@ -5,7 +5,7 @@ name at a pinned revision, which needs no listing and so works offline once they
 hub is asked which files the split has. No code of a dataset is ever run.
 
 Downloads, resumption, the progress bar on stderr and the cache are `huggingface_hub`'s own: HF_HOME, HF_TOKEN,
-HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean everywhere.
+HF_ENDPOINT and HF_HUB_OFFLINE have their usual meanings.
 """
 
 import re
@@ -51,7 +51,7 @@ class HubReference(msgspec.Struct, frozen=True):
 
 
 def hub_reference(spec: str) -> HubReference | None:
-    """`owner/name`, `owner/name/folder`, either with `@revision`; None for what can only be a path."""
+    """`owner/name`, `owner/name/folder`, either with `@revision`; None if it can only be a path."""
     match = _REFERENCE.fullmatch(spec)
     if match is None or spec.startswith(".") or _FILE_NAME.search(spec):
         return None

@@ -2,8 +2,8 @@
 
 Columns: task_id, prompt (imports, helpers, signature and docstring), entry_point, canonical_solution (the body that
 continues the prompt), test (code that defines `check(candidate)`). EvalPlus publishes its results inside `test`. The
-prompt is the question; what a prompt defines besides its function is there for the assertions as well, as in the
-original, where a program is always the prompt and its continuation.
+prompt is the question; everything else that a prompt defines besides its function is there for the assertions as well,
+as in the original, where a program is always the prompt and its continuation.
 """
 
 from collections.abc import Mapping

@@ -27,7 +27,7 @@ _BYTES |= dict.fromkeys(("g", "gb", "gib", "gigabyte", "gigabytes"), 1 << 30)
 def parse_seconds(value: Value) -> float | None:
     """Seconds of `2`, `"2.0 s"`, `"500 ms"`, `"1 - 2 seconds"` (the larger); None if no limit is stated.
 
-    Raises `RowError` if what is stated is not a time: a negative number, more than a day, a unit alone, or a number of
+    Raises `RowError` if the text is not a time: a negative number, more than a day, a unit alone, or a number of
     something else.
     """
     seconds = _largest(value, _SECONDS)

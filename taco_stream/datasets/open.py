@@ -65,7 +65,8 @@ def open_dataset(
 
 
 def dataset_fingerprint(spec: str, *, split: str = "test") -> str:
-    """Tells whether a dataset is still the one it was: a digest of the names, sizes and contents of its files.
+    """Identifies a dataset, to see later whether it has changed: a digest of the names, sizes and contents of its
+    files.
 
     Every byte of a local file is read, about a second per gigabyte. A dataset of the hub is named by its revision.
     Standard input cannot be read twice and is only named.

@@ -70,7 +70,7 @@ def read_selection(settings: DatasetSettings) -> Selection:
 
 
 def nearest_ids(name: str, ids: Iterable[str]) -> list[str]:
-    """The ids that somebody who wrote `name` may have meant, at most three: `demo/001` for `1` and for `Demo/01`."""
+    """The ids closest to `name`, at most three: `demo/001` for `1` and for `Demo/01`."""
     plain = {each: _plain_id(each) for each in ids}
     wanted = _plain_id(name)
     # An exact match, or the last part of one, is what was meant; only without one are similar ids of use.

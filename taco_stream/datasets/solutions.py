@@ -1,4 +1,4 @@
-"""Reference solutions, which a `Problem` keeps as the JSON text of its source until somebody needs them."""
+"""Reference solutions, which a `Problem` keeps as the JSON text of its source until they are needed."""
 
 import msgspec
 

@@ -77,7 +77,7 @@ def standard_input() -> Table:
 
 
 def detect_format(path: Path) -> Format:
-    """Tells a file's format by its first bytes."""
+    """A file's format, by its first bytes."""
     try:
         with open_readable(path) as file:
             head = file.read(16)

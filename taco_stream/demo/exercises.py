@@ -22,11 +22,11 @@ SCENE_SHARE = 0.75
 """The share of statements that open with a scene."""
 
 EXACT_OUTPUT_SHARE = 0.7
-"""The share of output sections that say what is printed, and not only that it is."""
+"""The share of output sections that state the output itself, not only that there is one."""
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What families with the same kind of input share."""
+    """The parts that families with the same kind of input share."""
 
     scenes: tuple[str, ...]
     inputs: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Trains the embedded model: `python -m taco_stream.demo.train [FOLDER]`.
 
-The model learns to continue TACO's own base-model prompt with a program. Exercises are drawn afresh for every step
+The model learns to continue TACO's own base-model prompt with a program. New exercises are drawn for every step
 from `families.toml`. The loss is mostly that of the answers; that of the prompts, in which names and numbers recur,
 teaches the model to copy. Everything is drawn from one seed, so the same machine with the same versions writes the same
 weights. Without a folder it writes over the packaged model.

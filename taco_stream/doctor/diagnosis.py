@@ -62,7 +62,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 def diagnose_sandbox(seen: Sandbox) -> list[Diagnosis]:
-    """The tier that programs run behind, and for each layer that is missing why and what turns it on."""
+    """The tier that programs run behind, and for each missing layer the reason and the remedy."""
     try:
         used = SandboxPlan.from_tier(seen.forced or seen.tiers[0])
     except ValueError:

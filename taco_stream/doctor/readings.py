@@ -42,7 +42,7 @@ SWITCHES = {
         for kind in ("user", "mnt", "net", "pid", "ipc", "uts")
     },
 }
-"""Settings of the kernel that can forbid namespaces: the value that does, one that does not, and what it means."""
+"""Settings of the kernel that can forbid namespaces: the value that does, one that does not, and its meaning."""
 
 TRIAL = Problem(problem_id="doctor", position=0, question="", tests='{"inputs": ["7\\n"], "outputs": ["7\\n"]}')
 

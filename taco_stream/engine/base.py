@@ -36,7 +36,7 @@ class Engine(Protocol):
         ...
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
-        """Generates every sample of every request. Raises `EngineError` after handing over what was generated."""
+        """Generates every sample of every request. Raises `EngineError` after handing over the completions so far."""
         ...
 
     def drain(self) -> None:

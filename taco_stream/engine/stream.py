@@ -55,7 +55,7 @@ async def completions(
 
 
 async def send_all(requests: Iterable[Request] | AsyncIterable[Request], feed: ObjectSendStream[Request]) -> None:
-    """Sends every request and closes `feed`; ends early if the run does, for nobody wants the rest then."""
+    """Sends every request and closes `feed`; ends early if the run does, which makes the rest useless."""
     with suppress(anyio.BrokenResourceError):
         async with feed, AsyncExitStack() as ending:
             # Left to the garbage collector, a generator would be closed in another task, or never.

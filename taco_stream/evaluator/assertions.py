@@ -87,7 +87,7 @@ class Assertions(msgspec.Struct, frozen=True, kw_only=True):
         return not self.entry_point or bool(self.other_names())
 
     def other_names(self) -> set[str]:
-        """The names that the code reads and nobody but the program can define, its entry point left out.
+        """The names that the code reads and only the program can define, except its entry point.
 
         Raises `SyntaxError` or `ValueError` if the code is not Python.
         """

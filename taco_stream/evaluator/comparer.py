@@ -8,7 +8,7 @@ Promised: an answer, or None if the comparison takes more than `CPU_SECONDS` of 
 space, or crashes; the process is dead then, and the next comparison starts another. If somebody else kills it (the
 kernel's out-of-memory killer, a person), the comparison is made once more, and the second time that is a
 `ComparerError`: not the program's fault. Small outputs are compared in the worker, for
-their size bounds what they can cost.
+their size bounds their cost.
 
 The expected output is in this process's memory, and nothing of the program's is executed here: its output is only
 decoded and compared (`comparators.comparison`).

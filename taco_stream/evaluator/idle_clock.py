@@ -66,7 +66,7 @@ class IdleClock:
         return 0.0 if self.is_starved else max(left, MIN_WAIT_SECONDS)
 
     def leave(self, number: int) -> None:
-        """Takes out a test that has ended, with all that it has done, and so starts anew for the one that remains."""
+        """Takes out a test that has ended, with all that it has done, and so starts over for the one that remains."""
         self._close(number)
         self._tests -= 1
         self._started_at = time.monotonic()

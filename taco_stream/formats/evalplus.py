@@ -1,7 +1,8 @@
 """Samples of EvalPlus and of HumanEval: `{"task_id": …, "solution": …}` or `{"task_id": …, "completion": …}` a line.
 
-A `solution` is a program by itself, and what we write; `evalplus.evaluate --samples` reads it. A `completion` continues
-the problem's prompt and is not a program without it, so the prompt is put before it if the caller has the prompt.
+A `solution` is a program by itself, the kind that we write; `evalplus.evaluate --samples` reads it. A `completion`
+continues the problem's prompt and is not a program without it, so the prompt is put before it if the caller has the
+prompt.
 
 The format cannot hold a sample's index, a problem without samples, or the difference between no program and an empty
 one.

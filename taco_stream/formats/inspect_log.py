@@ -34,11 +34,11 @@ ZSTD = 93
 """The compression method's number in an archive."""
 
 LOCAL_HEADER = struct.Struct("<26xHH")
-"""What precedes a member's name: 30 bytes that end with the lengths of the name and of further fields."""
+"""The header before a member's name: 30 bytes that end with the lengths of the name and of further fields."""
 
 
 def recognise(path: Path) -> bool:
-    """Whether a file is one, as far as its first bytes say; what cannot be read twice, a pipe or a device, never is."""
+    """Whether a file is one, by its first bytes; a pipe or a device, which cannot be read twice, never is."""
     if path == STANDARD_INPUT:
         return False
     try:
@@ -47,7 +47,7 @@ def recognise(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(4) == b"PK\x03\x04"
     except OSError:
-        return False  # whoever reads it says why
+        return False  # reading it says why
 
 
 def read(path: Path) -> Iterator[SampleText]:

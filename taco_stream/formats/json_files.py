@@ -78,7 +78,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
     kind = None
     try:
         with _open_text(path) as file:
-            # Standard input cannot be rewound: its first character is read alone, and says what the others are.
+            # Standard input cannot be rewound: its first character is read alone, and tells the kind of the others.
             line, start = 1, file.read(1)
             while start.isspace():
                 line += start == "\n"
@@ -118,7 +118,7 @@ def _read_lines(lines: Iterable[str], name: str, first: int) -> Iterator[tuple[A
 
 
 def _read_array(file: TextIO, name: str) -> Iterator[tuple[Any, str]]:
-    """Parses what follows an array's bracket entry by entry, so that a file of any size needs the memory of one."""
+    """Parses the text after an array's bracket entry by entry, so that a file of any size needs the memory of one."""
     decoder = json.JSONDecoder()
     text = file.read(CHUNK_CHARACTERS)
     position, number = 0, 1

@@ -1,6 +1,6 @@
 """Outputs of LiveCodeBench: `[{"question_id": …, "code_list": [program, …]}]`, with or without its other fields.
 
-`python -m lcb_runner.runner.custom_evaluator --custom_output_file` reads what we write. It wants an entry for every
+`python -m lcb_runner.runner.custom_evaluator --custom_output_file` reads our files. It wants an entry for every
 problem of its benchmark and sorts both sides by id, so a problem without a record has an empty list.
 
 The format cannot hold a sample's index or the difference between no program and an empty one.

@@ -1,6 +1,6 @@
 """A run as a Parquet table, a row per sample: for pandas, polars, DuckDB and the like; only written.
 
-Columns: what a line of `results.jsonl` holds, the verdict of each comparison mode in columns of its own
+Columns: the fields of a line of `results.jsonl`, the verdict of each comparison mode in columns of its own
 (`strict_status`, `official_cpu_seconds`, …).
 """
 

@@ -55,7 +55,7 @@ def match_ids(held: Mapping[str, int], asked: Iterable[str], repeated: Sequence[
     most = max((count for name, count in held.items() if name in problems), default=0)
     too_few = {name: count for name, count in held.items() if name in problems and count < most}
     gaps = {
-        "problems of the completions are none of those asked for": [name for name in held if name not in problems],
+        "problems of the completions were not asked for": [name for name in held if name not in problems],
         "problems have no completion": [name for name in problems if not held.get(name)],
         f"problems have fewer than {most} samples": [f"{name} ({count})" for name, count in too_few.items()],
     }

@@ -1,12 +1,12 @@
 """The files of FlagOpen/TACO's own scripts: one is read and written, the results and metrics are only written.
 
 * `generations.json`, as `generation.py` writes it: `[{task_id, prompt, output: [program, …]}]` in dataset order, which
-  is what `compute_metric.py` aligns problems by. A problem without a record has an empty `output`, so that the
+  is the key by which `compute_metric.py` aligns problems. A problem without a record has an empty `output`, so that the
   alignment holds; a sample without a program is an empty text. The format cannot hold a sample's index.
-* `taco_results.json`, what `compute_metric.evaluate_generations` returns: for each task and sample a list of codes,
+* `taco_results.json`, the result of `compute_metric.evaluate_generations`: for each task and sample a list of codes,
   True passed, False wrong answer, -1 time limit, -2 not compiled, -3 any other failure. One code per test if the run
   kept per-test results (`--full-results`), else one for the sample.
-* `taco_metrics.json`, to the last digit what `compute_metric.compute_metrics` returns for that file: `{"pass@k": mean,
+* `taco_metrics.json`, to the last digit the result of `compute_metric.compute_metrics` for that file: `{"pass@k": mean,
   "detail": {"pass@k": {task_id: value}}}` for every k that all its problems have samples for.
 
 Samples that could not be judged are in the first file and in neither of the others: the original has no word for them.

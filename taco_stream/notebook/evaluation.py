@@ -56,10 +56,10 @@ async def evaluate(
     """Judges completions of problems, and scores them.
 
     `completions` are texts by problem (`{"demo/001": ["print(1)"]}`) or `Completion` values; those that were cancelled
-    are left out. `problems` is what `open_dataset` takes, or the problems themselves. With `chat` a text is an answer
-    that holds a program somewhere (`extract_chat`), otherwise it is the program. `k` are the k of pass@k, by default 1,
-    10 and 100 as far as every problem has samples. `evaluator` is one that is open, and stays so, or the settings of
-    one that is opened for this call.
+    are left out. `problems` is a dataset's name, as for `open_dataset`, or the problems themselves. With `chat` a text
+    is an answer that holds a program somewhere (`extract_chat`), otherwise it is the program. `k` are the k of pass@k,
+    by default 1, 10 and 100 as far as every problem has samples. `evaluator` is one that is open, and stays so, or the
+    settings of one that is opened for this call.
 
     Runs in any running event loop of asyncio or trio; `evaluate_blocking` is the same for code that is not
     asynchronous. Raises `UsageError` if a completion is of no problem, a sample comes twice or a k is over the samples,
@@ -96,9 +96,9 @@ def evaluate_blocking(
     k: Sequence[int] = (),
     settings: EvaluatorSettings = EvaluatorSettings(),  # noqa: B008 (immutable)
 ) -> Evaluation:
-    """Does what `evaluate` does, in an event loop of its own, so that it may be called where one is running.
+    """Like `evaluate`, in an event loop of its own, so that it may be called while another is running.
 
-    Blocks until it is done. Raises what `evaluate` raises.
+    Blocks until it is done. Raises the same errors.
     """
     with start_blocking_portal() as portal:
         return portal.call(partial(evaluate, completions, problems, chat=chat, k=k, evaluator=settings))

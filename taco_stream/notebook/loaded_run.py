@@ -27,7 +27,7 @@ def load_run(path: str | os.PathLike[str], *, mode: ComparisonMode | None = None
 class LoadedRun:
     """A run for reading. Made by `load_run`.
 
-    Each method reads the files anew and sees what has been written by then; a line that is being written is left out.
+    Each method reads the files again, up to the last line that is complete by then.
     A sample that the files have twice counts once, the first. Raises `StoreError` if a file is damaged.
     """
 

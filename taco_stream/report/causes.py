@@ -1,8 +1,8 @@
 """Why a program failed, in few enough words that failures of one kind come together. Pure.
 
 A verdict's `detail` is a sentence about one execution (`ZeroDivisionError: division by zero (line 7)`, `line 2: printed
-4, expected 5`). Its cause is the part that other failing programs share: the name of the exception, or in what way the
-answer was wrong. What programs and datasets wrote is not part of it, but for the name of an exception.
+4, expected 5`). Its cause is the part that other failing programs share: the name of the exception, or the way in which
+the answer was wrong. Text from programs and datasets is not part of it, except the name of an exception.
 """
 
 import re
@@ -21,7 +21,7 @@ WRONG_ANSWERS = (
     (re.compile(r"returned None, "), "nothing is returned"),
     (re.compile(r"returned "), "the value returned is wrong"),
 )
-"""The sentences of `evaluator.difference`, and what they have in common."""
+"""The sentences of `evaluator.difference`, and their common part."""
 
 PRINTED_NOTHING = "nothing is printed"
 

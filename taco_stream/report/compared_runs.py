@@ -1,4 +1,4 @@
-"""Several runs against the first of them: what `taco-stream compare` says, computed once, and said as text.
+"""Several runs against the first of them: the output of `taco-stream compare`, computed once, as values and as text.
 
 Runs have letters: A is the baseline, B and the others are candidates.
 """
@@ -43,7 +43,7 @@ class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
     infrastructure_errors: int = 0
 
     def why_incomplete(self) -> str | None:
-        """What is missing of that which the run's newest start meant to have, as far as it is known."""
+        """The samples of its newest start that the run lacks, in words; None if nothing is known to be missing."""
         if self.coverage.samples < (self.coverage.samples_expected or 0):
             return f"{self.coverage.samples:,} of {self.coverage.samples_expected:,} samples are judged"
         if self.infrastructure_errors:
@@ -54,8 +54,8 @@ class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
 class SettingDifference(msgspec.Struct, frozen=True, kw_only=True):
     """A setting, or a fact about the machine, in which the runs differ: a value for each, None if it has none.
 
-    `component` is what it configures: `model`, `dataset`, `samples`, `sampling`, `prompt`, `evaluator`, `versions` or
-    `machine`.
+    `component` is the part that it configures: `model`, `dataset`, `samples`, `sampling`, `prompt`, `evaluator`,
+    `versions` or `machine`.
     """
 
     component: str
@@ -67,7 +67,7 @@ class ComparedRuns(msgspec.Struct, frozen=True, kw_only=True):
     """The whole comparison. `comparisons` has one for each run but the first, in the order of `runs`.
 
     `p_values` are those of the sign tests, corrected for their number by `adjust_p_values`. `notes` are caveats, a
-    sentence each: what is missing from a run, and what was not compared alike.
+    sentence each: gaps in a run, and problems that were not compared alike.
     """
 
     mode: ComparisonMode
@@ -137,7 +137,7 @@ def points(share: float) -> str:
 
 
 def print_comparison(compared: ComparedRuns, console: Console) -> None:
-    """Prints the runs, the differences, which problems moved, and in what else the runs differ."""
+    """Prints the runs, the differences, the problems that moved, and the settings in which the runs differ."""
     _print_runs(compared, console)
     for table in _difference_tables(compared):
         console.print(table)
@@ -268,7 +268,7 @@ def _shown(value: Any) -> str:
 
 
 def _notes(compared: ComparedRuns) -> list[str]:
-    """Caveats: what is missing from each run, and what was not compared alike."""
+    """Caveats: gaps in each run, and problems that were not compared alike."""
     notes = [f"{run.letter}: {note}" for run in compared.runs for note in notes_on_samples(run.coverage)]
     if len({run.scored_by for run in compared.runs}) > 1:
         modes = ", ".join(f"{run.letter} by {run.scored_by}" for run in compared.runs)

@@ -3,7 +3,7 @@
 A run may have more programs than a page that is mailed should weigh. Of each problem the sample that came furthest and
 failed, and one that passed, come first, problems that were almost solved before others; then the rest in the same order
 of problems. The dataset is read once, and adds the question and the failing test of what was chosen, each cut to a
-length. What has no room is counted, and the page says so.
+length. Samples without room are counted, and the page says so.
 """
 
 import shlex
@@ -192,7 +192,7 @@ def cut(story: SampleStory, characters: int) -> SampleStory:
 
 
 def shortened(text: str | None, characters: int) -> str | None:
-    """The beginning of the text, and how much is missing; what is shorter is left as it is."""
+    """The beginning of the text, and how much is missing; a shorter text is left as it is."""
     if text is None or len(text) <= characters:
         return text
     return f"{text[:characters]}\n… {len(text) - characters:,} more characters"

@@ -1,4 +1,4 @@
-"""What the page shows, as values that become JSON documents. Pure.
+"""The contents of the page, as values that become JSON documents. Pure.
 
 `RunPage` is the document of one run, and the docstrings of the structs below describe its shape; the page's script,
 `page/page.js`, draws it and computes nothing that is not about drawing. A report embeds the document, and `taco-stream
@@ -134,7 +134,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page without a server holds of problems and samples; `samples` are keyed by problem and index.
+    """The problems and samples in a page without a server; `samples` are keyed by problem and index.
 
     `left_out` counts the samples that had no room; `command` shows them all.
     """
@@ -152,7 +152,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     `updated_at` is that of the newest event or sample, None before the first. `generated` counts completions over all
     starts, `seconds_left` is an estimate from the last minute, None if there is none. `timeline` is in seconds of
     running, at which the `starts` after the first began. `tokens_per_solved` are the completion tokens of all samples
-    for each problem that one of them solved, None if none did or nobody counted tokens. `incidents` and `latest` have
+    for each problem that one of them solved, None if none did or tokens were not counted. `incidents` and `latest` have
     the newest last.
     """
 
@@ -190,7 +190,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in the list. `state`, times and figures are those of `RunLine`; of a folder that is no run only `error`."""
+    """A run in the list. `state`, times and figures are those of `RunLine`; of a folder without a run only `error`."""
 
     name: str
     title: str = ""
@@ -298,7 +298,7 @@ class RunCounts:
             self.incidents.append(Incident(at=event.at, kind=str(kind), message=": ".join(filter(None, parts))))
 
     def state(self, *, is_running: bool) -> RunState:
-        """What became of the run; `is_running` says whether a process has it open."""
+        """The state of the run; `is_running` says whether a process has it open."""
         expected = self.totals.samples_expected
         return find_state(
             LastStart(samples_expected=expected, has_ended=self.has_ended, statistics=self._statistics),

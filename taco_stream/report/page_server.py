@@ -1,11 +1,11 @@
-"""The page over HTTP, to one person on this machine: its files, and what it asks for, as JSON.
+"""The page over HTTP, to one person on this machine: its files, and its documents, as JSON.
 
 Everything served was written by a model or a stranger, so it leaves as data: JSON under its own type, that no browser
 takes for a page, and a policy that lets the page run its own script alone. A name in a request is looked up among the
 runs that there are and is never made into a path. A request must name this machine as its host: a web page elsewhere
 that makes its own name resolve to 127.0.0.1 (DNS rebinding) is turned away, and so is everything but GET.
 
-Whoever can open a connection to 127.0.0.1 can read the runs: every user of the machine, and nobody outside it.
+Anybody who can connect to 127.0.0.1 can read the runs: every user of the machine, and no one else.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ FILES = {"": "page.html", **{name: name for name in ("page.css", "charts.js", "p
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 OUR_NAMES = ("127.0.0.1", "localhost", "[::1]")
-"""What a request may call this machine, at any port: a tunnel's other end may have another."""
+"""The names that a request may use for this machine, at any port: a tunnel's other end may have another."""
 
 SAMPLE = re.compile(r"[0-9]{1,9}")
 """The index of a sample: Python refuses to read a number of thousands of digits."""
@@ -47,7 +47,7 @@ HEADERS = {
 
 
 class ServedRuns(Protocol):
-    """What the page asks for. Called from several threads at once; None says that there is no such thing."""
+    """The answers to the page's requests. Called from several threads at once; None if there is no such thing."""
 
     def runs(self) -> Listing:
         """All runs."""

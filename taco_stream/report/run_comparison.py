@@ -1,8 +1,8 @@
 """Runs compared problem by problem: the difference of their pass@k, and whether chance explains it. Pure.
 
 Two runs are paired by problem: only problems with a scored sample in both count, and pass@k only those with at least k
-in both. Pairing takes the difficulty of the problems out of the comparison, which is most of what moves a score (Miller
-2024, arXiv:2411.00640, section 4.2).
+in both. Pairing takes the difficulty of the problems out of the comparison, which is most of a score's variation
+(Miller 2024, arXiv:2411.00640, section 4.2).
 
 *The difference* is the mean over problems of the candidate's pass@k less the baseline's. Its 95 % interval says where
 the mean lies for other problems of the same kind: quantiles of the Bayesian bootstrap over problems (Rubin 1981), as

@@ -1,4 +1,4 @@
-"""A line about each of many runs: what state it is in, and how far and how good it is. Pure."""
+"""A line about each of many runs: its state, its progress and its score. Pure."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -14,11 +14,11 @@ from taco_stream.report.text import interval
 from taco_stream.statistics import RunStatistics
 
 WIDEST = 10_000
-"""Columns of a row that nobody sees."""
+"""Columns of a row that is not shown on a terminal."""
 
 
 class RunState(StrEnum):
-    """What became of a run."""
+    """The state of a run."""
 
     RUNNING = "running"  # a process writes it
     COMPLETE = "complete"  # every sample has a verdict
@@ -28,7 +28,7 @@ class RunState(StrEnum):
 
 
 class LastStart(msgspec.Struct, frozen=True, kw_only=True):
-    """What the newest events say: the figures of the last start that has any, and whether the last start ended itself.
+    """A digest of the newest events: the last start's figures, if one has any, and whether the last start ended itself.
 
     `samples_expected` is what a start last meant to have in the end, None if none has counted it.
     """
@@ -41,7 +41,7 @@ class LastStart(msgspec.Struct, frozen=True, kw_only=True):
 class RunLine(msgspec.Struct, frozen=True, kw_only=True):
     """A run in a list. `model` is the engine's name if that is not a local model.
 
-    `samples` are judged, and `samples_expected` None if nobody has counted them. `score` is pass@`k` by the run's own
+    `samples` are judged, and `samples_expected` is None until they are counted. `score` is pass@`k` by the run's own
     mode, None before the first verdict. Times are seconds since the epoch.
     """
 
@@ -109,7 +109,7 @@ def find_state(
 
 
 def print_runs(listed: RunList, console: Console, now: float) -> None:
-    """Prints a row for each run and a line for each other folder. What is not a terminal gets rows of any width."""
+    """Prints a row for each run and a line for each other folder. Rows that do not go to a terminal are not cut."""
     if listed.runs:
         table = _table(listed.runs, now)
         if not console.is_terminal:  # a program that reads rows must not find them folded at 80 columns

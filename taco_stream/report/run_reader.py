@@ -1,4 +1,4 @@
-"""A run directory read for the page, as often as somebody looks: what was appended since the last time is counted.
+"""A run directory read for the page, again and again: only lines that were appended since are read.
 
 Nothing is locked and nothing is written, so a run that is being written does not notice. Memory holds counters per
 problem and an offset per sample; texts are read from the files when one problem or one sample is asked for. If a start
@@ -30,10 +30,10 @@ from taco_stream.types import ComparisonMode, Completion, Record
 
 
 class RunDataset(Protocol):
-    """The dataset of the run, as far as it is still there; what is not is `None` and a sentence or none."""
+    """The dataset of the run; a part that is no longer there is `None`, and a note may say so."""
 
     def known(self, problem_id: str) -> tuple[KnownProblem | None, list[str]]:
-        """A problem, and what is to be said of the dataset."""
+        """A problem, and notes on the dataset."""
         ...
 
     def prompt(self, known: KnownProblem | None) -> tuple[str | None, list[str]]:
@@ -78,7 +78,7 @@ class RunReader:
         self._completion_index = CompletionIndex(self.path)
 
     def refresh(self) -> None:
-        """Counts what was appended. Raises `StoreError` at a broken record."""
+        """Counts the appended lines. Raises `StoreError` at a broken record."""
         if any(tail.was_replaced() for tail in (self._records, self._events, self._completions)):
             self._begin()
         for line in self._records.new_lines():
@@ -93,7 +93,7 @@ class RunReader:
         return decode_if_whole(line) or DamagedEvent(self._event_lines)
 
     def page(self, name: str) -> RunPage:
-        """The page of what has been counted; `name` identifies the run to whoever serves it."""
+        """The page for the lines counted so far; `name` identifies the run to its server."""
         ks = reported_ks(self.counts.tally, self._mode, self._ks)
         files = RunFiles(self.path)  # a later start writes another manifest
         return describe_run(

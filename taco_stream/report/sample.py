@@ -1,8 +1,8 @@
-"""The whole story of one sample: what was asked, answered, run and found, assembled from a run and its dataset. Pure.
+"""The whole story of one sample, from its prompt to its verdict, assembled from a run and its dataset. Pure.
 
-A run keeps what was generated and judged; the question and the tests are the dataset's. Whatever is missing leaves its
+A run keeps completions and verdicts; the question and the tests are the dataset's. Whatever is missing leaves its
 part of the story empty and a sentence among the `notes`, so that a run is readable without its dataset. The command
-`show` and the page both show what is assembled here.
+`show` and the page both show this story.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class SampleStory(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdicts` is empty until the sample is judged; `mode` names the verdict that counts. `completion` is the answer as
     it was generated, `cut_before` and `cut_after` its parts around the program, and `reasoning_characters` counts what
-    was removed as reasoning. `limits` are those of one test. `notes` says in sentences what is missing and why.
+    was removed as reasoning. `limits` are those of one test. `notes` are sentences on missing parts, with the reasons.
     """
 
     problem_id: str
@@ -264,7 +264,7 @@ def _failing_test(record: Record | None, known: KnownProblem | None, mode: Compa
 def _gaps(
     record: Record | None, completion: Completion | None, known: KnownProblem | None, mode: ComparisonMode
 ) -> list[str]:
-    """What is missing, in sentences."""
+    """The missing parts, in sentences."""
     gaps = []
     if record is None:
         gaps.append("this sample has not been judged yet")

@@ -13,7 +13,7 @@ def sample_files(program: str, test: ReadableTest | None) -> dict[str, str]:
     """The files by name; without a test, the program alone.
 
     `input.txt` is the standard input, or the list of a call's arguments as Python writes it, and `expected.txt` the
-    answer. Tests that are code lie in `assertions.py`, and what they need of the prompt in `prompt.py`.
+    answer. Tests that are code lie in `assertions.py`, and the part of the prompt that they need in `prompt.py`.
     """
     files = {PROGRAM: program}
     if test is None:

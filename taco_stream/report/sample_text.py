@@ -83,7 +83,7 @@ def _figures(story: SampleStory) -> Iterator[str]:
 
 
 def _print_answer(story: SampleStory, console: Console) -> None:
-    """The completion in its parts: what was cut away before the program, the program, what was cut away after it."""
+    """The completion in its parts: the program, and the text that was cut away before and after it."""
     if story.error:
         _section("error", "", console)
         _print_lines(story.error, console, TEST_LINES)

@@ -91,9 +91,9 @@ class LongPrompt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the records cover what was asked: counts, and the first ten names of each kind of gap.
+    """How far the records cover the samples asked for: counts, and the first ten names of each kind of gap.
 
-    `samples_expected` is what the newest start meant to have in the end, None if none has counted it yet. A problem
+    `samples_expected` is the newest start's total, None if no start has counted it yet. A problem
     is incomplete if it has fewer samples than the one with most. `long_prompts` are all there are, not ten.
     `fenced_programs` counts chat answers that were taken for programs unchanged.
     """
@@ -149,7 +149,7 @@ def summarise(tally: Tally, events: Iterable[WrittenEvent], *, mode: ComparisonM
 
 
 def sum_up_totals(tally: Tally, totals: "EventTotals", *, mode: ComparisonMode, ks: Sequence[int]) -> Summary:
-    """The same from events that have been added up, for whoever reads them as they come."""
+    """The same from totals of the events, for callers that read events as they come."""
     scores = tally.scores(mode, ks)
     return Summary(
         mode=mode,

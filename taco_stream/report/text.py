@@ -36,7 +36,7 @@ def print_report(summary: Summary, console: Console) -> None:
 
 
 def print_head(summary: Summary, console: Console) -> None:
-    """Prints the scores and what is missing, of a run without a verdict only the latter."""
+    """Prints the scores and the gaps; of a run without a verdict only the gaps."""
     if summary.coverage.samples:
         console.print(_scores(summary))
         console.print()
@@ -65,7 +65,7 @@ def notes_on(summary: Summary) -> list[str]:
 
 
 def notes_on_samples(coverage: Coverage) -> list[str]:
-    """What is missing from a run, or counted twice in it."""
+    """The samples missing from a run, or counted twice in it."""
     notes = []
     if coverage.samples_expected and coverage.samples < coverage.samples_expected:
         notes.append(f"not complete: {coverage.samples:,} of {coverage.samples_expected:,} samples are judged")
@@ -143,7 +143,7 @@ def _notes_on_events(summary: Summary) -> list[str]:
 
 
 def describe_speed(throughput: Throughput) -> list[str]:
-    """How long the run took and what of that overlapped, as one sentence; nothing if no time is known."""
+    """How long the run took, and for how long its stages overlapped, as one sentence; empty if no time is known."""
     if not throughput.wall_seconds:
         return []
     parts = _generation_speed(throughput)
@@ -232,7 +232,7 @@ def make_table(*columns: str) -> Table:
 def _scores(summary: Summary) -> Table:
     table = make_table("mode", *(f"pass@{k}" for k in summary.pass_at_k), "problems")
     problems = count_problems(summary.pass_at_k)
-    # Below each other where they would not stand beside each other in 80 columns.
+    # Below each other if they do not fit side by side into 80 columns.
     between = "\n" if len(summary.pass_at_k) > 2 else " "
     with_interval = (f"{percent(each, problems)}{between}({interval(each)})" for each in summary.pass_at_k.values())
     table.add_row(f"{summary.mode} (scored)", *with_interval, str(problems), style="bold")

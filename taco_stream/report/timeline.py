@@ -1,4 +1,4 @@
-"""A run over time, from the gauges in its events: what the chart of both stages draws. Pure.
+"""A run over time, from the gauges in its events, for the chart of both stages. Pure.
 
 Every start counts from zero, so starts are laid end to end; the time between them is left out. Gauges carry running
 totals, so what an interval shows is the mean since the gauge before, which no program between two gauges escapes, and a

@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what killed writers of `path` left, whom a lock must have kept from running now."""
+    """Removes the files that killed writers of `path` left; a lock must ensure that none is running now."""
     for leftover in path.parent.glob(f".{path.name}.*.new"):
         leftover.unlink(missing_ok=True)
 

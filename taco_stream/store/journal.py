@@ -2,12 +2,12 @@
 
 A line is written whole, ends with a newline and is not changed while the file is open. So the only damage that a kill
 can do is a torn last line, which `repair` cuts off before anything is appended. A write that fails half way (the disk
-is full) is cut off at once, back to the last byte that was good. What survives a kill is everything appended; what
+is full) is cut off at once, back to the last byte that was good. Everything appended survives a kill; what
 survives a power cut is everything appended before the last `sync`.
 
 Reading needs no lock: a line is there when its newline is, and a torn last line is left out.
 
-Not covered: a file that somebody else edits. A broken line before the last is an error that names file and line.
+Not covered: a file that something else edits. A broken line before the last is an error that names file and line.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ def repair(path: Path) -> str | None:
 
 
 def withdraw(path: Path, kind: type[T], is_withdrawn: Callable[[T], bool]) -> int:
-    """Takes lines out of a file that nobody is writing, all or none of them; how many there were.
+    """Removes lines from a file that is not being written, all or none of them; returns their number.
 
     Raises `StoreError` at a broken line, or if the file cannot be replaced.
     """

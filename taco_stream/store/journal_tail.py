@@ -2,7 +2,7 @@
 
 For readers of a run that is being written. A line counts once its newline is there; a torn last line is read when it
 is whole. A file that got shorter, or that another file has taken the place of (`journal.withdraw`), is not the one that
-was read: whoever summed up its lines has to begin again.
+was read: a sum over its lines has to begin again.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ class JournalTail(Generic[T]):
         self._inode: int | None = None
 
     def was_replaced(self) -> bool:
-        """Whether what was read so far is no longer what the file begins with."""
+        """Whether the file no longer begins with the part read so far."""
         try:
             now = self.path.stat()
         except FileNotFoundError:

@@ -3,7 +3,7 @@
 `flock`: the kernel releases it when its holder dies, however that happens, so a lock is never stale. The holder of a
 run directory writes its process id into the file for the error message of a second process; the id is not the lock.
 
-`is_held` is for whoever only wants to know. It takes a shared lock for an instant, since the kernel has no question, so
+`is_held` only asks. It takes a shared lock for an instant, since the kernel has no question, so
 taking the exclusive lock is tried more than once.
 
 Not covered: network file systems whose `flock` is local to each machine.

@@ -1,4 +1,4 @@
-"""A record as a line of `results.jsonl`: what was executed once, a status per mode, and what differs if it does.
+"""A record as a line of `results.jsonl`: the execution once, a status per mode, and how their verdicts differ.
 
 The comparison modes look at the same execution of nearly every program, so their verdicts differ in the status or not
 at all. A line of version 2 holds the observations of the first mode once, under `observed`. `differing` names for

@@ -17,7 +17,7 @@ seconds. A start repairs torn last lines, then reads the keys of both files in o
 sample and, for completions without a verdict, an offset, never texts. Records whose verdict is an error of the
 evaluator are taken out at a start, so that their samples are judged again.
 
-A duplicate key (no run writes one; somebody joined two files) counts once, the first.
+Of records with the same key (no run writes them; two files were joined) the first counts.
 """
 
 import os
@@ -270,8 +270,8 @@ class RunDirectory(RunFiles):
     async def append(self, entries: Sequence[Completion | Record | Event]) -> None:
         """Writes the entries: completions, then records, then events, each kind in order.
 
-        Finishes what it started also when cancelled. Raises `StoreError` that says what is safe; nothing of the kind
-        that failed is left half written.
+        Finishes what it started also when cancelled. Raises `StoreError` that names the data that is safe; nothing of
+        the kind that failed is left half written.
         """
         try:
             # A write that was cancelled half way would leave a torn line in the middle of the file.
@@ -364,7 +364,7 @@ def _prepare(path: Path, manifest: Manifest, defaults: Mapping[str, Any], growth
         before = read_manifest(written)
         check_agreement(path, before, manifest, defaults, growth)
         manifest = msgspec.structs.replace(manifest, created_at=before.created_at)
-    # Somebody's own folder, named by mistake, is not to be filled with a run.
+    # A folder with other files, named by mistake, is not to be filled with a run.
     elif any(entry.name != "lock" for entry in path.iterdir()):
         raise StoreError(f"{path} holds other files and no {MANIFEST}: name an empty or a new directory")
     repairs = [repair(path / name) for name in (COMPLETIONS, RESULTS, EVENTS)]
@@ -379,7 +379,7 @@ def _pretty(value: msgspec.Struct) -> bytes:
 
 
 def _remove(path: Path) -> None:
-    """Removes a run directory that holds only what opening it made; a folder with anything else in it stays."""
+    """Removes a run directory that holds only the files of its opening; a folder with anything else in it stays."""
     for name in (MANIFEST, COMPLETIONS, RESULTS, EVENTS, SUMMARY, REPORT, "lock"):
         (path / name).unlink(missing_ok=True)
     with suppress(OSError):

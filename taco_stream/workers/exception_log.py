@@ -6,7 +6,7 @@ LOG_TAIL_BYTES = 16384
 """As much of a log's end as is read: a traceback is shorter, and a progress bar may have written megabytes before."""
 
 EXCEPTION = re.compile(r"([\w.]+\.)?\w*(Error|Exception|Interrupt|Exit)(:|$)|Fatal Python error|\S+: No module named")
-"""How Python's last line of a traceback begins, or the only line if there is no traceback."""
+"""The beginning of a traceback's last line, or of the only line if there is no traceback."""
 
 
 def last_exception(log: str) -> str | None:

@@ -90,7 +90,7 @@ class WorkerProcess(Generic[T]):
             raise WorkerGoneError(await self._wait_for_end()) from error
 
     async def receive(self, seconds: float | None = None) -> T:
-        """The next frame. Raises `WorkerGoneError` if there is none, or none within `seconds`."""
+        """The next frame. Raises `WorkerGoneError` if none comes within `seconds`, or none ever will."""
         try:
             with anyio.fail_after(seconds):
                 return await self._frames.receive()
@@ -117,7 +117,7 @@ class WorkerProcess(Generic[T]):
             await self.kill()
 
     async def kill(self) -> None:
-        """Ends the process in the middle of what it does."""
+        """Ends the process at once, in the middle of its work."""
         with anyio.CancelScope(shield=True):
             if self._process.returncode is None:
                 with suppress(ProcessLookupError):

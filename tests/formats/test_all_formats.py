@@ -57,7 +57,7 @@ def test_gaps_are_told_with_counts_and_the_first_ten_names() -> None:
     strangers, missing, short, repeated = match_ids(
         held, ["a", "b", "c"], repeated=[SampleKey("a", 0), SampleKey("a", 2)]
     )
-    assert strangers == "12 problems of the completions are none of those asked for: " + ", ".join(
+    assert strangers == "12 problems of the completions were not asked for: " + ", ".join(
         f"s{number}" for number in range(10)
     )
     assert missing == "1 problems have no completion: c"

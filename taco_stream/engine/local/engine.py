@@ -40,10 +40,10 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
     """Generates with a transformers model folder or hub id.
 
     `model` is a name, or the settings with it. `threads` is what the workers together compute with on a CPU, by default
-    one for each core; `context_length` the longest prompt with its completion, by default what the model allows.
-    A model whose generation_config.json asks for what is not done here (a repetition penalty, say) is refused unless
-    `ignore_generation_config` names the field. Whatever happens to the engine itself (restarts, shrunk batches) is sent
-    to `events`, and dropped once that is closed.
+    one for each core; `context_length` the longest prompt with its completion, by default the longest that the model
+    allows. A model whose generation_config.json asks for what is not done here (a repetition penalty, say) is refused
+    unless `ignore_generation_config` names the field. Whatever happens to the engine itself (restarts, shrunk batches)
+    is sent to `events`, and dropped once that is closed.
     """
 
     _intake: anyio.CancelScope  # of a run, since a scope needs a running event loop
@@ -119,7 +119,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
                     await worker.stop()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
-        """Generates every sample of every request. Raises `EngineError` after handing over what was generated.
+        """Generates every sample of every request. Raises `EngineError` after handing over the completions so far.
 
         One at a time: raises `EngineError` if the engine is not open, or is generating.
         """

@@ -43,7 +43,7 @@ RESTARTS = 3
 """How often in a row a worker may end without having finished a sample."""
 
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Nobody sees the bars, and they would push what matters out of the end of the worker's standard error."""
+"""Nobody sees the bars, and they would push the error out of the end of the worker's standard error."""
 
 SAMPLES_PER_CHUNK = 32
 """Large enough that one prefill serves many samples, small enough that the last chunks spread over the devices."""
@@ -67,11 +67,11 @@ class Chunk:
         return msgspec.structs.replace(self.request, sample_indices=indices)
 
     def cancelled(self) -> list[Completion]:
-        """A completion for each unanswered sample, that says that it was given up."""
+        """A cancelled completion for each unanswered sample."""
         return self._given_up(FinishReason.CANCELLED)
 
     def failed(self, error: str) -> list[Completion]:
-        """A completion for each unanswered sample, that says why there is none."""
+        """A failed completion for each unanswered sample, with the reason."""
         return self._given_up(FinishReason.ERROR, error)
 
     def _given_up(self, reason: FinishReason, error: str | None = None) -> list[Completion]:
@@ -159,7 +159,7 @@ class WorkerHandle:
             raise ModelError(str(error)) from error
 
     async def start(self) -> list[EngineEvent]:
-        """Has the process, prepared or not, load the model; returns what it reported meanwhile when that is done.
+        """Has the process, prepared or not, load the model; returns the events that it reported meanwhile.
 
         Raises `ModelError` or `UsageError` as the worker says, `ModelError` if it ends while loading, and what
         `prepare` does.
@@ -270,7 +270,7 @@ class WorkerHandle:
         return [(ticket, self.chunks[ticket]) for ticket in due]
 
     def record_completion(self, ticket: int, completion: Completion) -> bool:
-        """Records one completion; False for one that nobody waits for: its run was cancelled."""
+        """Records one completion; False if it is no longer awaited: its run was cancelled."""
         chunk = self.chunks.get(ticket)
         if chunk is None or completion.sample_index not in chunk.unanswered:
             return False

@@ -1,4 +1,4 @@
-"""The `official` mode: what FlagOpen/TACO's `metrics/testing_util.py` accepts, reduced to its rules.
+"""The `official` mode: the rules of FlagOpen/TACO's `metrics/testing_util.py`.
 
 Standard input (`compare_std_results` reduced, its dead branches left out). An output is accepted when any holds:
 

@@ -43,7 +43,7 @@ CONTROLLERS = {"memory", "pids"}
 
 OUTPUTS = 3
 PROCESSES_BYTES = 256 << 20
-"""For the zygote, its program processes and what the kernel keeps. A zygote with numpy was seen to take 21 MiB."""
+"""For the zygote, its program processes and the kernel's own records. A zygote with numpy was seen to take 21 MiB."""
 
 MAX_PROCESSES_IN_LEAF = THREADS + 32
 """A test's threads, the zygote, the process outside its namespaces, program processes, and those that just ended."""

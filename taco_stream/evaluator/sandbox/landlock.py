@@ -80,7 +80,7 @@ def allow(rules: int, path: str, access: int) -> None:
     except FileNotFoundError:
         return
     try:
-        # The kernel refuses a rule on a file that grants what only folders have.
+        # The kernel refuses a rule on a file that grants rights of folders.
         given = access if os.path.isdir(path) else access & ON_FILES
         syscall(ADD_RULE, rules, 1, struct.pack("=Qi", given, descriptor), 0)
     finally:

@@ -138,7 +138,7 @@ def move_root() -> None:
 def outermost(paths: Iterable[str]) -> list[str]:
     """The paths that exist and do not lie below another of them, the shortest first.
 
-    Raises `PermissionError` if one cannot be reached: programs would miss what is in it.
+    Raises `PermissionError` if one cannot be reached: programs would miss its files.
     """
     chosen: list[str] = []
     for path in sorted({os.path.abspath(path) for path in paths if exists(path)}, key=len):

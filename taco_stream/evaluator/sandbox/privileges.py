@@ -1,9 +1,9 @@
 """A process's identity and rights: users, capabilities, and the flags that tie it to its parent.
 
 `no_new_privs` makes set-user-ID files harmless and lets an ordinary user install filters. `PR_SET_PDEATHSIG` ends a
-process with its parent, so that nothing outlives a killed worker. The zygote is a subreaper: what a test would orphan
-comes to it. A process that is not dumpable cannot be traced and its `/proc` entries belong to root. Root gives up every
-capability, and its user for one that nothing else runs as, if that user can read Python's library.
+process with its parent, so that nothing outlives a killed worker. The zygote is a subreaper: processes that a test
+would orphan come to it. A process that is not dumpable cannot be traced and its `/proc` entries belong to root. Root
+gives up every capability, and its user for one that nothing else runs as, if that user can read Python's library.
 
 Not covered: the rights that the zygote's user has itself. Files are left to `landlock` and `namespaces`, signals
 of `seccomp`.

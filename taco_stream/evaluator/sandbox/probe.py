@@ -9,7 +9,7 @@ get into the home folder that Python lies in, and neither may root without its c
 else's. So `candidates` makes plans of what works, the strongest first, and each is tried as a whole until one works: a
 module of the standard library that was not loaded must import, and every folder that programs import from must open.
 
-Not covered: what changes after the trial.
+Not covered: changes after the trial.
 """
 
 import functools

@@ -42,7 +42,7 @@ class ProgramLimits(NamedTuple):
 
 
 def shortfall(limits: ProgramLimits, cpu_seconds: float, *, user_is_ours: bool) -> str:
-    """The hard limit of this process that is below what a test is granted, in words; empty if none is.
+    """The hard limit of this process that is lower than a test's, in words; empty if there is none.
 
     Such a test would silently get less than its problem promises.
     """

@@ -44,7 +44,7 @@ thread's end. A shared wake finds waiters of *other* processes too, at any page 
 example, and says how many there were."""
 
 TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what `isatty` and file objects ask."""
+"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: the requests of `isatty` and of file objects."""
 
 FILE_COMMANDS = (0, 1, 2, 3, 4, 1030, 1031, 1032)
 """`fcntl`: duplicate, flags, sizes of pipes. Not who is signalled about a file, which could be any process; and no
