@@ -24,6 +24,10 @@ class Description(NamedTuple):
     root: str | None
     context_length: int | None
 
+    def __str__(self) -> str:
+        context = f", context {self.context_length}" if self.context_length else ""
+        return f"{self.model}{f' ({self.root})' if self.root else ''}{context}"
+
 
 class ServedModel(msgspec.Struct):
     """An entry of `/v1/models`."""

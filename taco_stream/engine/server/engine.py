@@ -1,20 +1,14 @@
 """The server engine: a model behind one or several OpenAI-compatible servers, here or elsewhere.
 
-Who runs: `ServerEngine` in the event loop of the caller, which has to be asyncio's (aiohttp's only one), and a task
-for each sample that is in flight or waits to be tried again. A server is spoken to over HTTP alone (`connection`), is
-asked for one sample with one request (`body`), and is believed only what an answer proves (`answer`).
+Who runs: `ServerEngine` in the event loop of the caller, which has to be asyncio's (aiohttp's only one), a task for
+each sample that is in flight or waits to be tried again, and the tasks that take care of the servers (`supervisor`). A
+server is spoken to over HTTP alone (`connection`), is asked for one sample with one request (`body`), and is believed
+only what an answer proves (`answer`).
 
-A sample's way: it waits until a server has room (`fleet`, `concurrency`), the prompt's own server first, whose cache
-has the prompt; it is sent; what comes back decides.
-
-* A whole sample is handed over. Samples not handed over yet stop new ones from being sent.
-* Refused for load: it waits for room again, which there is less of now. That costs it nothing.
-* Failed: it waits a random time, longer with each attempt, and is sent again; after eight attempts it is an error.
-* No answer: the server is asked how it is. If it is well, the attempt failed. If not, the server is down, its samples
-  wait or go to another, and it is asked again, after 0.5 to 30 seconds, until it is well *and serves the same model*.
-  An attempt on a server that is down costs nothing, except a sample that was alone on it: it may be what kills it.
-* A key, model or address that is wrong ends the run, and so do servers that have all been of no use for
-  `server_patience`; what was generated is handed over first.
+A sample waits for its turn until a server has room (`turns`, `fleet`, `concurrency`), the prompt's own server first,
+whose cache has the prompt; it is sent, and what comes back decides (`sampler`). Samples not handed over yet stop new
+ones from being sent. A run ends early if a key, model or address is wrong, or if all servers have been of no use for
+`server_patience`; what was generated is handed over first.
 
 Promised, whatever the servers do: each sample is answered exactly once, with a text that a server completed under the
 sampling asked for, or with an error. Its seed is a hash of (seed, problem, index), so where servers respect seeds it
@@ -27,109 +21,34 @@ server that takes a field it does not know and says nothing (vLLM does), if the 
 that was exchanged under its name without the server being down.
 """
 
-import math
 import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Self
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
-from taco_stream.engine.server.answer import (
-    Answered,
-    Failed,
-    Outcome,
-    Overloaded,
-    PromptRefused,
-    SampleRefused,
-    ServerUnusable,
-    Unreachable,
-)
 from taco_stream.engine.server.body import DROPPABLE
 from taco_stream.engine.server.concurrency import ConcurrencyLimit
 from taco_stream.engine.server.connection import Connection, is_loopback, open_session
-from taco_stream.engine.server.description import Description, split_urls
-from taco_stream.engine.server.fleet import (
-    FIRST_PAUSE_SECONDS,
-    LONGEST_PAUSE_SECONDS,
-    ServerState,
-    are_hopeless,
-    backoff_seconds,
-    choose_server,
-    retry_seconds,
-)
-from taco_stream.engine.server.occupancy import Occupancy
-from taco_stream.engine.server.remote import Dialect, RemoteServer
+from taco_stream.engine.server.description import split_urls
+from taco_stream.engine.server.fleet import ServerState
+from taco_stream.engine.server.remote import RemoteServer
+from taco_stream.engine.server.sampler import PendingSample, Sampler
+from taco_stream.engine.server.server import Server
+from taco_stream.engine.server.supervisor import Supervisor
+from taco_stream.engine.server.turns import Prompt, Turns
 from taco_stream.engine.settings import ServerSettings
 from taco_stream.engine.stream import completions
 from taco_stream.errors import EngineError, TacoStreamError, UsageError
-from taco_stream.events import (
-    EngineEvent,
-    PromptTooLong,
-    ServerChanged,
-    ServerDown,
-    ServerLimit,
-    ServerOverloaded,
-    ServerUp,
-)
+from taco_stream.events import EngineEvent
 from taco_stream.statistics import EngineStatistics
-from taco_stream.types import Completion, FinishReason, Request
+from taco_stream.types import Completion, Request
 
-MAX_ATTEMPTS = 8
 REMOTE_TIMEOUT_SECONDS = 3600.0
-LIMIT_EVENT_SECONDS, LIMIT_EVENT_CHANGE = 1.0, 0.1
-
-
-@dataclass(eq=False, slots=True)
-class _Server:
-    """A server of a run: how to ask it, whether it can be asked, and what was reported of it."""
-
-    remote: RemoteServer
-    state: ServerState
-    problem: str = "it has not been asked"
-    fingerprint: str = ""
-    checked_at: float = -math.inf
-    checking: anyio.Lock = field(default_factory=anyio.Lock)
-    went_down: anyio.Event = field(default_factory=anyio.Event)
-    is_overload_new: bool = False
-    reported_limit: int = 0
-    reported_at: float = -math.inf
-
-    @property
-    def url(self) -> str:
-        return self.remote.url
-
-
-@dataclass(eq=False, slots=True)
-class _Prompt:
-    """What the samples of a request share: the server that has their prompt in its cache."""
-
-    request: Request
-    arrived_at: float
-    home: _Server | None = None
-    is_counted: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Sample:
-    prompt: _Prompt
-    index: int
-    attempts: int = 0
-    sent_at: float = 0.0
-
-
-@dataclass(eq=False, slots=True)
-class _Turn:
-    """A sample's wait for a server; without one when it is over, no sample is sent any more."""
-
-    prompt: _Prompt
-    is_over: bool = False
-    server: _Server | None = None
-    over: anyio.Event | None = None  # made only for those who have to wait
 
 
 class ServerEngine(anyio.AsyncContextManagerMixin):
@@ -159,14 +78,18 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 f"--server-may-ignore cannot be {unknown[0]!r}: it is one of {', '.join(sorted(DROPPABLE))}"
             )
         self._events = events
-        self._servers: list[_Server] = []
-        self._description: Description | None = None
-        self._retrying: deque[_Turn] = deque()
-        self._starting: deque[_Turn] = deque()
-        self._occupancy = Occupancy(time.monotonic())
+        self._servers: list[Server] = []
+        self._turns = Turns(self._servers)
+        self._supervisor = Supervisor(
+            self._servers,
+            self._turns,
+            patience_seconds=settings.server_patience,
+            send_event=self._send_event,
+            give_up=self._end,
+        )
+        self._sampler = Sampler(self._turns, self._supervisor, self._send_event)
         self._finished: deque[Completion] = deque()  # not handed over yet
-        self._noted: set[str] = set()
-        self._draining = self._is_open = self._is_running = False
+        self._is_open = self._is_running = False
         self._failure: TacoStreamError | None = None
 
     @asynccontextmanager
@@ -189,14 +112,14 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                     send_event=self._send_event,
                 )
                 limit = ConcurrencyLimit(time.monotonic(), ceiling=self._settings.server_concurrency)
-                self._servers.append(_Server(remote, ServerState(url, limit), reported_limit=limit.limit))
+                self._servers.append(Server(remote, ServerState(url, limit)))
             try:
-                await self._connect()
+                await self._supervisor.connect()
                 self._is_open = True
                 yield self
             finally:
                 self._is_open = False
-                self._servers = []
+                self._servers.clear()
 
     async def run(self, requests: ObjectReceiveStream[Request], completions: ObjectSendStream[Completion]) -> None:
         """Generates every sample of every request. Raises `EngineError` after handing over what was generated.
@@ -211,9 +134,6 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 raise EngineError("the engine is generating: finish the other iteration first")
             self._is_running = True
             self._failure = None
-            self._drained, self._alarm = anyio.Event(), anyio.Event()
-            if self._draining:
-                self._drained.set()
             self._has_finished, self._has_asked = anyio.Event(), False
             self._asking = anyio.CancelScope()
             try:
@@ -224,10 +144,8 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                     self._has_asked = True
                     self._has_finished.set()
             finally:
-                self._retrying.clear()
-                self._starting.clear()
                 self._finished.clear()
-                self._observe()
+                self._turns.clear()
                 self._is_running = False
         if self._failure is not None:
             raise self._failure
@@ -240,22 +158,19 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
 
     def drain(self) -> None:
         """Starts no further sample: those in flight are finished, those waiting come back as `cancelled`."""
-        self._draining = True
-        if self._is_running:
-            self._drained.set()
-            self._assign()
+        self._turns.close()
 
     def statistics(self) -> EngineStatistics:
         """Requests in flight as rows, of the present limits; tokens as the servers count them."""
         if self._is_running:
-            self._observe()
-        return self._occupancy.statistics((server.state for server in self._servers), waiting=len(self._retrying))
+            self._turns.observe()
+        return self._turns.occupancy.statistics(
+            (server.state for server in self._servers), waiting=self._turns.retrying
+        )
 
     async def _generate(self, requests: ObjectReceiveStream[Request]) -> None:
         async with anyio.create_task_group() as caring:
-            for server in self._servers:
-                caring.start_soon(self._care_for, server)
-            caring.start_soon(self._wake_after_pauses)
+            caring.start_soon(self._supervisor.supervise)
             async with anyio.create_task_group() as samples:
                 await self._accept(requests, samples)
             caring.cancel_scope.cancel()
@@ -263,282 +178,19 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
     async def _accept(self, requests: ObjectReceiveStream[Request], samples: TaskGroup) -> None:
         """Takes a request when there is room for its first sample."""
         async for request in requests:
-            prompt = _Prompt(request, time.monotonic())
+            prompt = Prompt(request, time.monotonic())
             for index in request.sample_indices:
-                sample = _Sample(prompt, index)
-                server = await self._wait_for_turn(prompt, self._starting)
-                if server is None:
-                    self._finish(self._cancelled(sample))
-                else:
-                    samples.start_soon(self._work_on, sample, server)
+                server = await self._turns.wait_to_start(prompt)
+                samples.start_soon(self._work_on, PendingSample(prompt, index), server)
 
-    async def _work_on(self, sample: _Sample, server: _Server | None) -> None:
-        """Has a sample generated, by this server or, after a failure, by whichever has room."""
-        while server is not None:
-            try:
-                completion = await self._attempt(sample, server)
-            except TacoStreamError as failure:
-                self._end(failure)
-                return
-            if completion is not None:
-                self._finish(completion)
-                return
-            server = None
-            if not self._draining:
-                server = await self._wait_for_turn(sample.prompt, self._retrying)
-        self._finish(self._cancelled(sample))
-
-    async def _attempt(self, sample: _Sample, server: _Server) -> Completion | None:
-        """Asks a server for a sample; None if it is to be asked for again."""
-        state, request = server.state, sample.prompt.request
-        sample.sent_at = time.monotonic()
-        is_released = False
+    async def _work_on(self, sample: PendingSample, server: Server | None) -> None:
         try:
-            learnt = await server.remote.learn(request)
-            dialect = learnt if isinstance(learnt, Dialect) else Dialect()
-            outcome = learnt
-            if isinstance(outcome, Dialect):
-                outcome = await server.remote.sample(request, sample.index, dialect)
-            now, is_alone = time.monotonic(), state.limit.busy == 1
-            is_well = isinstance(outcome, Unreachable) and await self._is_well(server, outcome, now)
-            self._observe()
-            is_released = True
-            failure = self._release(server, outcome, now, is_well=is_well, is_alone=is_alone)
-        finally:
-            if not is_released:  # cancelled, or the server cannot do what is asked for
-                state.limit.fail()
-        self._assign()
-        await self._report(server, outcome)
-        match outcome:
-            case Answered():
-                return await self._completion(sample, server, dialect, outcome)
-            case PromptRefused():
-                return await self._too_long(sample, server, dialect, outcome)
-            case SampleRefused(message):
-                return self._error(sample, server, dialect, f"{server.url} refuses the sample: {message}")
-            case ServerUnusable(message):
-                raise EngineError(f"{server.url} can no longer be used: {message}")
-        if failure is not None:
-            sample.attempts += 1
-            if sample.attempts >= MAX_ATTEMPTS:
-                message = f"{MAX_ATTEMPTS} attempts failed, the last on {server.url}: {failure}"
-                return self._error(sample, server, dialect, message)
-            with anyio.move_on_after(retry_seconds(sample.attempts)):
-                await self._drained.wait()
-        return None
-
-    def _release(self, server: _Server, outcome: Outcome, now: float, *, is_well: bool, is_alone: bool) -> str | None:
-        """Books the outcome of a request; what is to be said of an attempt that counts against the sample."""
-        state = server.state
-        match outcome:
-            case Answered():
-                state.complete(now, outcome.completion_tokens)
-            case PromptRefused() | SampleRefused() | ServerUnusable():
-                state.answer()
-            case Overloaded(message, delay_seconds):
-                server.problem = message
-                server.is_overload_new = state.refuse(now, delay_seconds)
-                self._alarm.set()  # it may be paused now, as below
-            case Unreachable(message, was_connected) if not is_well:
-                state.limit.fail()
-                return message if was_connected and is_alone else None
-            case Failed(message) | Unreachable(message, _):
-                server.problem = message
-                counts = state.fail(now)
-                self._alarm.set()
-                return message if counts else None
-        return None
-
-    async def _is_well(self, server: _Server, outcome: Unreachable, failed_at: float) -> bool:
-        """Whether a server that gave no answer is well all the same; if not, it is down.
-
-        Of many requests that failed at once the first asks for all. Meanwhile nobody is sent there.
-        """
-        if server.went_down.is_set():
-            return False
-        server.state.is_up = False
-        try:
-            async with server.checking:
-                if server.checked_at < failed_at and not server.went_down.is_set():
-                    problem = await self._check(server)
-                    if problem is not None:
-                        await self._go_down(server, f"{outcome.message}; {problem}")
-        finally:  # also if the run is left meanwhile
-            server.state.is_up = not server.went_down.is_set()
-        return server.state.is_up
-
-    async def _check(self, server: _Server) -> str | None:
-        """Asks a server how it is; None if it is well and serves what it should, else a few words."""
-        began_at = time.monotonic()
-        try:
-            described = await server.remote.describe()
-        except UsageError as error:
-            return str(error)
-        server.checked_at = began_at
-        if not isinstance(described, Description):
-            return described.message
-        if self._description is not None and described != self._description:
-            return f"it serves {_words(described)}, and the run asks for {_words(self._description)}"
-        server.remote.description = described
-        return None
-
-    async def _connect(self) -> None:
-        """Waits until a server answers. Raises `UsageError` if none does in time, or one will never be of use."""
-        deadline = time.monotonic() + self._settings.server_patience
-        times = 0
-        while True:
-            described: dict[_Server, Description | Unreachable | ServerUnusable | UsageError] = {}
-
-            async def describe(
-                server: _Server, into: dict[_Server, Description | Unreachable | ServerUnusable | UsageError]
-            ) -> None:
-                try:
-                    into[server] = await server.remote.describe()
-                except UsageError as error:  # raised in here, a task group would wrap it
-                    into[server] = error
-
-            async with anyio.create_task_group() as tasks:
-                for server in self._servers:
-                    tasks.start_soon(describe, server, described)
-            for server, result in described.items():
-                if isinstance(result, UsageError):
-                    raise result
-                if isinstance(result, ServerUnusable):
-                    raise UsageError(f"{server.url} cannot be used: {result.message}")
-            up = {server: result for server, result in described.items() if isinstance(result, Description)}
-            if up:
-                break
-            if time.monotonic() >= deadline:
-                reasons = "; ".join(
-                    f"{server.url}: {getattr(described[server], 'message', '')}" for server in described
-                )
-                raise UsageError(f"no server answers ({reasons}): start it, or give another --server")
-            await anyio.sleep(min(backoff_seconds(times, 0.5, 5.0), max(0.0, deadline - time.monotonic())))
-            times += 1
-        if len(set(up.values())) > 1:
-            models = ", ".join(f"{server.url} {_words(description)}" for server, description in up.items())
-            raise UsageError(f"the servers do not serve the same model: {models}")
-        for server in self._servers:
-            if server in up:
-                self._description = server.remote.description = up[server]
-                await self._come_up(server)
-            else:
-                await self._go_down(server, getattr(described[server], "message", ""))
-
-    async def _care_for(self, server: _Server) -> None:
-        """Asks a server that is down how it is until it is well."""
-        while True:
-            await server.went_down.wait()
-            times = 0
-            while True:
-                self._end_if_hopeless()
-                await anyio.sleep(backoff_seconds(times, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
-                problem = await self._check(server)
-                if problem is None:
-                    break
-                server.problem = problem
-                times += 1
-            server.went_down = anyio.Event()
-            self._occupancy.restarts += 1
-            await self._come_up(server)
-            self._assign()
-
-    async def _come_up(self, server: _Server) -> None:
-        server.state.come_up(time.monotonic())
-        described = server.remote.description
-        assert described is not None
-        await self._send_event(
-            ServerUp(
-                message=f"{server.url} serves {_words(described)}",
-                url=server.url,
-                model=described.model,
-                root=described.root,
-                context_length=described.context_length,
-            )
-        )
-
-    async def _go_down(self, server: _Server, problem: str) -> None:
-        server.problem = problem
-        server.state.go_down(time.monotonic())
-        server.went_down.set()
-        await self._send_event(ServerDown(message=f"{server.url} does not answer: {problem}", url=server.url))
-
-    async def _wake_after_pauses(self) -> None:
-        """Hands out turns when a server's pause is over, and gives up when nothing is to be hoped for."""
-        while True:
-            self._alarm = anyio.Event()
-            now = time.monotonic()
-            pauses = [server.state.paused_until - now for server in self._servers if server.state.paused_until > now]
-            with anyio.move_on_after(min(pauses, default=math.inf)):
-                await self._alarm.wait()
-                self._end_if_hopeless()
-                continue
-            self._assign()
-
-    def _end_if_hopeless(self) -> None:
-        patience = self._settings.server_patience
-        if are_hopeless((server.state for server in self._servers), time.monotonic(), patience):
-            reasons = "; ".join(f"{server.url}: {server.problem}" for server in self._servers)
-            self._end(
-                EngineError(
-                    f"no server was of use for {patience:g} seconds ({reasons}): the same command resumes when one is"
-                )
-            )
-
-    def _end(self, failure: TacoStreamError) -> None:
-        """Asks for nothing more; what is finished is handed over, and then the failure raised."""
-        self._failure = self._failure or failure
-        self._asking.cancel()
-
-    async def _wait_for_turn(self, prompt: _Prompt, queue: deque[_Turn]) -> _Server | None:
-        """Waits until a server has room, and takes it; None if no sample is to be sent any more."""
-        turn = _Turn(prompt)
-        queue.append(turn)
-        self._assign()
-        if turn.is_over:
-            return turn.server
-        turn.over = anyio.Event()
-        try:
-            await turn.over.wait()
-        except BaseException:
-            if turn.server is not None:
-                turn.server.state.limit.fail()
-            elif turn in queue:
-                queue.remove(turn)
-            raise
-        return turn.server
-
-    def _assign(self) -> None:
-        """Gives servers' room to those that wait: first those that were sent before, then new ones.
-
-        New ones wait while a finished sample has not been handed over: whoever takes completions sets the pace.
-        """
-        if not self._retrying and (not self._starting or self._finished):
+            completion = await self._sampler.complete(sample, server)
+        except TacoStreamError as failure:
+            self._end(failure)
             return
-        now = time.monotonic()
-        states = {server.state: server for server in self._servers}
-        for queue in (self._retrying, self._starting):
-            while queue and not (queue is self._starting and self._finished):
-                turn = queue[0]
-                if not self._draining:
-                    home = turn.prompt.home.state if turn.prompt.home else None
-                    chosen = choose_server(states, home, now)
-                    if chosen is None:
-                        return
-                    self._observe()
-                    chosen.limit.send()
-                    turn.server = turn.prompt.home = states[chosen]
-                queue.popleft()
-                turn.is_over = True
-                if turn.over is not None:
-                    turn.over.set()
-
-    def _observe(self) -> None:
-        """Books the time since the last change; called before each."""
-        self._occupancy.observe(time.monotonic(), (server.state for server in self._servers))
-
-    def _finish(self, completion: Completion) -> None:
         self._finished.append(completion)
+        self._turns.is_held = True
         self._has_finished.set()
 
     async def _hand_over(self, completions: ObjectSendStream[Completion]) -> None:
@@ -550,110 +202,28 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
                 continue
             await completions.send(self._finished[0])
             self._finished.popleft()
-            self._occupancy.samples_finished += 1
+            self._turns.occupancy.samples_finished += 1
             if not self._finished:
-                self._assign()
+                self._turns.is_held = False
+                self._turns.assign()
 
-    async def _report(self, server: _Server, outcome: Outcome) -> None:
-        """Sends what an outcome says about its server."""
-        now, limit = time.monotonic(), server.state.limit.limit
-        if isinstance(outcome, Overloaded) and server.is_overload_new:
-            server.is_overload_new = False
-            message = f"{server.url} refuses requests ({outcome.message}); it is sent {limit} at once"
-            await self._send_event(ServerOverloaded(message=message, url=server.url, limit=limit))
-        change = abs(limit - server.reported_limit)
-        if change > LIMIT_EVENT_CHANGE * server.reported_limit and server.reported_at < now - LIMIT_EVENT_SECONDS:
-            server.reported_limit, server.reported_at = limit, now
-            await self._send_event(ServerLimit(url=server.url, limit=limit))
-        if isinstance(outcome, Answered) and outcome.fingerprint != server.fingerprint:
-            before, server.fingerprint = server.fingerprint, outcome.fingerprint
-            if before and outcome.fingerprint:
-                message = f"{server.url} answers as {outcome.fingerprint}, before as {before}"
-                await self._send_event(ServerChanged(message=message, url=server.url, fingerprint=outcome.fingerprint))
+    def _end(self, failure: TacoStreamError) -> None:
+        """Asks for nothing more; what is finished is handed over, and then the failure raised."""
+        self._failure = self._failure or failure
+        self._asking.cancel()
 
     async def _send_event(self, event: EngineEvent) -> None:
         if self._events is not None:
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 await self._events.send(event)
 
-    async def _completion(self, sample: _Sample, server: _Server, dialect: Dialect, answered: Answered) -> Completion:
-        request, longest = sample.prompt.request, server.remote.description and server.remote.description.context_length
-        self._occupancy.count(answered, is_first=not sample.prompt.is_counted)
-        sample.prompt.is_counted = True
-        if longest is not None and answered.prompt_tokens + request.sampling.max_new_tokens > longest:
-            await self._note_long_prompt(request, answered.prompt_tokens, longest)
-        return Completion(
-            problem_id=request.problem_id,
-            sample_index=sample.index,
-            text=answered.text,
-            finish_reason=answered.finish_reason,
-            prompt_tokens=answered.prompt_tokens,
-            completion_tokens=answered.completion_tokens,
-            seed=request.seed,
-            engine=_identity(server, dialect, answered.fingerprint),
-            queue_seconds=sample.sent_at - sample.prompt.arrived_at,
-            generate_seconds=time.monotonic() - sample.sent_at,
-            finished_at=time.time(),
-            reasoning=answered.reasoning,
-            reasoning_tokens=answered.reasoning_tokens,
-        )
-
-    async def _too_long(self, sample: _Sample, server: _Server, dialect: Dialect, refused: PromptRefused) -> Completion:
-        if refused.prompt_tokens is None or refused.context_length is None:
-            return self._error(sample, server, dialect, f"{server.url} refuses the prompt: {refused.message}")
-        await self._note_long_prompt(sample.prompt.request, refused.prompt_tokens, refused.context_length)
-        length = refused.context_length
-        message = f"the prompt has {refused.prompt_tokens} tokens, which leaves no room in a context of {length}"
-        return self._error(sample, server, dialect, message, prompt_tokens=refused.prompt_tokens)
-
-    async def _note_long_prompt(self, request: Request, prompt_tokens: int, context_length: int) -> None:
-        if request.problem_id in self._noted:
-            return
-        self._noted.add(request.problem_id)
-        wanted, left = request.sampling.max_new_tokens, max(0, context_length - prompt_tokens)
-        await self._send_event(
-            PromptTooLong(
-                problem_id=request.problem_id,
-                message=f"the prompt has {prompt_tokens} tokens, which leaves {left} of the {wanted} new tokens asked "
-                f"for in a context of {context_length}",
-                prompt_tokens=prompt_tokens,
-                context_length=context_length,
-                new_tokens_wanted=wanted,
-                new_tokens_left=left,
-            )
-        )
-
-    def _error(
-        self, sample: _Sample, server: _Server, dialect: Dialect, message: str, *, prompt_tokens: int = 0
-    ) -> Completion:
-        request = sample.prompt.request
-        return Completion(
-            problem_id=request.problem_id,
-            sample_index=sample.index,
-            text="",
-            finish_reason=FinishReason.ERROR,
-            prompt_tokens=prompt_tokens,
-            seed=request.seed,
-            engine=_identity(server, dialect, ""),
-            error=message,
-        )
-
-    def _cancelled(self, sample: _Sample) -> Completion:
-        request = sample.prompt.request
-        return Completion(
-            problem_id=request.problem_id,
-            sample_index=sample.index,
-            text="",
-            finish_reason=FinishReason.CANCELLED,
-            seed=request.seed,
-        )
-
 
 async def find_served_model(servers: ServerSettings) -> str:
     """The name of the only model that the servers serve. Raises `UsageError` if it has to be named, or none answers."""
     async with ServerEngine(servers) as engine:
-        assert engine._description is not None
-        return engine._description.model
+        description = engine._supervisor.description
+        assert description is not None
+        return description.model
 
 
 def _read_key(name: str | None, environ: Mapping[str, str]) -> str | None:
@@ -663,19 +233,3 @@ def _read_key(name: str | None, environ: Mapping[str, str]) -> str | None:
     if not key:
         raise UsageError(f"--api-key-env names {name}, which is not set")
     return key
-
-
-def _identity(server: _Server, dialect: Dialect, fingerprint: str) -> str:
-    """What stands in every completion: the model, what serves it, and which fields it was sampled without."""
-    described = server.remote.description
-    assert described is not None
-    parts = [f"server:{described.model}"]
-    parts += [f"root={described.root}"] if described.root else []
-    parts += [f"without={','.join(dialect.without)}"] if dialect.without else []
-    parts += [fingerprint] if fingerprint else []
-    return " ".join(parts)
-
-
-def _words(described: Description) -> str:
-    context = f", context {described.context_length}" if described.context_length else ""
-    return f"{described.model}{f' ({described.root})' if described.root else ''}{context}"

@@ -52,8 +52,8 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses a hundredth as long as they are."""
     monkeypatch.setattr("taco_stream.engine.server.fleet.FIRST_RETRY_SECONDS", 0.0025)
     monkeypatch.setattr("taco_stream.engine.server.fleet.FIRST_PAUSE_SECONDS", 0.005)
-    monkeypatch.setattr("taco_stream.engine.server.engine.FIRST_PAUSE_SECONDS", 0.005)
-    monkeypatch.setattr("taco_stream.engine.server.engine.LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("taco_stream.engine.server.supervisor.FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr("taco_stream.engine.server.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 
 
 def requests(problems: int = 4, samples: int = 5, *, prompt: Prompt | None = None, **sampling: Any) -> list[Request]:
