@@ -209,14 +209,14 @@ _CONTEXT_COMPLAINT = re.compile(
 _LIMITS = (
     r"maximum (?:context|model) length (?:is|of) (\d+)",
     r"max_model_len[^\d]{0,30}(\d+)",
-    r"context size \((\d+)",
+    r"context (?:size|length) \((\d+)",
 )
 _PROMPTS = (
-    r"(\d+) (?:tokens )?in the (?:messages|prompt|input)",
+    r"(\d+) (?:tokens )?(?:in|from) the (?:messages|prompt|input)",
     r"at least (\d+) input tokens",
     r"(?<!upper bound for )\b(\d+) input tokens",
     r"(?:prompt|input) (?:contains|has|of) (?:at least )?(\d+)\b(?! characters)",
-    r"request \((\d+) tokens\)",
+    r"(?:request|input) \((\d+) tokens\)",
 )
 
 

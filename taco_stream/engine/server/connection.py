@@ -26,6 +26,7 @@ CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 4.0
 KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES = 60, 15, 4
 CHECK_SECONDS = 10.0
+REMOTE_TIMEOUT_SECONDS = 3600.0
 
 
 class Reply(NamedTuple):
@@ -47,6 +48,11 @@ def open_session(api_key: str | None) -> "aiohttp.ClientSession":
         headers["Authorization"] = f"Bearer {api_key}"
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, socket_factory=_open_socket)
     return aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False, auto_decompress=True)
+
+
+def default_timeout(base: str) -> float | None:
+    """The silence in seconds that a server is allowed: for ever on this machine, where nothing in between gets lost."""
+    return None if is_loopback(base) else REMOTE_TIMEOUT_SECONDS
 
 
 class Connection:

@@ -33,7 +33,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from taco_stream.engine.server.body import DROPPABLE
 from taco_stream.engine.server.concurrency import ConcurrencyLimit
-from taco_stream.engine.server.connection import Connection, is_loopback, open_session
+from taco_stream.engine.server.connection import Connection, default_timeout, open_session
 from taco_stream.engine.server.description import split_urls
 from taco_stream.engine.server.fleet import ServerState
 from taco_stream.engine.server.remote import RemoteServer
@@ -47,8 +47,6 @@ from taco_stream.errors import EngineError, TacoStreamError, UsageError
 from taco_stream.events import EngineEvent
 from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Request
-
-REMOTE_TIMEOUT_SECONDS = 3600.0
 
 
 class ServerEngine(anyio.AsyncContextManagerMixin):
@@ -100,12 +98,10 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
         later. Leaving closes the connections.
         """
         async with open_session(self._api_key) as session:
-            timeout = self._settings.server_timeout
             for url in self._urls:
-                seconds = timeout or (None if is_loopback(url) else REMOTE_TIMEOUT_SECONDS)
                 remote = RemoteServer(
                     url,
-                    Connection(session, url, seconds),
+                    Connection(session, url, self._settings.server_timeout or default_timeout(url)),
                     model=self._model,
                     may_ignore=frozenset(self._settings.server_may_ignore),
                     secret=self._api_key,

@@ -153,9 +153,10 @@ class RemoteServer:
             body = body.with_max_tokens(wanted)
         outcome = await self._ask(body, request.sampling.stop)
         if isinstance(outcome, PromptRefused):
+            # The larger count is right: vLLM says "at least", SGLang adds tokens of its own that it reserves.
+            counts = [count for count in (await self._count_tokens(body), outcome.prompt_tokens) if count is not None]
             outcome = outcome._replace(
-                prompt_tokens=await self._count_tokens(body) or outcome.prompt_tokens,
-                context_length=outcome.context_length or longest,
+                prompt_tokens=max(counts, default=None), context_length=outcome.context_length or longest
             )
             if outcome.prompt_tokens is None or outcome.context_length is None:
                 return outcome
@@ -240,7 +241,7 @@ class RemoteServer:
         return outcome.reasoning + outcome.text if isinstance(outcome, Answered) else outcome
 
     async def _count_tokens(self, body: Body) -> int | None:
-        """The length of a prompt by vLLM's `/tokenize`: its refusals may say "at least", or count characters."""
+        """The length of a prompt by `/tokenize` of vLLM or SGLang: a refusal may say "at least", or count characters."""
         prompt = {"prompt": body.prompt} if body.messages is None else {"messages": body.messages}
         content = msgspec.json.encode({"model": body.model, **prompt})
         reply = await self._connection.post(f"{root_of(self.url)}/tokenize", content)

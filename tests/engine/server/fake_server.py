@@ -2,6 +2,9 @@
 
 It answers with a text made of the seed, so that a test can see which sample a text belongs to, and whether it would be
 another one in other company. `Behaviour` says how it differs from a server that works; it may be exchanged while it runs.
+
+`owned_by` names the server whose wire it has: vLLM's (0.32, probed), SGLang's (read in the source of 0.5.23, never run
+here) or llama.cpp's (b11549, probed).
 """
 
 import asyncio
@@ -67,6 +70,7 @@ class FakeServer:
         app = web.Application()
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/props", self._props)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/chat/completions", self._complete)
@@ -104,10 +108,24 @@ class FakeServer:
             return web.Response(status=500, text="Internal Server Error")
         if not self._is_let_in(request):
             return web.json_response({"error": {"message": f"wrong key {behaviour.key}"}}, status=401)
-        model = {"id": behaviour.model, "root": behaviour.root, "owned_by": behaviour.owned_by}
-        return web.json_response({"data": [model | {"max_model_len": behaviour.context_length}]})
+        model: dict[str, Any] = {"id": behaviour.model, "owned_by": behaviour.owned_by}
+        match behaviour.owned_by:
+            case "llamacpp":
+                model["meta"] = {"n_ctx_train": 131072}
+            case "sglang":
+                model |= {"root": behaviour.model, "max_model_len": behaviour.context_length}
+            case _:
+                model |= {"root": behaviour.root, "max_model_len": behaviour.context_length}
+        return web.json_response({"data": [model]})
+
+    async def _props(self, request: web.Request) -> web.Response:
+        if self.behaviour.owned_by != "llamacpp":
+            return web.Response(status=404)
+        return web.json_response({"default_generation_settings": {"n_ctx": self.behaviour.context_length}})
 
     async def _tokenize(self, request: web.Request) -> web.Response:
+        if self.behaviour.owned_by == "llamacpp":
+            return web.json_response({"tokens": []})
         return web.json_response({"count": self._count(await request.json())})
 
     def _is_let_in(self, request: web.Request) -> bool:
@@ -131,7 +149,9 @@ class FakeServer:
         if behaviour.cap is not None and self.in_flight >= behaviour.cap:
             self.refused += 1
             headers = {} if behaviour.retry_after is None else {"Retry-After": behaviour.retry_after}
-            return web.json_response({"error": {"message": "queue full"}}, status=503, headers=headers)
+            error = {"message": "queue full"}
+            content = {"object": "error", **error} if behaviour.owned_by == "sglang" else {"error": error}
+            return web.json_response(content, status=503, headers=headers)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -150,24 +170,24 @@ class FakeServer:
     def _answer(self, body: dict[str, Any]) -> web.Response:
         behaviour = self.behaviour
         prompt_tokens = self._count(body)
-        longest = behaviour.context_length
         wanted = body.get("max_tokens", body.get("max_completion_tokens"))
-        if longest is not None and wanted > longest:
-            message = f"max_tokens={wanted} cannot be greater than max_model_len={longest}"
-            return web.json_response({"error": {"message": message, "param": "max_tokens"}}, status=400)
-        if longest is not None and prompt_tokens >= longest:
-            message = (
-                f"This model's maximum context length is {longest} tokens. However, your prompt contains at least "
-                f"{longest + 1} input tokens"
-            )
-            return web.json_response({"error": {"message": message, "param": "input_tokens"}}, status=400)
-        choice: dict[str, Any] = {"index": 0, "finish_reason": behaviour.finish_reason, "stop_reason": None}
+        if behaviour.context_length is not None:
+            refusal = REFUSALS.get(behaviour.owned_by, _refuse_as_vllm)(prompt_tokens, wanted, behaviour.context_length)
+            if refusal is not None:
+                return web.json_response(refusal, status=400)
+        choice: dict[str, Any] = {"index": 0, "finish_reason": behaviour.finish_reason}
+        if behaviour.owned_by == "vllm":
+            choice["stop_reason"] = None
+        elif behaviour.owned_by == "sglang":
+            choice["matched_stop"] = 0 if behaviour.finish_reason == "stop" else None  # the token that ended it
         if "messages" in body:
             choice["message"] = {"role": "assistant", "content": self._text(body), **behaviour.extra}
         else:
             choice |= {"text": self._text(body), **behaviour.extra}
         usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 5}
-        answer = {"choices": [choice], "usage": usage, "system_fingerprint": behaviour.fingerprint}
+        answer = {"choices": [choice], "usage": usage}
+        if behaviour.owned_by != "sglang":
+            answer["system_fingerprint"] = behaviour.fingerprint
         return web.json_response(answer)
 
     def _text(self, body: dict[str, Any]) -> str:
@@ -218,6 +238,46 @@ class FakeServer:
             case "redirect":
                 return web.Response(status=307, headers={"Location": "http://127.0.0.1:9/elsewhere"})
         raise AssertionError(fault)
+
+
+def _refuse_as_vllm(prompt: int, wanted: int, longest: int) -> dict[str, Any] | None:
+    if wanted > longest:
+        message = f"max_tokens={wanted} cannot be greater than max_model_len={longest}"
+        return {"error": {"message": message, "param": "max_tokens"}}
+    if prompt < longest:
+        return None
+    message = f"This model's maximum context length is {longest} tokens. However, your prompt contains at least "
+    return {"error": {"message": f"{message}{longest + 1} input tokens", "param": "input_tokens"}}
+
+
+def _refuse_as_sglang(prompt: int, wanted: int, longest: int) -> dict[str, Any] | None:
+    if prompt >= longest:
+        message = f"The input ({prompt} tokens) is longer than the model's context length ({longest} tokens)."
+    elif prompt + wanted > longest:
+        message = (
+            f"Requested token count exceeds the model's maximum context length of {longest} tokens. You requested a "
+            f"total of {prompt + wanted} tokens: {prompt} tokens from the input messages and {wanted} tokens for the "
+            "completion. Please reduce the number of tokens in the input messages or the completion to fit within the "
+            "limit."
+        )
+    else:
+        return None
+    return {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": 400}
+
+
+def _refuse_as_llama_cpp(prompt: int, wanted: int, longest: int) -> dict[str, Any] | None:
+    if prompt < longest:
+        return None
+    message = f"request ({prompt} tokens) exceeds the available context size ({longest} tokens), try increasing it"
+    kind = "exceed_context_size_error"
+    return {"error": {"code": 400, "message": message, "type": kind, "n_prompt_tokens": prompt, "n_ctx": longest}}
+
+
+REFUSALS: dict[str, Callable[[int, int, int], dict[str, Any] | None]] = {
+    "vllm": _refuse_as_vllm,
+    "sglang": _refuse_as_sglang,
+    "llamacpp": _refuse_as_llama_cpp,
+}
 
 
 def text_of(seed: int) -> str:

@@ -163,6 +163,20 @@ def test_a_filtered_sample_is_not_tried_again() -> None:
             1024,
         ),
         (
+            (
+                b'{"object":"error","message":"Requested token count exceeds the model\'s maximum context length of 1024 tokens. '
+                b"You requested a total of 1100 tokens: 1000 tokens from the input messages and 100 tokens for the completion. "
+                b'Please reduce the number of tokens in the input messages or the completion to fit within the limit."}'
+            ),
+            1000,
+            1024,
+        ),
+        (
+            b'{"object":"error","message":"The input (1030 tokens) is longer than the model\'s context length (1024 tokens)."}',
+            1030,
+            1024,
+        ),
+        (
             b'{"error":{"message":"max_tokens=2048 cannot be greater than max_model_len=max_total_tokens=512","param":"max_tokens"}}',
             None,
             512,

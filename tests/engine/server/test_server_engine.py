@@ -591,6 +591,31 @@ async def test_the_limits_history_is_reported() -> None:
     assert run.of_kind(ServerLimit)
 
 
+# --- servers of other makes
+
+
+async def test_sglang_is_asked_as_it_wants_and_its_seeds_are_not_counted_on() -> None:
+    """Its queue is bounded, its answers have no fingerprint, and without a flag its seeds do not hold."""
+    asked = requests(problems=20, samples=10)
+    async with serving(owned_by="sglang", ignores_seeds=True, cap=12, seconds=0.01) as server:
+        run = await generate(asked, server.url)
+    assert Counter(completion.key for completion in run.completions) == keys(asked)
+    assert {completion.finish_reason for completion in run.completions} == {FinishReason.STOP}
+    assert {completion.engine for completion in run.completions} == {"server:m without=seed"}
+    assert {body["top_k"] for body in server.asked} == {-1}  # it refuses 0
+    assert "queue full" in run.of_kind(ServerOverloaded)[0].message
+
+
+async def test_llama_cpp_is_told_everything_and_its_slot_is_the_context() -> None:
+    async with serving(owned_by="llamacpp", context_length=99, slots=4, fingerprint="b11549") as server:
+        run = await generate(requests(), server.url)
+    check_each_once_with_its_own_text(run, requests())
+    assert run.of_kind(ServerUp)[0].context_length == 99
+    assert {completion.engine for completion in run.completions} == {"server:m b11549"}
+    for body in server.asked:  # what is left out has a default that changes samples
+        assert {"top_k", "min_p", "top_p", "temperature", "seed", "max_tokens"} <= set(body)
+
+
 # --- prompts and texts
 
 
@@ -617,9 +642,10 @@ async def test_stop_strings_beyond_four_are_cut_here() -> None:
     }
 
 
-async def test_a_prompt_longer_than_the_context_is_an_error_that_is_reported_once() -> None:
+@pytest.mark.parametrize("owner", ["vllm", "sglang", "llamacpp"])
+async def test_a_prompt_longer_than_the_context_is_an_error_that_is_reported_once(owner: str) -> None:
     asked = requests(problems=1, samples=3, prompt=TextPrompt("x" * 150))
-    async with serving(context_length=100) as server:
+    async with serving(context_length=100, owned_by=owner) as server:
         run = await generate(asked, server.url)
     assert {completion.error for completion in run.completions} == {
         "the prompt has 150 tokens, which leaves no room in a context of 100"
@@ -633,10 +659,13 @@ async def test_a_prompt_longer_than_the_context_is_an_error_that_is_reported_onc
     )
 
 
-async def test_a_prompt_that_leaves_less_than_was_asked_for_is_reported() -> None:
-    async with serving(context_length=100, finish_reason="length") as server:
+@pytest.mark.parametrize("owner", ["vllm", "sglang", "llamacpp"])
+async def test_a_prompt_that_leaves_less_than_was_asked_for_is_reported(owner: str) -> None:
+    """SGLang refuses such a request, which is then sent again with less; the others generate what fits."""
+    async with serving(context_length=100, owned_by=owner, finish_reason="length") as server:
         run = await generate(requests(problems=1, prompt=TextPrompt("x" * 95)), server.url)
     assert {completion.finish_reason for completion in run.completions} == {FinishReason.LENGTH}
+    assert Counter(body["max_tokens"] for body in server.asked) == ({8: 5, 5: 5} if owner == "sglang" else {8: 5})
     (event,) = run.of_kind(PromptTooLong)
     assert (event.prompt_tokens, event.new_tokens_left) == (95, 5)
 
