@@ -4,17 +4,19 @@ import time
 from collections.abc import Callable, Mapping
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from anyio.abc import ObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from taco_stream.extraction import Extraction
 from taco_stream.run.progress import Progress
+from taco_stream.run.streams import hand_on, received
 from taco_stream.run.task import Entry, Judge, ProblemsInFlight, Task
 from taco_stream.types import ComparisonMode, Completion, Problem, Record, Status, Verdict
 
 
 async def judge(
-    to_judge: ObjectReceiveStream[Completion],
-    entries: ObjectSendStream[Entry],
+    to_judge: MemoryObjectReceiveStream[Completion],
+    entries: MemoryObjectSendStream[Entry],
     *,
     task: Task,
     evaluator: Judge,
@@ -24,7 +26,7 @@ async def judge(
     """Judges completions, as many at once as keep every worker of the evaluator busy."""
 
     async def judge_each() -> None:
-        async for completion in to_judge:
+        async for completion in received(to_judge):
             progress.waiting.change(-1)
             if time.monotonic() > progress.judging_ends_at:
                 in_flight.leave(completion.problem_id)  # it is on disk, and the next start judges it
@@ -35,7 +37,7 @@ async def judge(
             )
             progress.add_judged(started_at, time.monotonic())
             # Sent before it is counted, so that a run is not reported complete while its last record is still here.
-            await entries.send(record)
+            await hand_on(entries, record)
             in_flight.leave(completion.problem_id)
             progress.judged += 1
             failed = Status.INFRASTRUCTURE_ERROR in {verdict.status for verdict in record.verdicts.values()}

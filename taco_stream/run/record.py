@@ -3,18 +3,21 @@
 import time
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from taco_stream.metrics import Tally
 from taco_stream.run.progress import Progress
+from taco_stream.run.streams import hand_on, received, take_queued
 from taco_stream.run.task import Entry, ProblemsInFlight, Store
 from taco_stream.types import Completion, FinishReason, Record
 
+GATHERING_SECONDS = 0.01
+"""How long the writer lets entries come together. A write is a trip to a thread, which costs more than its entries."""
+
 
 async def journal(
-    generated: ObjectReceiveStream[Completion],
-    entries: ObjectSendStream[Entry],
+    generated: MemoryObjectReceiveStream[Completion],
+    entries: MemoryObjectSendStream[Entry],
     to_judge: MemoryObjectSendStream[Completion],
     *,
     in_flight: ProblemsInFlight,
@@ -22,14 +25,14 @@ async def journal(
 ) -> None:
     """Puts each completion on its way to the disk and then hands it to the evaluator."""
     async with generated, entries, to_judge:
-        async for completion in generated:
+        async for completion in received(generated):
             progress.add_generated(completion)
             # Not on disk, so that the next start generates it.
             if completion.finish_reason is FinishReason.CANCELLED:
                 in_flight.leave(completion.problem_id)
                 continue
             # Before it is judged: entries are written in order, so a record never comes before its completion.
-            await entries.send(completion)
+            await hand_on(entries, completion)
             progress.generated += 1
             progress.waiting.change(+1)
             try:
@@ -55,15 +58,11 @@ async def record(entries: MemoryObjectReceiveStream[Entry], *, store: Store, tal
     async with entries:
         try:
             async for entry in entries:
-                await write([entry, *_take_queued(entries)])
+                await write([entry, *take_queued(entries)])
+                await anyio.sleep(GATHERING_SECONDS)
         except anyio.get_cancelled_exc_class():
             # Bounded: the queue is finite and a local write is short; a dead disk is given up after ten seconds.
             with anyio.move_on_after(10, shield=True):
-                if left := _take_queued(entries):
+                if left := take_queued(entries):
                     await write(left)
             raise
-
-
-def _take_queued(stream: MemoryObjectReceiveStream[Entry]) -> list[Entry]:
-    """Everything that waits in the stream now, without waiting for more."""
-    return [stream.receive_nowait() for _ in range(stream.statistics().current_buffer_used)]

@@ -47,22 +47,41 @@ class CoveredTime:
 
     def add(self, start: float, end: float) -> list[Span]:
         """Covers a span; the parts of it that were not covered before."""
+        if self._ends and start >= self._starts[-1]:
+            return self._add_newest(start, end)
         fresh = self.uncovered(start, end)
-        if not fresh:
-            return fresh
-        start = max(start, self._forgotten_until)
-        first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
-        if first < last:  # joined with those that it touches
-            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
-        self._starts[first:last], self._ends[first:last] = [start], [end]
-        self._began_at = start if self._began_at is None else min(start, self._began_at)
-        self.seconds += sum(each.end - each.start for each in fresh)
-        # Half of them at a time: the front of a list is costly to take from.
+        if fresh:
+            start = max(start, self._forgotten_until)
+            first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
+            if first < last:  # joined with those that it touches
+                start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+            self._starts[first:last], self._ends[first:last] = [start], [end]
+            self._began_at = start if self._began_at is None else min(start, self._began_at)
+            self.seconds += sum(each.end - each.start for each in fresh)
+            self._forget()
+        return fresh
+
+    def _add_newest(self, start: float, end: float) -> list[Span]:
+        """The same for a span that begins no earlier than the newest one: nearly all do, so it is quick."""
+        if start > self._ends[-1]:
+            if start == end:
+                return []
+            self._starts.append(start)
+            self._ends.append(end)
+            self._forget()
+        else:
+            start = self._ends[-1]
+            if end <= start:
+                return []
+            self._ends[-1] = end
+        self.seconds += end - start
+        return [Span(start, end)]
+
+    def _forget(self) -> None:
         if len(self._ends) > self._max_spans:
-            forgotten = self._max_spans // 2
+            forgotten = self._max_spans // 2  # many at once: taking from the front of a list moves the rest
             self._forgotten_until = self._ends[forgotten - 1]
             del self._starts[:forgotten], self._ends[:forgotten]
-        return fresh
 
     def uncovered(self, start: float, end: float) -> list[Span]:
         """The parts of a span that are not covered."""
@@ -80,6 +99,8 @@ class CoveredTime:
 
     def covered_seconds(self, start: float, end: float) -> float:
         """How much of a span is covered, as far as it is remembered."""
+        if not self._ends or start >= self._ends[-1]:
+            return 0.0
         start = max(start, self._forgotten_until)
         return max(0.0, end - start) - sum(each.end - each.start for each in self.uncovered(start, end))
 

@@ -60,7 +60,7 @@ class Journal:
         Must not be cancelled half way: the caller shields it.
         """
         assert self._file is not None
-        data = memoryview(b"".join(_ENCODER.encode(value) + b"\n" for value in values))
+        data = memoryview(_ENCODER.encode_lines(values))
         try:
             written = 0
             while written < len(data):  # a disk that is filling up takes a part

@@ -10,6 +10,7 @@ of a run that was begun by an older version may have both.
 """
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -45,19 +46,24 @@ class RecordLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
-_SAME = [name for name in Record.__struct_fields__ if name != "verdicts"]
+_SAME = tuple(name for name in Record.__struct_fields__ if name != "verdicts")
 _OBSERVED = Observations.__struct_fields__
+_NO_VERDICT = Verdict(status=Status.INFRASTRUCTURE_ERROR)
+_read_observed = attrgetter(*_OBSERVED)
 
 
 def record_to_line(record: Record) -> RecordLine:
     """The record as a line of the newest version."""
-    observed = {mode: _observations(verdict) for mode, verdict in record.verdicts.items()}
-    first = next(iter(observed.values()), Observations())
+    first, *others = record.verdicts.values() or (_NO_VERDICT,)
+    seen = _read_observed(first)
+    # Nearly always the modes saw the same, so no verdict but the first is taken apart.
+    is_one = all(_read_observed(other) == seen for other in others)
+    observed = _observations(first)
     return RecordLine(
         **_on_disk(record, _SAME),
         statuses={mode: verdict.status for mode, verdict in record.verdicts.items()},
-        observed=first,
-        differing={mode: differing for mode, own in observed.items() if (differing := _differing(first, own))},
+        observed=observed,
+        differing={} if is_one else _differing(observed, record.verdicts),
         version=RECORD_VERSION,
     )
 
@@ -81,14 +87,28 @@ def _observations(verdict: Verdict) -> Observations:
 
 def _on_disk(value: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
     """Fields of a value; the floats among them are seconds, and those that are zero are left to their defaults."""
-    fields = {name: getattr(value, name) for name in names}
-    floats = {name: round(each, 6) for name, each in fields.items() if isinstance(each, float)}
-    # `omit_defaults` leaves out a default that is the very object, which a zero out of a sum is not.
-    return {name: floats.get(name, each) for name, each in fields.items() if floats.get(name) != 0}
+    fields = {}
+    for name in names:
+        each = getattr(value, name)
+        if isinstance(each, float):
+            each = round(each, 6)
+            # `omit_defaults` leaves out a default that is the very object, which a zero out of a sum is not.
+            if not each:
+                continue
+        fields[name] = each
+    return fields
 
 
-def _differing(first: Observations, own: Observations) -> dict[str, Any]:
-    return {name: value for name in _OBSERVED if (value := getattr(own, name)) != getattr(first, name)}
+def _differing(
+    first: Observations, verdicts: Mapping[ComparisonMode, Verdict]
+) -> dict[ComparisonMode, Mapping[str, Any]]:
+    """For each mode that saw something else than the first, its own values of those fields."""
+    differing: dict[ComparisonMode, Mapping[str, Any]] = {}
+    for mode, verdict in verdicts.items():
+        own = _observations(verdict)
+        if fields := {name: value for name in _OBSERVED if (value := getattr(own, name)) != getattr(first, name)}:
+            differing[mode] = fields
+    return differing
 
 
 def _verdict(line: RecordLine, mode: ComparisonMode, status: Status) -> Verdict:

@@ -273,19 +273,22 @@ class RunDirectory(RunFiles):
         Finishes what it started also when cancelled. Raises `StoreError` that names the data that is safe; nothing of
         the kind that failed is left half written.
         """
+        completions = [entry for entry in entries if isinstance(entry, Completion)]
+        records = [entry for entry in entries if isinstance(entry, Record)]
+        events = [entry for entry in entries if not isinstance(entry, Completion | Record)]
         try:
             # A write that was cancelled half way would leave a torn line in the middle of the file.
             with anyio.CancelScope(shield=True):
                 # Completions first: a kill in between leaves one without a verdict, never a verdict without one.
-                if completions := [entry for entry in entries if isinstance(entry, Completion)]:
+                if completions:
                     await self._completions.append(completions)
                     for completion in completions:
                         self._generated.add(completion.key)
-                if records := [entry for entry in entries if isinstance(entry, Record)]:
+                if records:
                     await self._results.append([record_to_line(record) for record in records])
                     for record in records:
                         self._judged.add(record.key)
-                if events := [entry for entry in entries if isinstance(entry, Event)]:
+                if events:
                     await self._events.append(events)
                 if time.monotonic() - self._synced_at >= SYNC_SECONDS:
                     await self._sync()
