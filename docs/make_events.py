@@ -34,6 +34,7 @@ SECTIONS = {
     "The run": (events.RunStarted, events.RunResumed, events.RunGauges, events.RunFinished),
     "Generation": get_args(events.EngineEvent),
     "Judging": get_args(events.EvaluatorEvent),
+    "Cluster": get_args(events.ClusterEvent),
 }
 
 STATISTICS = (RunStatistics, EngineStatistics, EvaluatorStatistics)

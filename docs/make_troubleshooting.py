@@ -126,6 +126,13 @@ FAMILIES = (
         "concern callers from Python.",
     ),
     Family(
+        "The cluster",
+        ("cluster/",),
+        "`--ray` uses the nodes of a Ray cluster ([Use a Ray cluster](how-to/ray.md)). A node that cannot be used is "
+        "refused with its reason, and the run goes on with the others; it ends when there are none, with everything "
+        "that was generated on disk.",
+    ),
+    Family(
         "Servers",
         ("engine/server/",),
         "`--engine server` asks a server that runs already ([Evaluate a served model](how-to/served-models.md)). One "
@@ -200,6 +207,11 @@ OTHERS = {
 
 RELAYED = {
     "evaluator/pool.py: reason": (("evaluator/settings.py", "refusal"), ("evaluator/sandbox/rlimits.py", "shortfall")),
+    "cluster/engine.py: books.failure": (("cluster/members.py", "_hopelessness"),),
+    "cluster/engine.py: str(error)": (("cluster/members.py", "_hopelessness"),),
+    "cluster/evaluator.py: str(error)": (("cluster/members.py", "_hopelessness"),),
+    "cluster/evaluator.py: judgement.failure": (("cluster/members.py", "_hopelessness"),),
+    "cluster/evaluator.py: self._failure": (("cluster/members.py", "_hopelessness"),),
     "commands/run.py: '; '.join(gaps)": (("formats/samples.py", "match_ids"),),
     "engine/worker/fallback.py: checkpoint.not_finite": (("engine/worker/checkpoint.py", "not_finite"),),
     "engine/local/worker_handle.py: message": (),  # what the worker raised, under "The model cannot be loaded"

@@ -42,6 +42,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.events import GenerateFallback as GenerateFallback
     from taco_stream.events import GraphsOff as GraphsOff
     from taco_stream.events import JudgingFailed as JudgingFailed
+    from taco_stream.events import NodeJoined as NodeJoined
+    from taco_stream.events import NodeLost as NodeLost
+    from taco_stream.events import NodeRefused as NodeRefused
     from taco_stream.events import OneRowAtATime as OneRowAtATime
     from taco_stream.events import PrefillHalved as PrefillHalved
     from taco_stream.events import PromptTooLong as PromptTooLong
@@ -189,6 +192,9 @@ _HOMES = {
     "ClockCountsLoad": "taco_stream.events",
     "EvaluatorRestarted": "taco_stream.events",
     "JudgingFailed": "taco_stream.events",
+    "NodeJoined": "taco_stream.events",
+    "NodeLost": "taco_stream.events",
+    "NodeRefused": "taco_stream.events",
     "VerdictCacheClosed": "taco_stream.events",
     "DatasetError": "taco_stream.errors",
     "EngineError": "taco_stream.errors",

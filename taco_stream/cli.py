@@ -24,7 +24,7 @@ from taco_stream.engine.settings import ModelSettings, ServerSettings
 from taco_stream.errors import TacoStreamError, UsageError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.prompting import PromptSettings
-from taco_stream.run.settings import SETTINGS, RunSettings, SampleSettings
+from taco_stream.run.settings import SETTINGS, ClusterSettings, RunSettings, SampleSettings
 from taco_stream.settings import ENVIRONMENT_PREFIX, Group, Setting, collect_settings, parse_value
 from taco_stream.terminal import printable
 from taco_stream.types import ComparisonMode, ExportFormat, SamplingParameters
@@ -37,6 +37,7 @@ PANELS: dict[Group, str] = {
     PromptSettings: "Prompt",
     EvaluatorSettings: "Judging",
     ServerSettings: "Server",
+    ClusterSettings: "Cluster",
 }
 """The groups of settings as `--help` shows them, in the order in which they are most used."""
 
@@ -224,6 +225,7 @@ def _resolve_run(flags: Flags, config: Path | None) -> RunSettings:
     EvaluatorSettings,
     PromptSettings,
     SampleSettings,
+    ClusterSettings,
     but=("system", "thinking", "few_shot", "samples", "engine", "seed", "completions_buffer"),
 )
 def evaluate(

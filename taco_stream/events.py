@@ -178,6 +178,32 @@ class ServerChanged(_Notice, frozen=True, kw_only=True, tag="server_changed"):
     fingerprint: str
 
 
+class NodeJoined(_Notice, frozen=True, kw_only=True, tag="node_joined"):
+    """Sent when a node of the cluster is ready to generate or to judge, which `role` says: engine or evaluator.
+
+    `sandbox_tier` is how an evaluator confines programs there, with `workers` processes.
+    """
+
+    node: str
+    role: str
+    workers: int
+    sandbox_tier: str
+
+
+class NodeLost(_Notice, frozen=True, kw_only=True, tag="node_lost"):
+    """Sent when a node of the cluster has left or does not answer; what it had not finished is given to others."""
+
+    node: str
+    role: str
+
+
+class NodeRefused(_Notice, frozen=True, kw_only=True, tag="node_refused"):
+    """Sent when a node of the cluster cannot be used: another version, too weak a sandbox, no such model there."""
+
+    node: str
+    role: str
+
+
 class ClockCountsLoad(_Notice, frozen=True, tag="clock_counts_load"):
     """Sent at the start when the kernel does not count how long a process waits for a core.
 
@@ -234,7 +260,10 @@ EngineEvent = (
 EvaluatorEvent = ClockCountsLoad | EvaluatorRestarted | JudgingFailed | VerdictCacheClosed
 """The events that the evaluator sends."""
 
-Event = RunStarted | RunResumed | RunGauges | RunFinished | EngineEvent | EvaluatorEvent
+ClusterEvent = NodeJoined | NodeLost | NodeRefused
+"""The events that a cluster's engine and evaluator send beside those of their nodes."""
+
+Event = RunStarted | RunResumed | RunGauges | RunFinished | EngineEvent | EvaluatorEvent | ClusterEvent
 """Everything that can happen."""
 
 

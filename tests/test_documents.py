@@ -21,7 +21,6 @@ import typer
 
 import taco_stream
 from taco_stream import (
-    Evaluator,
     EvaluatorError,
     EvaluatorSettings,
     Problem,
@@ -49,7 +48,7 @@ script answers in its place (`engine/scripted_worker`): a worker takes seconds t
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ZENSICAL = shutil.which("zensical", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 DEMO_MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
-OTHER_PROGRAMS = {"mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export"}
+OTHER_PROGRAMS = {"mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export", "ray"}
 SERVERS = {"vllm", "llama-server", "transformers"}
 """What a reader has without taco-stream."""
 
@@ -327,7 +326,7 @@ def test_a_command_in_a_document_exists_with_its_flags(path: Path, line: str) ->
 def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.split()) < 700
-    assert Evaluator().worst_case in text
+    assert EvaluatorSettings().worst_case in text
     assert f"new run runs/{default_name(RunSettings.resolve({}, DEMO_PRESET, {}))}\n" in text
 
 

@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             ("workers", "terminal", "settings", "extraction", "sample_set", "events"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
-            ("report", "formats", "run", "audit", "doctor"),
+            ("report", "formats", "run", "cluster", "audit", "doctor"),
             ("commands",),
             ("cli", "notebook"),
             ("__main__",),

@@ -44,7 +44,7 @@ async def _start(settings: RunSettings, solutions: int, out: Path | None, consol
         if ledger.resumed:
             console.print(f"{ledger.resumed:,} problems are in {out} already", soft_wrap=True, style="dim")
         evaluator = await opened.enter_async_context(Evaluator(settings.evaluator))
-        console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
+        console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.settings.worst_case}", soft_wrap=True, style="dim")
         audit = Audit(evaluator, settings.evaluator, rules, ledger, bad_rows)
         interrupted = await _carry_out(audit, problems, readable, console)
     print_audit(ledger.audited.values(), settings.evaluator.mode, stdout_console(lenient=True))

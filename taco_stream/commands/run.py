@@ -22,6 +22,10 @@ import msgspec
 from anyio.abc import ObjectSendStream
 from rich.console import Console
 
+from taco_stream.cluster.engine import ClusterEngine
+from taco_stream.cluster.evaluator import ClusterEvaluator
+from taco_stream.cluster.protocol import EngineBlueprint, ModelBlueprint, ScriptBlueprint
+from taco_stream.cluster.ray_cluster import connected
 from taco_stream.commands.report import count_records, sum_up
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.datasets.settings import SELECTING, DatasetSettings
@@ -33,6 +37,7 @@ from taco_stream.engine.server.engine import ServerEngine, find_served_model
 from taco_stream.engine.settings import ModelSettings, ServerSettings
 from taco_stream.errors import StoreError, TacoStreamError, UsageError
 from taco_stream.evaluator.pool import Evaluator
+from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.events import EngineEvent, RunFinished, RunResumed, RunStarted
 from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.formats import FieldNames, match_ids, read_completions
@@ -102,7 +107,8 @@ async def run(
     """
     started_at = time.monotonic()
     source = parse_engine(settings.samples.engine)
-    if source.kind == "local" and not (path / COMPLETIONS).exists():
+    address = settings.cluster.ray
+    if source.kind == "local" and not address and not (path / COMPLETIONS).exists():
         check_libraries()  # later starts may have nothing to do but judge
     entries, to_write = entry_stream()
     async with entries, to_write, AsyncExitStack() as opened:
@@ -112,8 +118,11 @@ async def run(
         if source.kind == "replay":
             existing = open_existing(source.path, settings.samples, problems, opened, console)
         task = build_task(settings, problems, existing)
-        engine: LocalEngine | ScriptedEngine | ServerEngine | None = None
-        if source.kind == "local":
+        cluster = opened.enter_context(connected(address)) if address else None
+        engine: LocalEngine | ScriptedEngine | ServerEngine | ClusterEngine | None = None
+        if cluster is not None and source.kind in ("local", "scripted"):
+            engine = ClusterEngine(cluster, build_blueprint(settings, source, is_judged=is_judged), events=entries)
+        elif source.kind == "local":
             engine = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
             if not missing_libraries():
                 await opened.enter_async_context(engine.prepared())
@@ -121,13 +130,16 @@ async def run(
             engine = ServerEngine(settings.server, model=settings.model.model, events=entries)
         elif source.kind == "scripted":
             engine = ScriptedEngine(read_script(source.path) if source.path else Script())
-        evaluator = None
-        if is_judged:
+        evaluator: Evaluator | ClusterEvaluator | None = None
+        if is_judged and cluster is not None:
+            judging = ClusterEvaluator(cluster, with_absolute_paths(settings.evaluator), events=entries)
+            evaluator = await opened.enter_async_context(judging)
+        elif is_judged:
             evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=entries))
         manifest = build_manifest(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
         opening = open_run(path, manifest, RunSettings().results(), Growth(SELECTING, partial(left_out, dataset)))
         directory = await opened.enter_async_context(opening)
-        announce(directory, evaluator, console)
+        announce(directory, settings.evaluator, evaluator.sandbox_tier if evaluator else "", console)
         tally = count_records(directory)
         announce_other_samples(directory, settings, console)
         pipeline = Pipeline(
@@ -199,6 +211,23 @@ def local_engine(settings: ModelSettings, events: ObjectSendStream[EngineEvent],
     if settings.model == "demo":
         settings = msgspec.structs.replace(settings, model=str(DEMO / "model"))
     return LocalEngine(settings, threads=threads, events=events)
+
+
+def build_blueprint(settings: RunSettings, source: AnsweredBy, *, is_judged: bool) -> EngineBlueprint:
+    """The engine of each node of a cluster, which reads a model's folder under the same path as this machine."""
+    if source.kind == "scripted":
+        return ScriptBlueprint(read_script(source.path) if source.path else Script())
+    model = settings.model
+    if Path(model.model).is_dir():
+        model = msgspec.structs.replace(model, model=str(Path(model.model).absolute()))
+    return ModelBlueprint(model, is_judged)
+
+
+def with_absolute_paths(settings: EvaluatorSettings) -> EvaluatorSettings:
+    """The settings for evaluators on other machines, whose current folder is another."""
+    paths = {"checkers_folder": settings.checkers_folder, "verdict_cache": settings.verdict_cache}
+    given = {name: str(Path(path).absolute()) for name, path in paths.items() if path is not None}
+    return msgspec.structs.replace(settings, **given)
 
 
 def build_task(settings: RunSettings, problems: Problems, existing: Existing | None) -> Task:
@@ -358,11 +387,11 @@ def left_out(settings: DatasetSettings, results: Mapping[str, Any]) -> list[str]
     return [name for name in selected_ids(before) if name not in taken]
 
 
-def announce(directory: RunDirectory, evaluator: Evaluator | None, console: Console) -> None:
+def announce(directory: RunDirectory, evaluator: EvaluatorSettings, tier: str, console: Console) -> None:
     """Prints where the run is, how programs are confined (if any run), and the remains of an earlier start."""
     console.print(f"{'resuming' if directory.is_resumed else 'new run'} {directory.path}", soft_wrap=True)
-    if evaluator is not None:
-        console.print(f"sandbox {evaluator.sandbox_tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
+    if tier:
+        console.print(f"sandbox {tier}; {evaluator.worst_case}", soft_wrap=True, style="dim")
     for repair in directory.repairs:
         console.print(repair, style="yellow", soft_wrap=True)
     if directory.is_resumed:

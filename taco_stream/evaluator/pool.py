@@ -90,14 +90,9 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         return self._workers[0].sandbox_tier
 
     @property
-    def worst_case(self) -> str:
-        """The longest that a test may take, in words."""
-        settings = self._settings
-        cpu_seconds = settings.time_limit_seconds * settings.time_limit_factor
-        return (
-            f"each test gets {settings.time_limit_factor:g}x its problem's CPU time limit "
-            f"({cpu_seconds:g} s if unspecified) and may be idle for {settings.wall_multiple:g}x that"
-        )
+    def concurrency(self) -> int:
+        """How many programs it does well to have at once: while one is judged the next is already there."""
+        return 2 * len(self._workers)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

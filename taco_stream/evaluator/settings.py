@@ -69,6 +69,15 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.memory_limit << 20
 
     @property
+    def worst_case(self) -> str:
+        """The longest that a test may take, in words."""
+        cpu_seconds = self.time_limit_seconds * self.time_limit_factor
+        return (
+            f"each test gets {self.time_limit_factor:g}x its problem's CPU time limit "
+            f"({cpu_seconds:g} s if unspecified) and may be idle for {self.wall_multiple:g}x that"
+        )
+
+    @property
     def sweep(self) -> Sweep:
         """Which tests of a program are run."""
         if self.full_results:

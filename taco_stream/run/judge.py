@@ -24,10 +24,18 @@ async def judge(
     progress: Progress,
 ) -> None:
     """Judges completions, as many at once as keep every worker of the evaluator busy."""
+    judging = 0
+
+    def start() -> None:
+        nonlocal judging
+        while judging < max(1, evaluator.concurrency):
+            judging += 1
+            judges.start_soon(judge_each)
 
     async def judge_each() -> None:
         async for completion in received(to_judge):
             progress.waiting.change(-1)
+            start()  # an evaluator may have become larger
             if time.monotonic() > progress.judging_ends_at:
                 in_flight.leave(completion.problem_id)  # it is on disk, and the next start judges it
                 continue
@@ -44,9 +52,7 @@ async def judge(
             progress.infrastructure_errors += failed
 
     async with to_judge, entries, anyio.create_task_group() as judges:
-        # Two per worker: while one is judged the next is already there.
-        for _ in range(2 * max(1, evaluator.statistics().workers)):
-            judges.start_soon(judge_each)
+        start()
 
 
 async def leave_unjudged(

@@ -46,6 +46,15 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4096
 
 
+class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The machines that generate and judge, if not this one."""
+
+    ray: Annotated[
+        str | None,
+        setting("Use a Ray cluster: auto (this machine's), HOST:PORT, or local (started here).", min_length=1),
+    ] = None
+
+
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a run, by component. Defaults are TACO's own if it has one."""
 
@@ -56,6 +65,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     sampling: SamplingParameters = SamplingParameters()
     prompt: PromptSettings = PromptSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @classmethod
     def from_values(cls, **given: Any) -> Self:

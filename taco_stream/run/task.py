@@ -54,6 +54,11 @@ class Task(NamedTuple):
 class Judge(Protocol):
     """The part of an evaluator that a run needs."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many programs it does well to have at once, now: machines may come and go."""
+        ...
+
     async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
         """Runs one program against a problem's tests."""
         ...

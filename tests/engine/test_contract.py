@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from cluster.in_process import in_process_cluster
 
+from taco_stream.cluster.engine import ClusterEngine
+from taco_stream.cluster.protocol import ScriptBlueprint
 from taco_stream.engine.base import Engine
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine
@@ -40,31 +43,44 @@ def requests(problems: int = PROBLEMS, samples: int = SAMPLES) -> list[Request]:
     ]
 
 
-def scripted() -> Engine:
-    return ScriptedEngine(Script(texts=("a", "b"), rows=3, error_every=7))
-
-
-def local() -> Engine:
-    return LocalEngine(ModelSettings(model="scripted", devices="cpu"))
+SCRIPT = Script(texts=("a", "b"), rows=3, error_every=7)
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[str]:
+async def scripted() -> AsyncIterator[Engine]:
+    yield ScriptedEngine(SCRIPT)
+
+
+@asynccontextmanager
+async def local() -> AsyncIterator[Engine]:
+    yield LocalEngine(ModelSettings(model="scripted", devices="cpu"))
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Engine]:
     from engine.server.fake_server import serving
 
     async with serving(slots=3, cap=6, faults=("none", "500", "none", "reset", "none", "null")) as server:
-        yield server.url
+        yield ServerEngine(server.url)
+
+
+@asynccontextmanager
+async def clustered() -> AsyncIterator[Engine]:
+    async with in_process_cluster() as cluster:
+        yield ClusterEngine(cluster, ScriptBlueprint(SCRIPT))
 
 
 CASES = {
     "scripted on asyncio": (scripted, False),
     "scripted on uvloop": (scripted, True),
     "local on uvloop": (local, True),  # one loop is enough for an engine that starts a process for each test
-    "server on asyncio": (None, False),
-    "server on uvloop": (None, True),
+    "server on asyncio": (served, False),
+    "server on uvloop": (served, True),
+    "cluster on asyncio": (clustered, False),
+    "cluster on uvloop": (clustered, True),
 }
 
-Case = tuple[Callable[[], Engine] | None, bool]
+Case = tuple[Callable[[], AbstractAsyncContextManager[Engine]], bool]
 
 
 @pytest.fixture(params=CASES)
@@ -82,11 +98,8 @@ def anyio_backend(case: Case) -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture
 async def engine(case: Case) -> AsyncIterator[Engine]:
-    if case[0] is not None:
-        yield case[0]()
-        return
-    async with served() as url:
-        yield ServerEngine(url)
+    async with case[0]() as engine:
+        yield engine
 
 
 async def feed(asked: list[Request], outbound: ObjectSendStream[Request]) -> None:

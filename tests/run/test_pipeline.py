@@ -52,6 +52,7 @@ class ToldJudge:
     def __init__(self, status: Status = Status.PASSED, seconds: float = 0.0, error: TacoStreamError | None = None):
         self.status, self.seconds, self.error = status, seconds, error
         self.busy = self.most_busy = self.judged = 0
+        self.concurrency = 4
 
     async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
         if self.error:
