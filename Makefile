@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/taco-stream run
 
-# One process per core, each taking from the others' ends when its own tests are done.
+# A few processes (`tests/conftest.py` says how many), each taking from the others' ends when its own tests are done.
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test: $(VENV)/.installed

@@ -28,7 +28,6 @@ SLOW = (
     "commands/test_growth.py",
     "demo",
     "engine/local",
-    "engine/test_contract.py",
     "engine/worker/test_core.py",
     "engine/worker/test_fallback.py",
     "engine/worker/test_fixed_decode.py",
@@ -63,6 +62,12 @@ LOOPS = {
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The event loop that async tests run on: the command line's."""
     return LOOPS["uvloop"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: a quarter of the suite's time on the clock is waiting for clocks."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
