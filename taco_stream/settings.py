@@ -113,7 +113,10 @@ def collect_settings(groups: Sequence[Group]) -> dict[str, Setting]:
             if meta is not None and meta.description:
                 if field.name in found:
                     raise TypeError(f"two groups define the setting {field.name}")
-                found[field.name] = Setting(field.name, group, _kind(get_args(annotation)[0]), meta, field.default)
+                kind = get_args(annotation)[0]
+                if isinstance(kind, UnionType):
+                    kind = next(each for each in get_args(kind) if each is not NoneType)
+                found[field.name] = Setting(field.name, group, kind, meta, field.default)
     return found
 
 
@@ -136,12 +139,6 @@ def resolve(
     for layer in layers:
         chosen.update(layer)
     return {name: known[name].parse(value, origin) for name, (value, origin) in chosen.items()}
-
-
-def _kind(annotation: Any) -> Any:
-    if isinstance(annotation, UnionType):
-        return next(each for each in get_args(annotation) if each is not NoneType)
-    return annotation
 
 
 def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) -> Layer:

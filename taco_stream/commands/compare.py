@@ -86,7 +86,10 @@ def _read(path: Path) -> _ReadRun:
 def _compare(
     runs: Sequence[_ReadRun], mode: ComparisonMode, ks: tuple[int, ...], difficulties: tuple[str, ...]
 ) -> ComparedRuns:
-    _check_difficulties(runs, mode, difficulties)
+    known = {count.difficulty for run in runs for count in run.tally.problems[mode].values()}
+    for difficulty in difficulties:
+        if difficulty not in known:
+            raise UsageError(f"--difficulty {difficulty}: the runs have {', '.join(sorted(known)) or 'none'}")
     compared = compare_runs(
         [
             ComparedRun(
@@ -109,13 +112,6 @@ def _compare(
             among = f" among {', '.join(difficulties)}" if difficulties else ""
             raise UsageError(f"{compared.runs[0].path} and {run.path} have no judged problem in common{among}")
     return compared
-
-
-def _check_difficulties(runs: Sequence[_ReadRun], mode: ComparisonMode, difficulties: Sequence[str]) -> None:
-    known = {count.difficulty for run in runs for count in run.tally.problems[mode].values()}
-    for difficulty in difficulties:
-        if difficulty not in known:
-            raise UsageError(f"--difficulty {difficulty}: the runs have {', '.join(sorted(known)) or 'none'}")
 
 
 def _common_ks(runs: Sequence[_ReadRun], mode: ComparisonMode, asked: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from taco_stream.commands.report import count_records, read_run
 from taco_stream.formats import export
-from taco_stream.metrics import DEFAULT_KS, Tally, settled_ks
+from taco_stream.metrics import DEFAULT_KS, settled_ks
 from taco_stream.prompting import build_prompting
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.terminal import stderr_console
@@ -23,7 +23,8 @@ def export_run(
     """
     files, settings = read_run(path, mode, ks)
     if ks:
-        settled_ks(ks, _fewest_samples(count_records(files), settings.evaluator.mode))
+        counts = count_records(files).problems[settings.evaluator.mode].values()
+        settled_ks(ks, min((count.scored for count in counts), default=0))
     prompting = build_prompting(settings.prompt)
     with ExitStack() as opened:
         problems = problem_source(with_readable_dataset(settings.dataset, opened), stderr_console())
@@ -35,10 +36,6 @@ def export_run(
         return export(
             files, kind, target, prompts=prompts, mode=settings.evaluator.mode, ks=settings.samples.k or DEFAULT_KS
         )
-
-
-def _fewest_samples(tally: Tally, mode: ComparisonMode) -> int:
-    return min((count.scored for count in tally.problems[mode].values()), default=0)
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -158,7 +158,7 @@ class _OpenedRun:
     """A run that is shown. Raises `StoreError` if it cannot be read."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # requests come in several threads, and a reader is for one
         self._name = name
         settings = read_run(path, None, ())[1]
         stories = RunStories(path)
@@ -171,7 +171,7 @@ class _OpenedRun:
 
     def problem(self, problem_id: str) -> ProblemStory | None:
         with self._lock:
-            self._page.value()
+            self._page.value()  # reads what was appended: the page may already list the problem
             return self._reader.problem(problem_id)
 
     def sample(self, problem_id: str, sample_index: int) -> SampleStory | None:

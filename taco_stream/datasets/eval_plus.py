@@ -56,15 +56,11 @@ def _read_arguments(values: Mapping[str, Value], column: str) -> list[msgspec.Ra
     except msgspec.ValidationError as error:
         raise RowError(f"{column} is not a list of argument lists: {error}") from error
     except msgspec.DecodeError as error:
-        return _parse_arguments_leniently(text, column, error)
-
-
-def _parse_arguments_leniently(text: str, column: str, error: msgspec.DecodeError) -> list[msgspec.Raw]:
-    """The same for arguments that are NaN or Infinity, which Python's json writes and the evaluator reads."""
-    try:
-        return [msgspec.Raw(json.dumps(each).encode()) for each in json.loads(text)]
-    except (ValueError, TypeError, RecursionError):
-        raise RowError(f"{column} is not a list of argument lists: {error}") from error
+        # NaN and Infinity are not JSON, but Python's json writes them and the evaluator reads them.
+        try:
+            return [msgspec.Raw(json.dumps(each).encode()) for each in json.loads(text)]
+        except (ValueError, TypeError, RecursionError):
+            raise RowError(f"{column} is not a list of argument lists: {error}") from error
 
 
 ADAPTER = Adapter(

@@ -217,15 +217,12 @@ def read_packages() -> list[Package]:
         return []
     packages = []
     for requirement in map(Requirement, requirements):
-        extra = next((each for each in extras if _applies(requirement, each)), None)
+        marker = requirement.marker
+        extra = next((each for each in extras if marker is None or marker.evaluate({"extra": each})), None)
         if extra is not None and extra not in ("dev", "docs"):
             installed = installed_version(requirement.name)
             packages.append(Package(requirement.name, str(requirement.specifier), extra, installed))
     return packages
-
-
-def _applies(requirement: Requirement, extra: str) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def installed_version(name: str) -> str:

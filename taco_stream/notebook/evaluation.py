@@ -111,7 +111,7 @@ def _chosen(
     held: dict[str, dict[int, Completion]] = {}
     for completion in _as_values(completions):
         if completion.finish_reason is FinishReason.CANCELLED:
-            continue
+            continue  # its run was stopped: the model has not answered
         samples = held.setdefault(completion.problem_id, {})
         if completion.sample_index in samples:
             raise UsageError(f"sample {completion.sample_index} of {completion.problem_id} comes twice")
@@ -162,5 +162,5 @@ async def _judge(items: Sequence[tuple[Problem, Completion]], evaluator: Evaluat
             for _ in range(2 * evaluator.statistics().workers):
                 judges.start_soon(judge_each)
     except* EvaluatorError as group:
-        raise group.exceptions[0] from None
+        raise group.exceptions[0] from None  # when the evaluator fails, every task fails of the same
     return [records[number] for number in range(len(items))]

@@ -63,7 +63,7 @@ def embed(
                     samples.setdefault(name, {})[record.sample_index] = story
                     chosen.setdefault(name, []).append(record)
     stories = {name: tell_problem(name, records, (), None, mode=mode) for name, records in chosen.items()}
-    room.widen(limit)
+    room.widen(limit)  # by the part that was kept for questions and tests
     for problem in _known_problems(problems, set(samples)):
         known = KnownProblem(problem, settings)
         before = stories[problem.problem_id]
@@ -163,7 +163,7 @@ def _known_problems(problems: Callable[[], Iterable[Problem]] | None, names: set
             if not names:
                 return
     except (DatasetError, UsageError):
-        return
+        return  # a page without questions is of use, too: a run must not fail at its end for a dataset that moved
 
 
 def _with_test(story: SampleStory, known: KnownProblem) -> SampleStory:

@@ -245,6 +245,7 @@ class RunCounts:
         repeated = self.tally.duplicates
         self.tally.add(record)
         verdict = record.verdicts.get(self.mode)
+        # The tally tells a duplicate by its count alone.
         if self.tally.duplicates > repeated or verdict is None:
             return
         name, status = record.problem_id, verdict.status
@@ -279,11 +280,11 @@ class RunCounts:
         self.timeline.add(event)
         if isinstance(event, DamagedEvent):
             return
-        self.updated_at = max(event.at, self.updated_at or 0.0)
+        self.updated_at = max(event.at, self.updated_at or 0.0)  # the machine's clock may be set back
         match event:
             case RunStarted() | RunResumed():
                 self.has_ended = self.is_loading = False
-                self._paces.clear()
+                self._paces.clear()  # the figures of every start begin at zero
             case RunGauges(statistics=statistics):
                 self._statistics = statistics
                 self.is_loading = statistics.loading
@@ -438,7 +439,7 @@ def _lengths(lengths: Mapping[Status, Counter[int]]) -> Lengths | None:
     longest = max((tokens for counts in lengths.values() for tokens in counts), default=0)
     if not longest:
         return None
-    width = longest // LENGTH_BINS + 1
+    width = longest // LENGTH_BINS + 1  # whole tokens: with a fraction some bins would hold a length more than others
     bins: dict[str, list[int]] = {}
     for status, counts in lengths.items():
         bins[status] = [0] * (longest // width + 1)

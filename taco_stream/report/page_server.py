@@ -109,6 +109,7 @@ def _answer(answer: Callable[..., msgspec.Struct | None], *names: str) -> Callab
         body = msgspec.json.encode(found)
         tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
         headers = {**HEADERS, "ETag": tag}
+        # The page asks again and again while a run is written, and most documents have not changed in between.
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(body, media_type="application/json", headers=headers)
@@ -135,6 +136,7 @@ def _only_for_us(app: Any) -> Any:
 
 def is_our_name(host: str) -> bool:
     """Whether the host that a request names, with or without a port, is this machine."""
+    # The last colon of a bare `[::1]` is not before a port.
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal():
         name = host

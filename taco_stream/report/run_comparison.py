@@ -68,6 +68,7 @@ class ProblemChange(msgspec.Struct, frozen=True, kw_only=True):
     def sign(self) -> int:
         """1 if the candidate passed a larger share of its samples, -1 if a smaller one, 0 if the same; exact."""
         here, there = self.candidate, self.baseline
+        # Multiplied crosswise: as floats, equal shares of different numbers of samples may differ in the last digit.
         crosswise = here.passed * there.scored - there.passed * here.scored
         return (crosswise > 0) - (crosswise < 0)
 
@@ -141,6 +142,7 @@ def compare(
 
 def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
     """The 95 % interval of the mean of at least one difference from [-1, 1]."""
+    # `mean_interval` is for values from 0 to 1.
     unseen = ((1 - UNSEEN_DIFFERENCE) / 2, (1 + UNSEEN_DIFFERENCE) / 2)
     low, high = mean_interval([(1 + each) / 2 for each in differences], unseen)
     return 2 * low - 1, 2 * high - 1
@@ -158,6 +160,7 @@ def sign_test_p_value(better: int, worse: int) -> float:
 
 def adjust_p_values(p_values: Sequence[float]) -> list[float]:
     """The p values of several tests, in the same order, so corrected that all of them together keep to their level."""
+    # Holm 1979: the smallest times their number, the next times one less, and none below one that is smaller.
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

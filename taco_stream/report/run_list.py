@@ -131,23 +131,18 @@ def _table(runs: Sequence[RunLine], now: float) -> Table:
     table.add_column("dataset", overflow="fold")
     for run in runs:
         of = "" if run.samples_expected is None else f"/{run.samples_expected:,}"
+        k = f"@{run.k} " if ks else ""  # the only one stands in the heading, and is no longer among them
+        score = "–" if run.score is None else f"{k}{100 * run.score.value:.1f} % ({interval(run.score)})"
         table.add_row(
             run.name,
             run.state,
             f"{run.samples:,}{of}",
-            _score(run, names_k=bool(ks)),
+            score,
             describe_age(now - run.written_at),
             run.model,
             run.dataset,
         )
     return table
-
-
-def _score(run: RunLine, *, names_k: bool) -> str:
-    if run.score is None:
-        return "–"
-    k = f"@{run.k} " if names_k else ""
-    return f"{k}{100 * run.score.value:.1f} % ({interval(run.score)})"
 
 
 def describe_age(seconds: float) -> str:

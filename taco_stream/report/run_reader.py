@@ -79,6 +79,7 @@ class RunReader:
 
     def refresh(self) -> None:
         """Counts the appended lines. Raises `StoreError` at a broken record."""
+        # A later start cuts off torn lines and takes out the evaluator's errors, after which no offset holds.
         if any(tail.was_replaced() for tail in (self._records, self._events, self._completions)):
             self._begin()
         for line in self._records.new_lines():
@@ -89,7 +90,7 @@ class RunReader:
             self.counts.add_event(event.value)
 
     def _decode_event(self, line: bytes) -> WrittenEvent:
-        self._event_lines += 1
+        self._event_lines += 1  # which is all that a damaged event can be named by
         return decode_if_whole(line) or DamagedEvent(self._event_lines)
 
     def page(self, name: str) -> RunPage:

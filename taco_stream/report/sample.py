@@ -208,10 +208,11 @@ def tell_problem(
 ) -> ProblemStory:
     """The story of one problem, from its records and its completions without one."""
     problem = known.problem if known else None
+    rows = [*(_judged_row(each, mode) for each in records), *map(_unjudged_row, unjudged)]
     return ProblemStory(
         problem_id=problem_id,
         mode=mode,
-        samples=tuple(sorted([*(_judged_row(each, mode) for each in records), *map(_unjudged_row, unjudged)], key=_by)),
+        samples=tuple(sorted(rows, key=lambda row: row.sample_index)),
         question=problem.question if problem else None,
         fn_name=problem.fn_name if problem else None,
         difficulty=problem.difficulty if problem else records[0].difficulty if records else "UNKNOWN",
@@ -221,10 +222,6 @@ def tell_problem(
         tests=len(known.tests.tests) if known and known.tests else None,
         notes=(*notes, *([known.error] if known and known.error else [])),
     )
-
-
-def _by(row: SampleRow) -> int:
-    return row.sample_index
 
 
 def _judged_row(record: Record, mode: ComparisonMode) -> SampleRow:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.readable_test import TestKind
-from taco_stream.report.sample import FailingTest, ProblemStory, Rerun, SampleRow, SampleStory
+from taco_stream.report.sample import FailingTest, ProblemStory, Rerun, SampleStory
 from taco_stream.terminal import printable
 from taco_stream.types import ComparisonMode, ExtractionMethod, Status, Verdict
 
@@ -164,18 +164,22 @@ def _verdicts(story: SampleStory) -> Table:
 def _samples(story: ProblemStory, width: int) -> Table:
     """The samples as a table; the reason, in the last column, is cut to the width that is left."""
     heads = ("sample", f"status ({story.mode})", "tokens", "test")
-    rows = [_cells(row) for row in story.samples]
+    rows = [
+        (
+            str(row.sample_index),
+            str(row.status or "not judged"),
+            f"{row.completion_tokens:,}",
+            "" if row.failed_test is None else str(row.failed_test),
+        )
+        for row in story.samples
+    ]
     table = _table(*heads)
     others = sum(max(map(len, column)) + 3 for column in zip(heads, *rows, strict=True))
     table.add_column("reason", no_wrap=True, overflow="ellipsis", width=max(12, width - others))
     for row, cells in zip(story.samples, rows, strict=True):
+        # A Text: rich would take brackets in a string for its own markup.
         table.add_row(*cells, Text(row.detail.split("\n")[0]))
     return table
-
-
-def _cells(row: SampleRow) -> tuple[str, str, str, str]:
-    failed = "" if row.failed_test is None else str(row.failed_test)
-    return str(row.sample_index), str(row.status or "not judged"), f"{row.completion_tokens:,}", failed
 
 
 def _table(*columns: str) -> Table:

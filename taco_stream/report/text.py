@@ -23,9 +23,12 @@ LONG_PROMPTS_SHOWN = 3
 
 def print_report(summary: Summary, console: Console) -> None:
     """Prints scores, splits, statuses, gaps and speed, in that order; of a run without a verdict the last two."""
-    for table in _tables(summary) if summary.coverage.samples else []:
-        console.print(table)
-        console.print()
+    if summary.coverage.samples:
+        splits = (("difficulty", summary.by_difficulty), ("skill", summary.by_skill))
+        shown = [_split(title, split) for title, split in splits if len(split) > 1]
+        for table in (_scores(summary), *shown, _counts("status", summary.statuses)):
+            console.print(table)
+            console.print()
     for line in (
         *_in_words("extraction", summary.extractions),
         *_in_words("finish reason", summary.finish_reasons),
@@ -42,15 +45,6 @@ def print_head(summary: Summary, console: Console) -> None:
         console.print()
     for line in notes_on_samples(summary.coverage):
         console.print(line, soft_wrap=True)
-
-
-def _tables(summary: Summary) -> list[Table]:
-    splits = (("difficulty", summary.by_difficulty), ("skill", summary.by_skill))
-    return [
-        _scores(summary),
-        *(_split(title, split) for title, split in splits if len(split) > 1),
-        _counts("status", summary.statuses),
-    ]
 
 
 def notes_on(summary: Summary) -> list[str]:

@@ -94,7 +94,7 @@ class Timeline:
     def _keep(self, moment: _Moment) -> None:
         self._kept.append(moment)
         if len(self._kept) == 2 * MAX_INTERVALS:
-            del self._kept[1::2]
+            del self._kept[1::2]  # the first stays: it is the zero that the others are measured from
             self._stride *= 2
 
 

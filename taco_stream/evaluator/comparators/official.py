@@ -166,13 +166,9 @@ def _bindings(statements: list[ast.stmt]) -> Iterator[tuple[str, tuple[str, str]
                 if alias.name != "*":
                     yield alias.asname or alias.name, (module, alias.name)
                 elif module in STAR_MODULES:
-                    for name in _public_names(module):
+                    names = vars(importlib.import_module(module))
+                    for name in names.get("__all__", [name for name in names if not name.startswith("_")]):
                         yield name, (module, name)
-
-
-def _public_names(module: str) -> list[str]:
-    loaded = importlib.import_module(module)
-    return list(getattr(loaded, "__all__", [name for name in vars(loaded) if not name.startswith("_")]))
 
 
 def _characters_close_to_lines(output: str, lines: list[str]) -> bool:
