@@ -120,7 +120,7 @@ def kill_worker(module: str) -> Fault:
     def kill(run: Disturbed, dice: random.Random) -> Ended:
         with started(run) as process:
             wait_for_a_moment(process, run, dice)
-            workers = [pid for pid in descendants(process.pid) if module in command_of(pid)]
+            workers = [pid for pid in descendants(process.pid) if module in read_command(pid)]
             if workers:
                 with suppress(ProcessLookupError):
                     os.kill(dice.choice(workers), signal.SIGKILL)
@@ -129,7 +129,7 @@ def kill_worker(module: str) -> Fault:
     return kill
 
 
-def command_of(pid: int) -> str:
+def read_command(pid: int) -> str:
     """The command line of a process; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -31,7 +31,7 @@ FLOORS: dict[str, int] = {
 }
 
 
-def room_of(path: Path) -> str:
+def name_room(path: Path) -> str:
     """The first part of a module's name below the package: the room it stands in."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -54,7 +54,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_downhill(path: Path) -> None:
     """A module imports only its own room and rooms on lower floors."""
-    room = room_of(path)
+    room = name_room(path)
     assert room in FLOORS, f"{room} has no floor: give it one here and in docs/design/architecture.md"
     for name in imported_modules(path):
         parts = name.split(".")
@@ -74,7 +74,7 @@ def test_the_floors_are_those_of_the_architecture_page() -> None:
 def test_a_run_sees_engines_only_through_the_protocol() -> None:
     """The stages and the view know `engine.base`; concrete engines are built by commands."""
     for path in MODULES:
-        if room_of(path) == "run":
+        if name_room(path) == "run":
             engines = {name for name in imported_modules(path) if name.startswith("taco_stream.engine.")}
             assert {name.split(".")[2] for name in engines} <= {"base", "settings"}, path
 
@@ -82,7 +82,7 @@ def test_a_run_sees_engines_only_through_the_protocol() -> None:
 def test_a_run_sees_the_evaluator_only_through_its_seam() -> None:
     """Any `Judge` will do; of the evaluator the stages and the view know only how it is configured."""
     for path in MODULES:
-        if room_of(path) == "run":
+        if name_room(path) == "run":
             evaluators = {name for name in imported_modules(path) if name.startswith("taco_stream.evaluator.")}
             assert {name.split(".")[2] for name in evaluators} <= {"settings"}, path
 

@@ -26,7 +26,7 @@ WRONG_ANSWERS = (
 PRINTED_NOTHING = "nothing is printed"
 
 
-def cause_of(verdict: Verdict) -> str:
+def find_cause(verdict: Verdict) -> str:
     """The cause of a failure; empty if there is nothing to say beyond its status."""
     if verdict.status is Status.WRONG_ANSWER:
         if not verdict.output_head.strip() and "the output ends" in verdict.detail:

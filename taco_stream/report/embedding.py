@@ -13,7 +13,7 @@ import msgspec
 
 from taco_stream.errors import DatasetError, UsageError
 from taco_stream.evaluator.settings import EvaluatorSettings
-from taco_stream.report.causes import cause_of, share_of_tests_passed
+from taco_stream.report.causes import find_cause, share_of_tests_passed
 from taco_stream.report.page_data import Embedded, ProblemLine
 from taco_stream.report.run_reader import RunReader
 from taco_stream.report.sample import KnownProblem, SampleStory, tell_problem
@@ -144,7 +144,7 @@ def _wanted(records: Sequence[Record], mode: ComparisonMode, is_first: bool) -> 
     rest: list[Record] = []
     for record in records:
         verdict = verdicts.get(record.sample_index)
-        cause = (verdict.status, cause_of(verdict)) if verdict else None
+        cause = (verdict.status, find_cause(verdict)) if verdict else None
         if (record.sample_index in first) != is_first:
             continue
         (rest if cause is None or cause in causes else fresh).append(record)

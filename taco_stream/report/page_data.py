@@ -24,7 +24,7 @@ from taco_stream.events import (
     WrittenEvent,
 )
 from taco_stream.metrics import Estimate, ProblemCount, Tally, mean_estimate, pass_at_k
-from taco_stream.report.causes import cause_of, share_of_tests_passed
+from taco_stream.report.causes import find_cause, share_of_tests_passed
 from taco_stream.report.run_list import LastStart, RunState, find_state
 from taco_stream.report.sample import ProblemStory, SampleStory
 from taco_stream.report.summary import EventTotals, Summary, sum_up_totals
@@ -267,7 +267,7 @@ class RunCounts:
             self.closest[name] = max(share, self.closest.get(name, 0.0))
         if status is Status.PASSED:
             return
-        cause = self.causes.setdefault((status, cause_of(verdict)), _CauseCount(record.key))
+        cause = self.causes.setdefault((status, find_cause(verdict)), _CauseCount(record.key))
         cause.samples += 1
         cause.first_test += verdict.failed_test == 0
         cause.problems.add(name)

@@ -119,7 +119,7 @@ class RunReader:
         """The stories of samples of one problem, of which their record or, without one, their completion is given."""
         if not samples:
             return
-        completions = {each.sample_index: each for each in self._completions_of(problem_id)}
+        completions = {each.sample_index: each for each in self._read_completions(problem_id)}
         known, notes = self._known(problem_id)
         prompt, about_prompt = self._dataset.prompt(known) if self._dataset else (None, [])
         for each in samples:
@@ -133,9 +133,9 @@ class RunReader:
 
     def _unjudged(self, problem_id: str) -> list[Completion]:
         judged = {record.sample_index for record in self.records(problem_id)}
-        return [each for each in self._completions_of(problem_id) if each.sample_index not in judged]
+        return [each for each in self._read_completions(problem_id) if each.sample_index not in judged]
 
-    def _completions_of(self, problem_id: str) -> list[Completion]:
+    def _read_completions(self, problem_id: str) -> list[Completion]:
         for line in self._completions.new_lines():
             self._completion_index.add(line.value.problem_id, line.offset)
         return self._completion_index.completions(problem_id)

@@ -207,14 +207,14 @@ def test_a_dataset_of_standard_input_is_not_waited_for(run: Run, dataset: Path) 
     assert "expected:\n  │ 3\n" in run.sample(dataset=str(dataset))
 
 
-def test_a_dataset_that_has_changed_is_told_of(run: Run, dataset: Path) -> None:
+def test_a_dataset_that_has_changed_is_noted(run: Run, dataset: Path) -> None:
     run.write([wrong()], dataset=str(dataset))
     assert "has changed" not in run.sample()
     dataset.write_text(dataset.read_text() + "\n")
     assert "has changed since the run" in run.sample()
 
 
-def test_a_template_that_is_gone_is_told_of(run: Run, dataset: Path, tmp_path: Path) -> None:
+def test_a_template_that_is_gone_is_noted(run: Run, dataset: Path, tmp_path: Path) -> None:
     run.write([wrong()], dataset=str(dataset), prompt=str(tmp_path / "gone.jinja"))
     assert "the prompt cannot be made again" in run.sample()
 

@@ -12,19 +12,19 @@ from taco_stream.evaluator.reference import Reference
 from taco_stream.types import Problem
 
 
-def results_of(problem: Problem, program: str) -> list[object]:
+def judge_all(problem: Problem, program: str) -> list[object]:
     """Whether each test of the problem accepts the program, or the name of the exception that it raises."""
     tests = json.loads(problem.tests)
     results: list[object] = []
     for arguments in tests["inputs"]:
         try:
-            results.append(result_of(tests, arguments, program))
+            results.append(judge_one(tests, arguments, program))
         except Exception as error:
             results.append(type(error).__name__)
     return results
 
 
-def result_of(tests: dict[str, Any], arguments: list[Any], program: str) -> bool:
+def judge_one(tests: dict[str, Any], arguments: list[Any], program: str) -> bool:
     """Whether one test accepts the program. Raises what the program raises."""
     if "assertions" in tests:
         assertions = msgspec.convert(tests["assertions"], Assertions)
@@ -47,4 +47,4 @@ def called(text: str, name: str, arguments: list[Any]) -> Any:
 
 def passes(problem: Problem, program: str) -> bool:
     """Whether every test accepts the program."""
-    return all(result is True for result in results_of(problem, program))
+    return all(result is True for result in judge_all(problem, program))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from judging import passes, results_of
+from judging import judge_all, passes
 from taco_rows import WriteLines
 
 from taco_stream.datasets.open import open_dataset
@@ -42,7 +42,7 @@ def test_canonical_solution_passes(write_lines: WriteLines) -> None:
 
 def test_a_wrong_program_fails_where_it_is_wrong(write_lines: WriteLines) -> None:
     program = "def halves(numbers):\n    return [number // 2 for number in numbers]\n"
-    assert results_of(problem_in(write_lines), program) == [False, True, False]
+    assert judge_all(problem_in(write_lines), program) == [False, True, False]
 
 
 @pytest.mark.parametrize(("atol", "error", "passed"), [(0, 1e-8, True), (0, 1e-3, False), (0.01, 1e-3, True)])
@@ -53,7 +53,7 @@ def test_floats_may_differ_by_the_tolerance(write_lines: WriteLines, atol: float
 
 
 def test_an_answer_of_another_type_is_wrong_and_no_crash(write_lines: WriteLines) -> None:
-    assert results_of(problem_in(write_lines), "def halves(numbers):\n    return ['a', 'b']\n")[0] is False
+    assert judge_all(problem_in(write_lines), "def halves(numbers):\n    return ['a', 'b']\n")[0] is False
 
 
 RULE = [
@@ -91,12 +91,12 @@ def test_results_are_compared_as_evalplus_does(
 
 def test_the_program_cannot_change_the_arguments_of_the_reference(write_lines: WriteLines) -> None:
     program = "def halves(numbers):\n    numbers.clear()\n    return []\n"
-    assert results_of(problem_in(write_lines), program)[0] is False
+    assert judge_all(problem_in(write_lines), program)[0] is False
 
 
 def test_arguments_may_be_no_number_or_infinite(write_lines: WriteLines) -> None:
     problem = problem_in(write_lines, plus_input=[[[float("inf"), 3]], [[float("nan")]]])
-    assert results_of(problem, json.loads(problem.solutions)[0]) == [True, True, True, False]
+    assert judge_all(problem, json.loads(problem.solutions)[0]) == [True, True, True, False]
 
 
 def test_find_zero_accepts_any_zero(write_lines: WriteLines) -> None:
@@ -129,5 +129,5 @@ def test_find_zero_that_answers_no_number_is_wrong_and_no_crash(write_lines: Wri
         plus_input=[],
         atol=1e-4,
     )
-    assert results_of(problem, "def find_zero(xs):\n    return None\n") == [False]
-    assert results_of(problem, "def find_zero(xs):\n    return 1e300\n") == [False]
+    assert judge_all(problem, "def find_zero(xs):\n    return None\n") == [False]
+    assert judge_all(problem, "def find_zero(xs):\n    return 1e300\n") == [False]

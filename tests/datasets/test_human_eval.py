@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from judging import passes, results_of
+from judging import judge_all, passes
 from taco_rows import WriteLines
 
 from taco_stream.datasets.open import open_dataset
@@ -65,15 +65,15 @@ def test_what_the_prompt_defines_is_there_for_a_program_that_leaves_it_out(probl
 
 
 def test_a_wrong_program_is_told_so(problem: Problem) -> None:
-    assert results_of(problem, "def decode(text):\n    return text\n") == [False]
+    assert judge_all(problem, "def decode(text):\n    return text\n") == [False]
 
 
 def test_a_program_that_crashes_crashes(problem: Problem) -> None:
-    assert results_of(problem, "def decode(text):\n    return 1 // 0\n") == ["ZeroDivisionError"]
+    assert judge_all(problem, "def decode(text):\n    return 1 // 0\n") == ["ZeroDivisionError"]
 
 
 def test_a_program_without_the_function_is_not_helped_by_the_prompt(problem: Problem) -> None:
-    assert results_of(problem, "def other():\n    pass\n") == ["NameError"]
+    assert judge_all(problem, "def other():\n    pass\n") == ["NameError"]
 
 
 def test_an_entry_point_that_is_code_makes_a_bad_row(write_lines: WriteLines) -> None:

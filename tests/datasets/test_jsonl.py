@@ -19,16 +19,16 @@ def table_over(content: bytes) -> JsonLines:
     return JsonLines("table", lambda: io.BufferedReader(io.BytesIO(content)))  # type: ignore[arg-type]
 
 
-def values_of(content: bytes, *wanted: str) -> list[Any]:
+def read_values(content: bytes, *wanted: str) -> list[Any]:
     return [row.values for row in table_over(content).rows(frozenset(wanted)) if isinstance(row, Row)]
 
 
 def test_only_the_wanted_columns_are_decoded() -> None:
-    assert values_of(b'{"a": 1, "b": "x", "c": null}\n', "a", "c") == [{"a": 1, "c": None}]
+    assert read_values(b'{"a": 1, "b": "x", "c": null}\n', "a", "c") == [{"a": 1, "c": None}]
 
 
 def test_objects_and_lists_stay_json_text_digit_for_digit() -> None:
-    (values,) = values_of(b'{"tests": {"n": 123456789012345678901234567890, "x": 1.10}}\n', "tests")
+    (values,) = read_values(b'{"tests": {"n": 123456789012345678901234567890, "x": 1.10}}\n', "tests")
     assert values["tests"] == '{"n": 123456789012345678901234567890, "x": 1.10}'
 
 
@@ -38,7 +38,7 @@ def test_blank_lines_count_as_lines_but_not_as_rows() -> None:
 
 
 def test_byte_order_mark_is_no_part_of_the_first_object() -> None:
-    assert values_of(b'\xef\xbb\xbf{"a": 1}\n', "a") == [{"a": 1}]
+    assert read_values(b'\xef\xbb\xbf{"a": 1}\n', "a") == [{"a": 1}]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_malformed_line_is_a_bad_row_in_its_place(line: bytes) -> None:
 def test_what_pythons_writer_adds_to_json_is_read() -> None:
     """A field that is NaN is none, as pandas means it; inside a test it is a value."""
     line = b'{"a": NaN, "b": {"x": [NaN, -Infinity, 123456789012345678901234567890]}, "c": Infinity}\n'
-    (values,) = values_of(line, "a", "b", "c")
+    (values,) = read_values(line, "a", "b", "c")
     assert values == {"a": None, "b": '{"x": [NaN, -Infinity, 123456789012345678901234567890]}', "c": float("inf")}
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from judging import passes, results_of
+from judging import judge_all, passes
 from taco_rows import WriteLines
 
 from taco_stream.datasets.open import open_dataset
@@ -53,7 +53,7 @@ def test_reference_passes(write_lines: WriteLines) -> None:
 
 def test_each_assertion_is_judged_alone(write_lines: WriteLines) -> None:
     program = "def common(a, b):\n    return (4,) if a else ()\n"
-    assert results_of(problem_in(write_lines), program) == [True, False, True]
+    assert judge_all(problem_in(write_lines), program) == [True, False, True]
 
 
 def test_sanitized_row_is_read(write_lines: WriteLines) -> None:
@@ -67,8 +67,8 @@ def test_sanitized_row_is_read(write_lines: WriteLines) -> None:
 def test_code_of_mbpp_plus_takes_the_place_of_the_list(write_lines: WriteLines) -> None:
     code = "inputs = [[(1,), (1,)]]\nfor arguments in inputs:\n    assert common(*arguments) == (1,)\n"
     problem = problem_in(write_lines, test=code)
-    assert results_of(problem, "def common(a, b):\n    return (1,)\n") == [True]
-    assert results_of(problem, "def common(a, b):\n    return ()\n") == [False]
+    assert judge_all(problem, "def common(a, b):\n    return (1,)\n") == [True]
+    assert judge_all(problem, "def common(a, b):\n    return ()\n") == [False]
 
 
 @pytest.mark.parametrize(

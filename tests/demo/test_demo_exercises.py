@@ -9,7 +9,7 @@ from taco_stream.demo.exercises import COLLECTION, Family, call_function, draw_e
 FAMILIES = COLLECTION.families
 
 
-def result_of(program: str, given: str, function: str | None) -> object:
+def execute(program: str, given: str, function: str | None) -> object:
     """What a program of a family prints, or what its function returns."""
     return run_program(program, given) if function is None else call_function(program, given, function)
 
@@ -22,7 +22,7 @@ def test_the_programs_of_a_family_agree(family: Family) -> None:
         given = draw_input(family, random)
         values = {name: random.choice(choices) for name, choices in COLLECTION.choices(family).items()}
         programs = [filled(program, values) for program in family.programs]
-        answers = [result_of(program, given, values.get("function")) for program in programs]
+        answers = [execute(program, given, values.get("function")) for program in programs]
         assert all(answer == answers[0] for answer in answers), (given, values, answers)
 
 

@@ -46,14 +46,14 @@ json.dump(answers, sys.stdout)
 """Answers all tests of one problem in one interpreter: these programs are trusted."""
 
 
-def answers_of(program: str, tests: object) -> object:
+def run_program(program: str, tests: object) -> object:
     """What a program answers to each input of a problem's tests, in the form of TACO's outputs."""
     command = [sys.executable, "-I", "-S", "-c", RUNNER]
     given = json.dumps([program, tests])
     return json.loads(subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout)
 
 
-def story_of(statement: str) -> str:
+def find_story(statement: str) -> str:
     """The words of a statement before its formats and examples; case, numbers and punctuation do not count."""
     story = re.split(r"-----Input-----|\nFor example", statement)[0]
     return " ".join(re.findall(r"[a-z]+", story.lower()))
@@ -88,13 +88,13 @@ def test_every_reference_program_passes_every_test() -> None:
     assert len(jobs) >= 2 * len(PROBLEMS)
     for program, problem in jobs:
         tests = json.loads(problem.tests)
-        assert answers_of(program, tests) == tests["outputs"], (problem.problem_id, program)
+        assert run_program(program, tests) == tests["outputs"], (problem.problem_id, program)
 
 
 def test_no_evaluated_statement_is_trained_on() -> None:
     """No statement drawn in training equals an evaluated one; no story does, whatever its numbers."""
     trained = {exercise.problem.question for exercise in training_exercises()}
     evaluated = {problem.question for problem in PROBLEMS}
-    assert len(evaluated) == len({story_of(text) for text in evaluated})
+    assert len(evaluated) == len({find_story(text) for text in evaluated})
     assert not trained & evaluated
-    assert not {story_of(text) for text in trained} & {story_of(text) for text in evaluated}
+    assert not {find_story(text) for text in trained} & {find_story(text) for text in evaluated}

@@ -178,16 +178,16 @@ async def test_full_results_run_every_test(anyio_backend: object) -> None:
     assert verdict.test_statuses == (Status.PASSED, Status.WRONG_ANSWER, Status.PASSED)
 
 
-def children_of(pid: int) -> list[int]:
+def read_children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.both_loops
 async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: object) -> None:
     send, receive = anyio.create_memory_object_stream[EvaluatorEvent](8)
-    before = set(children_of(os.getpid()))
+    before = set(read_children(os.getpid()))
     async with send, receive, Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True), events=send) as evaluator:
-        (worker,) = set(children_of(os.getpid())) - before
+        (worker,) = set(read_children(os.getpid())) - before
         async with anyio.create_task_group() as tasks:
             verdicts = []
 
@@ -206,10 +206,10 @@ async def test_a_worker_crash_costs_one_retry_and_no_verdict(anyio_backend: obje
 
 async def test_a_worker_crash_costs_no_verdict_when_nobody_reads_the_events_any_more(anyio_backend: object) -> None:
     send, receive = anyio.create_memory_object_stream[EvaluatorEvent](8)
-    before = set(children_of(os.getpid()))
+    before = set(read_children(os.getpid()))
     async with send, Evaluator(EvaluatorSettings(workers=1, unsafe_no_sandbox=True), events=send) as evaluator:
         receive.close()
-        (worker,) = set(children_of(os.getpid())) - before
+        (worker,) = set(read_children(os.getpid())) - before
         os.kill(worker, signal.SIGKILL)
         assert (await evaluator.judge(SUM, RIGHT)).status is Status.PASSED
         assert evaluator.statistics().restarts == 1
@@ -272,11 +272,11 @@ async def test_cancelling_a_judgement_frees_its_worker(evaluator: Evaluator) -> 
 
 @pytest.mark.both_loops
 async def test_leaving_the_evaluator_leaves_no_process(anyio_backend: object) -> None:
-    before = set(children_of(os.getpid()))
+    before = set(read_children(os.getpid()))
     async with Evaluator(EvaluatorSettings(workers=2, unsafe_no_sandbox=True)) as evaluator:
         await evaluator.judge(SUM, RIGHT)
-        assert len(set(children_of(os.getpid())) - before) == 2
-    assert set(children_of(os.getpid())) <= before
+        assert len(set(read_children(os.getpid())) - before) == 2
+    assert set(read_children(os.getpid())) <= before
 
 
 async def test_identical_programs_are_judged_once(evaluator: Evaluator) -> None:
@@ -345,9 +345,9 @@ async def test_a_worker_that_says_nothing_is_replaced(anyio_backend: object, mon
     """And one that is at work is not, however long the whole takes."""
     monkeypatch.setattr(worker_handle, "SILENCE_SECONDS", 1.0)
     problem = stdin_problem(*[("1 2\n", "3\n")] * 12, seconds=1.0)
-    before = set(children_of(os.getpid()))
+    before = set(read_children(os.getpid()))
     async with Evaluator(SETTINGS) as evaluator:
-        (worker,) = set(children_of(os.getpid())) - before
+        (worker,) = set(read_children(os.getpid())) - before
         assert (await evaluator.judge(problem, "import time; time.sleep(0.5)\n" + RIGHT)).status is Status.PASSED
         os.kill(worker, signal.SIGSTOP)
         assert (await evaluator.judge(problem, RIGHT)).status is Status.PASSED

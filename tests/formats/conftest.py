@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_files import RECORDS, Write, run_of
+from foreign_files import RECORDS, Write, write_run
 
 from taco_stream.store.run_directory import RunFiles
 
@@ -27,7 +27,7 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 async def run(tmp_path: Path) -> RunFiles:
     """A run of six samples of three problems."""
-    return await run_of(tmp_path / "run", RECORDS)
+    return await write_run(tmp_path / "run", RECORDS)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ RECORDS = [
 EXPECTED_SAMPLES = sorted((each.problem_id, each.sample_index, each.program or "") for each in RECORDS)
 
 
-async def run_of(path: Path, records: Iterable[Record]) -> RunFiles:
+async def write_run(path: Path, records: Iterable[Record]) -> RunFiles:
     path.mkdir()  # so that a run without records stays
     async with open_run(path, manifest()) as run:
         await run.append(list(records))

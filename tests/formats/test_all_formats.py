@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from foreign_files import EXPECTED_SAMPLES, PROMPTS, RECORDS, STRICT, run_of, samples, written
+from foreign_files import EXPECTED_SAMPLES, PROMPTS, RECORDS, STRICT, samples, write_run, written
 from sample_values import record
 
 from taco_stream.errors import StoreError, UsageError
@@ -22,14 +22,14 @@ async def test_what_is_exported_reads_back_the_same(run: RunFiles, kind: ExportF
 
 
 async def test_records_of_problems_the_dataset_lacks_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [*RECORDS, record("stranger", 0)])
+    run = await write_run(tmp_path / "run", [*RECORDS, record("stranger", 0)])
     with pytest.raises(StoreError, match="1 problems of the run are not in its dataset.*stranger"):
         written(run, ExportFormat.TACO)
     assert list((run.path / "out").iterdir()) == []
 
 
 async def test_a_sample_that_stands_twice_is_exported_once(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [*RECORDS, *RECORDS])
+    run = await write_run(tmp_path / "run", [*RECORDS, *RECORDS])
     assert sorted(samples(written(run, ExportFormat.EVALPLUS)[0])) == EXPECTED_SAMPLES
 
 

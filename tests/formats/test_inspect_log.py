@@ -18,9 +18,9 @@ from foreign_files import (
     ids,
     problem_records,
     refused,
-    run_of,
     samples,
     texts,
+    write_run,
     written,
 )
 from hypothesis import given, settings
@@ -46,7 +46,7 @@ async def test_without_inspect_its_log_is_refused_with_what_to_install(
 def test_inspect_reads_its_log(tmp_path: Path) -> None:
     """Outside any event loop, as the command line exports: Inspect's writer starts one of its own."""
     log = pytest.importorskip("inspect_ai.log", reason="inspect_ai is an extra")
-    run = anyio.run(run_of, tmp_path / "run", RECORDS)
+    run = anyio.run(write_run, tmp_path / "run", RECORDS)
     (path,) = written(run, ExportFormat.INSPECT)
     read = log.read_eval_log(str(path))
     found = [(each.id, each.epoch - 1, each.output.completion) for each in read.samples]
@@ -66,7 +66,7 @@ def test_logs_hold_every_sample_with_its_score(problems: list[ProblemRecords]) -
     log = pytest.importorskip("inspect_ai.log", reason="inspect_ai is an extra")
     records = [record for problem in problems for record in problem.records]
     with TemporaryDirectory() as folder:
-        run = anyio.run(run_of, Path(folder) / "run", records)
+        run = anyio.run(write_run, Path(folder) / "run", records)
         prompts = [(problem.problem_id, problem.prompt) for problem in problems]
         (path,) = export(run, ExportFormat.INSPECT, run.path, prompts=lambda: prompts, mode=STRICT, ks=(1,))
         found = log.read_eval_log(str(path)).samples
@@ -100,7 +100,7 @@ def sample(problem_id: str | None, epoch: int, text: str, **others: Any) -> dict
     return {"id": problem_id, "epoch": epoch, "input": "q", "output": output, "attachments": {}} | others
 
 
-def log_of(path: Path, listed: list[dict[str, Any]]) -> Path:
+def write_log(path: Path, listed: list[dict[str, Any]]) -> Path:
     """A log as older versions of Inspect compress one."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("_journal/start.json", "{}")
@@ -116,7 +116,7 @@ keys = st.tuples(ids, st.integers(1, 50))
 @given(st.dictionaries(keys, texts, min_size=1, max_size=6))
 @few_examples
 def test_logs_read_back_as_they_were_written(folder: Path, answers: dict[tuple[str, int], str]) -> None:
-    path = log_of(folder / "log.eval", [sample(name, epoch, text) for (name, epoch), text in answers.items()])
+    path = write_log(folder / "log.eval", [sample(name, epoch, text) for (name, epoch), text in answers.items()])
     assert samples(path) == [(name, epoch - 1, text) for (name, epoch), text in answers.items()]
 
 
@@ -150,7 +150,7 @@ def test_a_damaged_log_is_refused(tmp_path: Path) -> None:
 
 def test_a_sample_that_is_not_one_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log.eval"
-    refused(log_of(path, [sample("a", 0, "x")]), "samples/0_epoch_0.json: epoch is 0")
-    refused(log_of(path, [sample("a", 1, "x", output=None)]), "samples/0_epoch_1.json: output is not an object")
-    refused(log_of(path, [sample(None, 1, "x")]), "samples/0_epoch_1.json: id is neither text nor an integer")
-    refused(log_of(path, []), "holds no completions")
+    refused(write_log(path, [sample("a", 0, "x")]), "samples/0_epoch_0.json: epoch is 0")
+    refused(write_log(path, [sample("a", 1, "x", output=None)]), "samples/0_epoch_1.json: output is not an object")
+    refused(write_log(path, [sample(None, 1, "x")]), "samples/0_epoch_1.json: id is neither text nor an integer")
+    refused(write_log(path, []), "holds no completions")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from foreign_files import PROMPTS, RECORDS, STRICT, few_examples, problem_records, run_of, written
+from foreign_files import PROMPTS, RECORDS, STRICT, few_examples, problem_records, write_run, written
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,7 +74,7 @@ async def test_parquet_has_a_row_per_sample_with_every_mode(run: RunFiles) -> No
 
 
 async def test_parquet_of_an_empty_run_has_the_columns(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [])
+    run = await write_run(tmp_path / "run", [])
     (path,) = export(run, ExportFormat.PARQUET, run.path, prompts=lambda: PROMPTS, mode=STRICT, ks=(1,))
     table = pytest.importorskip("pyarrow.parquet").read_table(path)
     assert table.num_rows == 0

@@ -18,9 +18,9 @@ from foreign_files import (
     Write,
     few_examples,
     problem_records,
-    run_of,
     samples,
     texts_in_order,
+    write_run,
     written,
 )
 from hypothesis import given
@@ -62,7 +62,7 @@ async def test_generations_are_written_byte_for_byte_as_json_dump_does(run: RunF
 
 async def test_a_problem_without_a_record_keeps_its_place(tmp_path: Path) -> None:
     """The original aligns outputs and problems by position, so a gap would shift all that follow."""
-    run = await run_of(tmp_path / "run", [each for each in RECORDS if each.problem_id != "1"])
+    run = await write_run(tmp_path / "run", [each for each in RECORDS if each.problem_id != "1"])
     generations = json.loads(written(run, ExportFormat.TACO)[0].read_text())
     assert [(each["task_id"], len(each["output"])) for each in generations] == [(0, 2), (1, 0), ("HumanEval/2", 2)]
 
@@ -95,7 +95,7 @@ def graded(number: int, samples: int, passed: int) -> Iterator[Record]:
 async def test_metrics_equal_the_original_formula_on_the_exported_verdicts(tmp_path: Path) -> None:
     """Computed twice: by us, and from `taco_results.json` as the original counts, in exact fractions."""
     counts = [(10, 10), (10, 3), (12, 1), (10, 0)]
-    run = await run_of(tmp_path / "run", [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)])
+    run = await write_run(tmp_path / "run", [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)])
     prompts = [(str(number), "") for number in range(len(counts))]
     _, results_path, metrics_path = export(
         run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=OFFICIAL, ks=(1, 5, 10, 11)
@@ -133,7 +133,7 @@ async def test_metrics_are_to_the_last_digit_what_the_original_makes_of_the_resu
     """300 problems: numpy adds by eights and in halves, so any other sum ends in other digits. One has no sample."""
     dice = random.Random(5)
     counts = [(12, dice.randrange(13)) for _ in range(300)]
-    run = await run_of(tmp_path / "run", [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)])
+    run = await write_run(tmp_path / "run", [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)])
     prompts = [(str(number), "") for number in dice.sample(range(301), 301)]
     paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=OFFICIAL, ks=(1, 5, 10, 13))
     results = json.loads(paths[1].read_text())
@@ -146,7 +146,7 @@ async def test_metrics_and_summary_agree_in_all_digits_of_the_summary(tmp_path: 
     dice = random.Random(6)
     counts = [(12, dice.randrange(13)) for _ in range(300)]
     records = [each for n, (s, p) in enumerate(counts) for each in graded(n, s, p)]
-    run = await run_of(tmp_path / "run", dice.sample(records, len(records)))
+    run = await write_run(tmp_path / "run", dice.sample(records, len(records)))
     prompts = [(str(number), "") for number in range(300)]
     paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=OFFICIAL, ks=(1, 5, 10))
     metrics, tally = json.loads(paths[2].read_text()), Tally()
@@ -158,7 +158,7 @@ async def test_metrics_and_summary_agree_in_all_digits_of_the_summary(tmp_path: 
 
 async def test_a_problem_without_a_judged_sample_is_in_neither_results_nor_metrics(tmp_path: Path) -> None:
     """The original computes nothing at all where one problem has no samples."""
-    run = await run_of(tmp_path / "run", [record("0", 0), record("1", 0, Status.INFRASTRUCTURE_ERROR)])
+    run = await write_run(tmp_path / "run", [record("0", 0), record("1", 0, Status.INFRASTRUCTURE_ERROR)])
     prompts = (("0", ""), ("1", ""), ("2", ""))
     paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: prompts, mode=STRICT, ks=(1, 2))
     assert json.loads(paths[1].read_text()) == {"0": [[True]]}
@@ -166,7 +166,7 @@ async def test_a_problem_without_a_judged_sample_is_in_neither_results_nor_metri
 
 
 async def test_the_mode_asked_for_is_the_one_exported(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", graded(0, 4, 2))
+    run = await write_run(tmp_path / "run", graded(0, 4, 2))
     values = []
     for mode in (OFFICIAL, STRICT):
         paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: [("0", "")], mode=mode, ks=(1,))
@@ -175,7 +175,7 @@ async def test_the_mode_asked_for_is_the_one_exported(tmp_path: Path) -> None:
 
 
 async def test_samples_that_could_not_be_judged_are_in_no_score(tmp_path: Path) -> None:
-    run = await run_of(tmp_path / "run", [record("0", 0), record("0", 1, Status.INFRASTRUCTURE_ERROR)])
+    run = await write_run(tmp_path / "run", [record("0", 0), record("0", 1, Status.INFRASTRUCTURE_ERROR)])
     paths = export(run, ExportFormat.TACO, run.path, prompts=lambda: [("0", "")], mode=STRICT, ks=(1, 2))
     assert json.loads(paths[1].read_text()) == {"0": [[True]]}
     assert json.loads(paths[2].read_text()) == {"pass@1": 1.0, "detail": {"pass@1": {"0": 1.0}}}

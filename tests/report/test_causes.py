@@ -6,7 +6,7 @@ import pytest
 
 from taco_stream.evaluator.difference import text_difference, value_difference
 from taco_stream.evaluator.tagged_values import tagged
-from taco_stream.report.causes import cause_of, share_of_tests_passed
+from taco_stream.report.causes import find_cause, share_of_tests_passed
 from taco_stream.types import Status, Verdict
 
 
@@ -24,7 +24,7 @@ from taco_stream.types import Status, Verdict
     ],
 )
 def test_the_cause_of_an_error_is_the_name_of_its_exception(detail: str, cause: str) -> None:
-    assert cause_of(Verdict(status=Status.RUNTIME_ERROR, detail=detail)) == cause
+    assert find_cause(Verdict(status=Status.RUNTIME_ERROR, detail=detail)) == cause
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_wrong_output_says_in_what_way(output: bytes, expected: str, cause: st
     """With the evaluator's own sentences, so that the two cannot drift apart."""
     difference = text_difference(output, expected)
     verdict = Verdict(status=Status.WRONG_ANSWER, detail=difference.sentence, output_head=difference.head)
-    assert cause_of(verdict) == cause
+    assert find_cause(verdict) == cause
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_wrong_output_says_in_what_way(output: bytes, expected: str, cause: st
 def test_a_wrong_value_says_in_what_way(result: object, cause: str) -> None:
     difference = value_difference(json.dumps(tagged(result)).encode(), [1, 3])
     verdict = Verdict(status=Status.WRONG_ANSWER, detail=difference.sentence, output_head=difference.head)
-    assert cause_of(verdict) == cause
+    assert find_cause(verdict) == cause
 
 
 def test_other_statuses_speak_for_themselves() -> None:
-    assert cause_of(Verdict(status=Status.TIME_LIMIT, detail="ran for 8.0 s")) == ""
+    assert find_cause(Verdict(status=Status.TIME_LIMIT, detail="ran for 8.0 s")) == ""
 
 
 @pytest.mark.parametrize(

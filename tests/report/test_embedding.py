@@ -33,7 +33,7 @@ RECORDS = [
 ]
 
 
-def reader_of(path: Path, records: list[Record]) -> RunReader:
+def open_reader(path: Path, records: list[Record]) -> RunReader:
     async def write() -> None:
         async with open_run(path, manifest()) as run:
             await run.append([*(completion(each.problem_id, each.sample_index) for each in records), *records])
@@ -47,7 +47,7 @@ def reader_of(path: Path, records: list[Record]) -> RunReader:
 def embedded(
     path: Path, records: list[Record] = RECORDS, *, problems: list[Problem] | None = None, limit: int = 10**6
 ) -> Embedded:
-    reader = reader_of(path / "run", records)
+    reader = open_reader(path / "run", records)
     source = None if problems is None else lambda: iter(problems)
     return embed(reader, reader.page("run").problems, problems=source, settings=SETTINGS, limit=limit)
 
@@ -98,7 +98,7 @@ def test_the_limit_holds(tmp_path: Path, limit: int) -> None:
 def test_a_run_of_any_size_is_read_no_further_than_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = reader_of(tmp_path / "run", [record(f"p{number}") for number in range(3 * MAX_REFUSED)])
+    reader = open_reader(tmp_path / "run", [record(f"p{number}") for number in range(3 * MAX_REFUSED)])
     read: list[str] = []
 
     class Counting(RunReader):
@@ -133,7 +133,7 @@ def test_a_dataset_that_is_gone_leaves_the_rest_as_it_is(tmp_path: Path) -> None
     def gone() -> Iterator[Problem]:
         raise DatasetError("gone")
 
-    reader = reader_of(tmp_path / "run", RECORDS)
+    reader = open_reader(tmp_path / "run", RECORDS)
     found = embed(reader, reader.page("run").problems, problems=gone, settings=SETTINGS)
     assert found.left_out == 0
 

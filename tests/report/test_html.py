@@ -23,7 +23,7 @@ RECORDS = [
 EVENTS = [RunStarted(), gauges(elapsed_seconds=5), finished(elapsed_seconds=10)]
 
 
-def page_of(path: Path, records: list[Record], events: list[Event]) -> str:
+def read_page(path: Path, records: list[Record], events: list[Event]) -> str:
     async def write() -> None:
         async with open_run(path / "run", manifest()) as run:
             completions = [completion(each.problem_id, each.sample_index, each.program or "") for each in records]
@@ -37,7 +37,7 @@ def page_of(path: Path, records: list[Record], events: list[Event]) -> str:
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    return page_of(tmp_path, RECORDS, EVENTS)
+    return read_page(tmp_path, RECORDS, EVENTS)
 
 
 def test_a_run_has_the_name_of_its_folder_also_from_within(
@@ -114,7 +114,7 @@ def test_the_policy_allows_the_scripts_and_the_style_of_the_page_and_nothing_els
     "attack", ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "<!--", "]]>", "\u2028"]
 )
 def test_nothing_that_comes_from_a_run_becomes_markup(tmp_path: Path, attack: str) -> None:
-    page = page_of(tmp_path, [record(attack, 0, difficulty=attack, skills=(attack,), program=attack)], [])
+    page = read_page(tmp_path, [record(attack, 0, difficulty=attack, skills=(attack,), program=attack)], [])
     reader = read(page)
     assert len(reader.scripts) == 1 + len(SCRIPTS)
     problem = document(page)["problems"][0]
@@ -123,8 +123,8 @@ def test_nothing_that_comes_from_a_run_becomes_markup(tmp_path: Path, attack: st
 
 
 def test_a_run_without_a_result_has_a_report(tmp_path: Path) -> None:
-    assert document(page_of(tmp_path / "begun", [record("a")], []))["problems"]
-    assert document(page_of(tmp_path / "empty", [], [RunStarted()]))["problems"] == []
+    assert document(read_page(tmp_path / "begun", [record("a")], []))["problems"]
+    assert document(read_page(tmp_path / "empty", [], [RunStarted()]))["problems"] == []
 
 
 def test_the_page_makes_no_markup_from_text_and_ends_no_script_early() -> None:

@@ -32,14 +32,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def reader_of(path: Path) -> RunReader:
+def open_reader(path: Path) -> RunReader:
     reader = RunReader(path, mode=STRICT)
     reader.refresh()
     return reader
 
 
 def test_what_was_appended_is_counted_by_the_next_refresh(path: Path) -> None:
-    reader = reader_of(path)
+    reader = open_reader(path)
     assert reader.page("run").summary.coverage.samples == 1
     write(
         path,
@@ -57,7 +57,7 @@ def test_what_was_appended_is_counted_by_the_next_refresh(path: Path) -> None:
 
 
 def test_the_settings_are_those_of_the_newest_start(path: Path) -> None:
-    reader = reader_of(path)
+    reader = open_reader(path)
     started = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
     later = msgspec.structs.replace(started, settings={**started.settings, "samples": 50})
     (path / MANIFEST).write_bytes(msgspec.json.encode(later))
@@ -65,17 +65,17 @@ def test_the_settings_are_those_of_the_newest_start(path: Path) -> None:
 
 
 def test_counting_bit_by_bit_comes_to_the_same_as_counting_at_once(path: Path) -> None:
-    reader = reader_of(path)
+    reader = open_reader(path)
     for index in range(1, 6):
         write(path, [completion("a", index), record("a", index, Status.TIME_LIMIT), gauges(elapsed_seconds=index)])
         reader.refresh()
-    assert reader.page("run") == reader_of(path).page("run")
+    assert reader.page("run") == open_reader(path).page("run")
 
 
 def test_everything_is_counted_again_when_lines_were_taken_out(path: Path) -> None:
     """The next start takes out what the evaluator failed at (`open_run`), and writes the file anew."""
     write(path, [completion("b", 0), record("b", 0, Status.INFRASTRUCTURE_ERROR)])
-    reader = reader_of(path)
+    reader = open_reader(path)
     assert reader.page("run").summary.coverage.samples == 2
     write(path, [])
     reader.refresh()
@@ -84,7 +84,7 @@ def test_everything_is_counted_again_when_lines_were_taken_out(path: Path) -> No
 
 
 def test_a_sample_has_its_program_its_completion_and_its_verdict(path: Path) -> None:
-    story = reader_of(path).sample("a", 0)
+    story = open_reader(path).sample("a", 0)
     assert story is not None
     assert (story.program, story.completion, story.verdict and story.verdict.status) == (
         "print(1)\n",
@@ -94,7 +94,7 @@ def test_a_sample_has_its_program_its_completion_and_its_verdict(path: Path) -> 
 
 
 def test_a_completion_without_a_verdict_is_a_sample_as_well(path: Path) -> None:
-    reader = reader_of(path)
+    reader = open_reader(path)
     write(path, [completion("a", 1)])
     reader.refresh()
     problem = reader.problem("a")
@@ -105,14 +105,14 @@ def test_a_completion_without_a_verdict_is_a_sample_as_well(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nope", "../a", "<script>", ""])
 def test_what_the_run_does_not_have_is_none(path: Path, name: str) -> None:
-    reader = reader_of(path)
+    reader = open_reader(path)
     assert reader.problem(name) is None
     assert reader.sample(name, 0) is None
     assert reader.sample("a", 7) is None
 
 
 def test_a_damaged_event_is_a_note_and_a_broken_record_an_error(path: Path) -> None:
-    reader = reader_of(path)
+    reader = open_reader(path)
     with (path / EVENTS).open("a") as file:
         file.write("nonsense\n")
     reader.refresh()

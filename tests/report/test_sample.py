@@ -74,7 +74,7 @@ def test_what_was_cut_away_is_text_again() -> None:
     assert story.reasoning_characters == len("<think>\nhm\n</think>")
 
 
-def test_a_dataset_with_other_tests_is_told_of() -> None:
+def test_a_dataset_with_other_tests_is_noted() -> None:
     story = tell_sample(
         wrong(), completion(sample_index=3), known(json.dumps({"inputs": ["1"], "outputs": ["1"]})), mode=STRICT
     )
@@ -83,7 +83,7 @@ def test_a_dataset_with_other_tests_is_told_of() -> None:
     assert story.failing.test is None
 
 
-def test_tests_that_cannot_be_read_are_told_of() -> None:
+def test_tests_that_cannot_be_read_are_noted() -> None:
     story = tell_sample(wrong(), completion(sample_index=3), known("{}"), mode=STRICT)
     assert any("the tests of problem p cannot be read" in note for note in story.notes)
 

@@ -148,7 +148,7 @@ def test_a_score_of_fewer_problems_than_its_row_says_of_how_many() -> None:
     assert line.split()[1:] == ["100.0", "%", "100.0", "%", "of", "1", "2"]
 
 
-def test_scores_of_too_few_problems_are_told_of() -> None:
+def test_scores_of_too_few_problems_are_noted() -> None:
     records = [
         record(f"p{number}", difficulty="EASY" if number else "HARD", skills=("Sorting",)) for number in range(6)
     ]
@@ -158,7 +158,7 @@ def test_scores_of_too_few_problems_are_told_of() -> None:
     assert "of only" not in printed(records[1:])
 
 
-def test_chat_answers_taken_for_programs_are_told_of() -> None:
+def test_chat_answers_taken_for_programs_are_noted() -> None:
     fenced = "Here it is:\n```python\nprint(1)\n```\n"
     records = [
         record("a", 0, Status.COMPILE_ERROR, program=fenced),
@@ -168,7 +168,7 @@ def test_chat_answers_taken_for_programs_are_told_of() -> None:
     assert "1 programs that do not compile hold Markdown fences: --prompt chat" in printed(records)
 
 
-def test_events_of_a_newer_version_are_told_of() -> None:
+def test_events_of_a_newer_version_are_noted() -> None:
     text = printed([record()], [UnknownEvent("moved", 1.0), UnknownEvent("moved", 2.0)])
     assert "events of kinds unknown to this version were left out: moved (2)" in text
     assert "newer version" not in printed([record()])

@@ -48,7 +48,7 @@ CURVE = [  # seconds, and tokens per second since the line above
 ]
 
 
-def lines_of(path: Path) -> list[bytes]:
+def read_lines(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines()
 
 
@@ -67,7 +67,7 @@ def run_with(path: Path, events: bytes) -> RunFiles:
 
 
 def kinds_in(path: Path) -> set[str]:
-    return {json.loads(line)["kind"] for line in lines_of(path)}
+    return {json.loads(line)["kind"] for line in read_lines(path)}
 
 
 def test_there_is_a_line_of_every_kind() -> None:
@@ -79,7 +79,7 @@ def test_every_kind_of_the_first_version_is_known() -> None:
     assert kinds_in(FIRST_VERSION) == {kind for kind in KINDS if not kind.startswith(later)}
 
 
-@pytest.mark.parametrize("line", lines_of(PRESENT_VERSION), ids=lambda line: json.loads(line)["kind"])
+@pytest.mark.parametrize("line", read_lines(PRESENT_VERSION), ids=lambda line: json.loads(line)["kind"])
 def test_a_line_is_read_and_written_with_every_field_that_it_has(line: bytes) -> None:
     """No field has been renamed or lost since the line was written, and one that came later has a default.
 
@@ -90,7 +90,7 @@ def test_a_line_is_read_and_written_with_every_field_that_it_has(line: bytes) ->
     assert holds(json.loads(msgspec.json.encode(event)), json.loads(line))
 
 
-@pytest.mark.parametrize("line", lines_of(FIRST_VERSION), ids=lambda line: json.loads(line)["kind"])
+@pytest.mark.parametrize("line", read_lines(FIRST_VERSION), ids=lambda line: json.loads(line)["kind"])
 def test_a_line_of_the_first_version_is_read(line: bytes) -> None:
     written = json.loads(line)
     event = decode_event(line)
@@ -100,7 +100,7 @@ def test_a_line_of_the_first_version_is_read(line: bytes) -> None:
 
 
 def events_of_the_first_version() -> dict[str, Event | UnknownEvent]:
-    return {json.loads(line)["kind"]: decode_event(line) for line in lines_of(FIRST_VERSION)}
+    return {json.loads(line)["kind"]: decode_event(line) for line in read_lines(FIRST_VERSION)}
 
 
 def test_figures_of_the_first_version_are_fields() -> None:
@@ -118,7 +118,7 @@ def test_figures_of_the_first_version_are_fields() -> None:
 
 @pytest.mark.parametrize("kind", ["gauges", "run_finished"])
 def test_every_figure_of_a_run_of_the_first_version_is_kept(kind: str) -> None:
-    for line in lines_of(FIRST_VERSION):
+    for line in read_lines(FIRST_VERSION):
         written, event = json.loads(line), decode_event(line)
         if written["kind"] != kind:
             continue
@@ -132,7 +132,7 @@ def test_every_figure_of_a_run_of_the_first_version_is_kept(kind: str) -> None:
 
 def test_a_run_of_the_first_version_has_the_throughput_and_the_curve_that_version_gave_it() -> None:
     """What the first version's own `summarise` made of the same file, and the tokens of its gauges over time."""
-    events = [decode_event(line) for line in lines_of(FIRST_VERSION)]
+    events = [decode_event(line) for line in read_lines(FIRST_VERSION)]
     summary = summarise(Tally(), events, mode=ComparisonMode.STRICT, ks=(1,))
     assert summary.throughput == THROUGHPUT
     assert summary.coverage.samples_expected == 336

@@ -14,7 +14,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "numbers.jsonl"
 
 
-def tail_of(path: Path) -> JournalTail[int]:
+def open_tail(path: Path) -> JournalTail[int]:
     return JournalTail(path, msgspec.json.Decoder(int).decode)
 
 
@@ -23,7 +23,7 @@ def values(tail: JournalTail[int]) -> list[int]:
 
 
 def test_each_call_reads_what_was_appended_since_the_last(path: Path) -> None:
-    tail = tail_of(path)
+    tail = open_tail(path)
     assert values(tail) == []  # no file yet
     path.write_text("1\n2\n")
     assert values(tail) == [1, 2]
@@ -34,7 +34,7 @@ def test_each_call_reads_what_was_appended_since_the_last(path: Path) -> None:
 
 
 def test_a_torn_line_is_read_when_it_is_whole(path: Path) -> None:
-    tail = tail_of(path)
+    tail = open_tail(path)
     path.write_text("1\n2")
     assert values(tail) == [1]
     path.write_text("1\n23\n")
@@ -42,7 +42,7 @@ def test_a_torn_line_is_read_when_it_is_whole(path: Path) -> None:
 
 
 def test_a_broken_line_is_named_and_the_next_call_begins_behind_it(path: Path) -> None:
-    tail = tail_of(path)
+    tail = open_tail(path)
     path.write_text("1\nx\n3\n")
     with pytest.raises(StoreError, match=r"numbers.jsonl, the line at byte 2 is broken"):
         values(tail)
@@ -50,7 +50,7 @@ def test_a_broken_line_is_named_and_the_next_call_begins_behind_it(path: Path) -
 
 
 def test_a_file_that_shrank_or_was_replaced_is_noticed(path: Path) -> None:
-    tail = tail_of(path)
+    tail = open_tail(path)
     assert not tail.was_replaced()
     path.write_text("1\n2\n")
     values(tail)
@@ -59,7 +59,7 @@ def test_a_file_that_shrank_or_was_replaced_is_noticed(path: Path) -> None:
     fresh.write_text("1\n2\n3\n")
     fresh.replace(path)
     assert tail.was_replaced()
-    shrunk = tail_of(path)
+    shrunk = open_tail(path)
     values(shrunk)
     path.write_text("1\n")
     assert shrunk.was_replaced()

@@ -81,7 +81,7 @@ def watch(name: str, text: str, statuses: frozenset[Status] = HELD) -> HostilePr
     return HostileProgram(name, PRELUDE + textwrap.dedent(text), statuses, On.ATTACK)
 
 
-def number_of(x86_64: int, aarch64: int) -> int:
+def call_number(x86_64: int, aarch64: int) -> int:
     """A system call's number on this machine."""
     return {"x86_64": x86_64, "aarch64": aarch64}.get(platform.machine(), -1)
 

@@ -13,7 +13,7 @@ from hostile.program import (
     THREAD_BY_MACHINE_CODE,
     HostileProgram,
     On,
-    number_of,
+    call_number,
     watch,
 )
 
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 PEOPLE = "[*range(1, 400), *range(max(2, os.getpid() - 300), os.getpid() + 300)]"
 """Process numbers near one's own: inside a namespace of its own, and outside."""
 
-FUTEX = number_of(202, 98)
+FUTEX = call_number(202, 98)
 LIBRARY_PAGE = """
             libc.mmap.restype = ctypes.c_void_p
             page = ctypes.c_void_p(libc.mmap(None, ctypes.c_long(4096), 1, 1, os.open(os.__file__, os.O_RDONLY), 0))

@@ -70,7 +70,7 @@ def programs(*, brief: bool) -> list[HostileProgram]:
 
 async def judge_all(world: World, programs: Sequence[HostileProgram]) -> Report:
     """Runs all programs, then the pairs, then programs that ask whether the evaluator is still well."""
-    problems = problems_of(world)
+    problems = make_problems(world)
     async with Evaluator(SETTINGS) as evaluator:
         verdicts = await evaluator.judge_batch([(problems[each.problem], each.text) for each in programs])
         pairs = [await evaluator.judge_batch(_items(problems, pair.striking, pair.neighbour)) for pair in PAIRS]
@@ -92,7 +92,7 @@ def _items(problems: dict[On, Problem], *programs: HostileProgram) -> list[tuple
     return [(problems[each.problem], each.text) for each in programs]
 
 
-def problems_of(world: World) -> dict[On, Problem]:
+def make_problems(world: World) -> dict[On, Problem]:
     """The problems, with a secret that is new in every run."""
     secret = f"secret-{secrets.token_hex(16)}"
     tests = {

@@ -1,6 +1,6 @@
 """Programs that write where they must not. `victim` is a file that anybody may write, so only the sandbox protects it."""
 
-from hostile.program import PASSED, attack, number_of, program, watch
+from hostile.program import PASSED, attack, call_number, program, watch
 
 PROGRAMS = (
     attack("write to a file outside", "open(world['victim'], 'w').write('changed')"),
@@ -54,7 +54,7 @@ PROGRAMS = (
     attack("terminal input pushed to standard input", "import fcntl; fcntl.ioctl(0, 0x5412, b'x')"),
     attack("openat2", f"""
         how = (ctypes.c_uint64 * 3)(1, 0, 0)
-        call({number_of(437, 437)}, -100, world["victim"].encode(), how, 24)
+        call({call_number(437, 437)}, -100, world["victim"].encode(), how, 24)
     """),
     watch("the scratch folder can be used, or not at all", """
         try:
@@ -75,9 +75,9 @@ PROGRAMS = (
     program("a shared memory of one test is not there in the next", PASSED, f"""
         import ctypes
         libc = ctypes.CDLL(None, use_errno=True)
-        found = libc.syscall({number_of(29, 194)}, 0x7AC0, 4096, 0o666)
+        found = libc.syscall({call_number(29, 194)}, 0x7AC0, 4096, 0o666)
         seen = found != -1
         print("seen" if seen else sum(map(int, input().split())))
-        libc.syscall({number_of(29, 194)}, 0x7AC0, 4096, 0o1666)
+        libc.syscall({call_number(29, 194)}, 0x7AC0, 4096, 0o1666)
     """),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Programs that take more than their share: memory, output, disk, threads."""
 
-from hostile.program import ERROR, MEMORY, NOT_PASSED, OUTPUT, PASSED, TIME, attack, number_of, program, watch
+from hostile.program import ERROR, MEMORY, NOT_PASSED, OUTPUT, PASSED, TIME, attack, call_number, program, watch
 
 PROGRAMS = (
     program("a list that grows", MEMORY | TIME, "x = [0]\nwhile True: x += x"),
@@ -134,6 +134,6 @@ PROGRAMS = (
         while signal.sigtimedwait([40], 0): queued += 1
         print("held" if queued < 200 else f"breach: {queued} signals")
     """),
-    attack("a timer out of the user's quota", f"call({number_of(222, 107)}, 1, None, ctypes.byref(ctypes.c_int()))"),
+    attack("a timer out of the user's quota", f"call({call_number(222, 107)}, 1, None, ctypes.byref(ctypes.c_int()))"),
     attack("memory cannot be locked", "call(151, 1) if os.uname().machine == 'x86_64' else call(230, 1)"),
 )  # fmt: skip

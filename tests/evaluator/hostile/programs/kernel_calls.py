@@ -1,17 +1,17 @@
 """Programs that reach for the kernel's own tools. Those the design names must kill; the others may be refused."""
 
-from hostile.program import ERROR, HELD, NOT_PASSED, VIOLATION, On, attack, number_of, program, watch
+from hostile.program import ERROR, HELD, NOT_PASSED, VIOLATION, On, attack, call_number, program, watch
 
 
 def system_call(name: str, x86_64: int, aarch64: int, arguments: str, *, kills: bool = False):
     """A program that makes one system call, with arguments that an unconfined process may well succeed with."""
-    return attack(name, f"call({number_of(x86_64, aarch64)}, {arguments})", VIOLATION if kills else HELD)
+    return attack(name, f"call({call_number(x86_64, aarch64)}, {arguments})", VIOLATION if kills else HELD)
 
 
 BUFFER = "ctypes.create_string_buffer(256)"
 
 PROGRAMS = (
-    watch("ctypes itself works, so that the others are refused and not broken", f"print('held' if call({number_of(39, 172)}) == os.getpid() else 'broken')"),
+    watch("ctypes itself works, so that the others are refused and not broken", f"print('held' if call({call_number(39, 172)}) == os.getpid() else 'broken')"),
     system_call("ptrace of oneself", 101, 117, "0, 0, 0, 0", kills=True),
     system_call("ptrace of the parent", 101, 117, "16, os.getppid(), 0, 0", kills=True),
     system_call("process_vm_readv", 310, 270, "os.getpid(), 0, 0, 0, 0, 0", kills=True),
@@ -51,7 +51,7 @@ PROGRAMS = (
     system_call("user 0 again", 105, 146, "0, 0 if os.getuid() else call(-1)"),
     system_call("group 0 again", 106, 144, "0, 0 if os.getgid() else call(-1)"),
     system_call("a filter of the program's own that answers for the kernel", 317, 277, f"1, 8, {BUFFER}"),
-    attack("a call of the 32-bit interface under the 64-bit numbers", f"call(0x40000000 + {number_of(39, 172)})"),
+    attack("a call of the 32-bit interface under the 64-bit numbers", f"call(0x40000000 + {call_number(39, 172)})"),
     system_call("a call that does not exist", 999, 999, "0"),
     attack("a filter in the kernel's byte code on a socket of one's own", """
         import socket
@@ -62,7 +62,7 @@ PROGRAMS = (
     attack("what of a library is in memory", f"""
         import mmap
         library = mmap.mmap(os.open(os.__file__, os.O_RDONLY), 4096, mmap.MAP_PRIVATE)
-        call({number_of(27, 232)}, ctypes.addressof(ctypes.c_char.from_buffer(library)), 4096, bytes(16))
+        call({call_number(27, 232)}, ctypes.addressof(ctypes.c_char.from_buffer(library)), 4096, bytes(16))
     """),
     attack("a library taken out of memory", """
         os.posix_fadvise(os.open(os.__file__, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)

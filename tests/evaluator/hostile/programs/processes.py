@@ -7,7 +7,7 @@ from hostile.program import (
     THREAD_BY_MACHINE_CODE,
     TIME,
     attack,
-    number_of,
+    call_number,
     program,
     watch,
 )
@@ -36,13 +36,13 @@ PROGRAMS = (
         os.wait()
     """),
     attack("fork", "os.fork()"),
-    attack("vfork and clone without threads", f"call({number_of(56, 220)}, 17, 0, 0, 0, 0)"),
+    attack("vfork and clone without threads", f"call({call_number(56, 220)}, 17, 0, 0, 0, 0)"),
     attack("clone3", """
         arguments = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17)
         call(435, arguments, ctypes.sizeof(arguments))
     """),
-    attack("clone into a new user namespace", f"call({number_of(56, 220)}, 0x10000000 | 17, 0, 0, 0, 0)"),
-    attack("clone with the parent's parent", f"call({number_of(56, 220)}, 0x8000 | 17, 0, 0, 0, 0)"),
+    attack("clone into a new user namespace", f"call({call_number(56, 220)}, 0x10000000 | 17, 0, 0, 0, 0)"),
+    attack("clone with the parent's parent", f"call({call_number(56, 220)}, 0x8000 | 17, 0, 0, 0, 0)"),
     attack("posix_spawn", "os.posix_spawn('/bin/true', ['true'], {})"),
     attack("subprocess", "import subprocess; subprocess.run(['/bin/echo', 'breach'])"),
     watch("os.system", "print('held' if os.system('echo breach') != 0 else 'breach')"),
@@ -53,7 +53,7 @@ PROGRAMS = (
         os.execve(descriptor, ["program"], {})
     """),
     attack("execveat", f"""
-        call({number_of(322, 281)}, -100, b"/bin/true", (ctypes.c_char_p * 2)(b"true", None), None, 0)
+        call({call_number(322, 281)}, -100, b"/bin/true", (ctypes.c_char_p * 2)(b"true", None), None, 0)
     """),
     watch("multiprocessing", """
         import multiprocessing
@@ -90,15 +90,15 @@ PROGRAMS = (
                 found.append(pid)
         print("breach" if found else "held", *found)
     """),
-    attack("tgkill of the parent", f"call({number_of(234, 131)}, os.getppid(), os.getppid(), 10)"),
-    attack("tkill of the parent", f"call({number_of(200, 130)}, os.getppid(), 10)"),
+    attack("tgkill of the parent", f"call({call_number(234, 131)}, os.getppid(), os.getppid(), 10)"),
+    attack("tkill of the parent", f"call({call_number(200, 130)}, os.getppid(), 10)"),
     attack("a queued signal to the parent", f"""
         information = (ctypes.c_int * 32)(10, 0, -1)
-        call({number_of(129, 138)}, os.getppid(), 10, information)
+        call({call_number(129, 138)}, os.getppid(), 10, information)
     """),
     attack("a signal through a pidfd", f"""
-        descriptor = call({number_of(434, 434)}, os.getppid(), 0)
-        call({number_of(424, 424)}, descriptor, 10, 0, 0)
+        descriptor = call({call_number(434, 434)}, os.getppid(), 0)
+        call({call_number(424, 424)}, descriptor, 10, 0, 0)
     """),
     attack("descriptors of another process through a pidfd", """
         descriptor = call(434, os.getppid(), 0)
@@ -116,14 +116,14 @@ PROGRAMS = (
     attack("the own priority raised", "os.nice(-5)"),
     attack("real-time scheduling", "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"),
     attack("the parent's processors", "os.sched_setaffinity(os.getppid(), {0})"),
-    attack("the parent's input and output priority", f"call({number_of(251, 30)}, 1, os.getppid(), (3 << 13))"),
+    attack("the parent's input and output priority", f"call({call_number(251, 30)}, 1, os.getppid(), (3 << 13))"),
     attack("the parent's limits", "import resource; resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))"),
     attack("an own session, to outlive the kill of the group", "os.setsid()"),
     attack("the parent's process group", "os.setpgid(os.getpid(), os.getppid())"),
     attack("a death signal taken back", f"""
-        if call({number_of(157, 167)}, 1, 0, 0, 0, 0) == 0:
+        if call({call_number(157, 167)}, 1, 0, 0, 0, 0) == 0:
             signal_number = ctypes.c_int(0)
-            call({number_of(157, 167)}, 2, ctypes.byref(signal_number), 0, 0, 0)
+            call({call_number(157, 167)}, 2, ctypes.byref(signal_number), 0, 0, 0)
             if signal_number.value: raise OSError
     """),
     watch("threads, pools of them and an event loop work", """
@@ -140,9 +140,9 @@ PROGRAMS = (
         print("held" if sum(sums) == 4950 + 5050 + 3 else sums)
     """, PASSED),
     attack("a shared wake, which reaches other processes", f"""
-        call({number_of(202, 98)}, ctypes.byref(ctypes.c_int()), 1, 1, None, None, 0)
+        call({call_number(202, 98)}, ctypes.byref(ctypes.c_int()), 1, 1, None, None, 0)
     """),
-    attack("a wake at the thread's end", f"call({number_of(218, 96)}, None)"),
+    attack("a wake at the thread's end", f"call({call_number(218, 96)}, None)"),
     attack("a table of files of one's own by way of closing some", "call(436, 60, 60, 2)"),
     *([
         watch("a thread with a table of files of its own", THREAD_BY_MACHINE_CODE + """

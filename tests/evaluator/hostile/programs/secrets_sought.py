@@ -1,6 +1,6 @@
 """Programs that look for what they must not know: expected outputs, the environment, other processes, files."""
 
-from hostile.program import HELD, NOT_PASSED, PASSED, On, attack, number_of, program, watch
+from hostile.program import HELD, NOT_PASSED, PASSED, On, attack, call_number, program, watch
 
 SEEK = """
 def seek(values):
@@ -64,7 +64,7 @@ import ctypes, os
 libc = ctypes.CDLL(None)
 buffer = ctypes.create_string_buffer(4096)
 local = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 4096)
-libc.syscall({number_of(310, 270)}, os.getppid(), local, 1, local, 1, 0)
+libc.syscall({call_number(310, 270)}, os.getppid(), local, 1, local, 1, 0)
 print(buffer.raw)
 """, On.SECRET),
     program("expected outputs in the frames below, by a function that is called", NOT_PASSED, SEEK + """
@@ -124,17 +124,17 @@ def answer():
     """,
     ),
     attack("the evaluator's source", "open(world['source']).read()"),
-    attack("the kernel's log", f"call({number_of(103, 116)}, 3, ctypes.create_string_buffer(100), 100)"),
+    attack("the kernel's log", f"call({call_number(103, 116)}, 3, ctypes.create_string_buffer(100), 100)"),
     attack("the kernel's messages", "open('/dev/kmsg', 'rb')"),
     attack("the machine's memory", "open('/dev/mem', 'rb')"),
     attack("an opened file handle", f"""
-        call({number_of(304, 265)}, -100, ctypes.create_string_buffer(128), 0)
+        call({call_number(304, 265)}, -100, ctypes.create_string_buffer(128), 0)
     """),
     attack("inotify on a folder outside", f"""
-        descriptor = call({number_of(294, 26)}, 0)
-        call({number_of(254, 27)}, descriptor, world["folder"].encode(), 0xfff)
+        descriptor = call({call_number(294, 26)}, 0)
+        call({call_number(254, 27)}, descriptor, world["folder"].encode(), 0xfff)
     """),
-    attack("fanotify", f"call({number_of(300, 262)}, 0, 0)"),
+    attack("fanotify", f"call({call_number(300, 262)}, 0, 0)"),
     watch("no descriptor beyond the test's own is open", """
         known = {0, 1, 2, 3}
         extra = []
@@ -146,7 +146,7 @@ def answer():
     """, PASSED),
     watch("performance counters do not open", f"""
         attributes = (ctypes.c_uint32 * 32)(1, 128, 0)
-        try: call({number_of(298, 241)}, attributes, 0, -1, -1, 0)
+        try: call({call_number(298, 241)}, attributes, 0, -1, -1, 0)
         except OSError: print("held")
         else: print("breach")
     """, HELD),
