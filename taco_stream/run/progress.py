@@ -31,11 +31,11 @@ class Progress:
         self.waiting = Depth()  # feed, journal and judge: completions before the evaluator
 
     def add_generated(self, completion: Completion) -> None:
-        """Takes the time in which a sample was generated, unless its engine did not note it."""
-        if not completion.finished_at:
-            return
+        """Takes the time in which a sample was generated, unless that was in another run, or nobody noted it."""
         # From the clock of the day, by which processes and files agree, to the one that is never set.
         end = time.monotonic() - max(0.0, time.time() - completion.finished_at)
+        if end < self.started_at:
+            return
         start = end - completion.generate_seconds
         if self.first_token_at is None:
             self.first_token_at = end

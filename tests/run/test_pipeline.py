@@ -9,6 +9,7 @@ from typing import Self
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskStatus
 
@@ -568,8 +569,12 @@ async def test_a_run_that_nothing_holds_back_says_so() -> None:
     assert pipeline.statistics().held_back_seconds == 0.0
 
 
-async def test_completions_that_exist_take_no_time_to_generate() -> None:
-    existing = Existing(lambda _: range(2), lambda problem, index: completed(problem.position, index))
+async def test_completions_of_another_run_take_no_time_to_generate() -> None:
+    def finished_before(problem: Problem, index: int) -> Completion:
+        completion = completed(problem.position, index)
+        return msgspec.structs.replace(completion, generate_seconds=5.0, finished_at=time.time() - 60.0)
+
+    existing = Existing(lambda _: range(2), finished_before)
     pipeline = Pipeline(
         task(problems=2)._replace(sample_indices=lambda _: range(2), existing=existing),
         engine=None,
