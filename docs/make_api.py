@@ -24,7 +24,7 @@ INTRODUCTION = """\
 Everything here is imported from `taco_stream` itself (`from taco_stream import LocalEngine`), is typed, and changes
 only with a line in the changelog. **Everything else is private**: all other modules and names may
 change in any release. A name is loaded when it is first used, and none loads torch into your process. Guides:
-[batched_sampling.md](batched_sampling.md), [reward_function.py](reward_function.py), [how-to.md](how-to.md).
+[batched_sampling.md](batched_sampling.md), [rewards](how-to/rewards.md), [how-to.md](how-to.md).
 """
 
 SECTIONS = {
@@ -33,6 +33,7 @@ SECTIONS = {
     "engine": "Generation",
     "extraction": "Programs in answers",
     "evaluator": "Judging",
+    "rewards": "Rewards",
     "notebook": "Evaluations and runs",
     "report": "Evaluations and runs",
     "metrics": "Scores",

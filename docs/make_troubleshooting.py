@@ -141,6 +141,14 @@ FAMILIES = (
         "because its servers did has everything that was generated on disk.",
     ),
     Family(
+        "Rewards",
+        ("rewards/",),
+        "Raised by a reward function in a trainer ([Reward a model](how-to/rewards.md)). The training set must name "
+        "problems by the ids of the dataset, or bring tests in TACO's columns. An answer on which the evaluator failed "
+        "is left out where a trainer can do that; verl cannot, so there it is an error unless the configuration has an "
+        "`unjudged_score`.",
+    ),
+    Family(
         "Generation workers",
         ("engine/",),
         "Each device has a process of its own. One that dies is started again; if it dies without finishing a sample "

@@ -85,6 +85,12 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.report.summary import LongPrompt as LongPrompt
     from taco_stream.report.summary import Summary as Summary
     from taco_stream.report.summary import Throughput as Throughput
+    from taco_stream.rewards.shared_evaluators import close_evaluators as close_evaluators
+    from taco_stream.rewards.trl import AsyncTrlReward as AsyncTrlReward
+    from taco_stream.rewards.trl import TrlReward as TrlReward
+    from taco_stream.rewards.verifiers import VerifiersReward as VerifiersReward
+    from taco_stream.rewards.verl import verl_compute_score as verl_compute_score
+    from taco_stream.rewards.verl import verl_compute_score_async as verl_compute_score_async
     from taco_stream.statistics import EngineStatistics as EngineStatistics
     from taco_stream.statistics import EvaluatorStatistics as EvaluatorStatistics
     from taco_stream.statistics import RunStatistics as RunStatistics
@@ -130,6 +136,12 @@ _HOMES = {
     "BlockingEvaluator": "taco_stream.evaluator.blocking",
     "open_evaluator": "taco_stream.evaluator.blocking",
     "EvaluatorSettings": "taco_stream.evaluator.settings",
+    "TrlReward": "taco_stream.rewards.trl",
+    "AsyncTrlReward": "taco_stream.rewards.trl",
+    "verl_compute_score": "taco_stream.rewards.verl",
+    "verl_compute_score_async": "taco_stream.rewards.verl",
+    "VerifiersReward": "taco_stream.rewards.verifiers",
+    "close_evaluators": "taco_stream.rewards.shared_evaluators",
     "evaluate": "taco_stream.notebook.evaluation",
     "evaluate_blocking": "taco_stream.notebook.evaluation",
     "Evaluation": "taco_stream.notebook.evaluation",

@@ -43,6 +43,8 @@ SLOW = (
     "evaluator/test_same_verdict.py",
     "evaluator/test_tricks.py",
     "report/test_page_in_a_browser.py",
+    "rewards/test_shared_evaluators.py",
+    "rewards/test_verl.py",
     "test_bad_input.py",
     "test_chaos.py",
     "test_cli.py",

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,7 @@ import typer
 
 import taco_stream
 from taco_stream import (
-    EvaluatorError,
-    EvaluatorSettings,
-    Problem,
-    UsageError,
     open_dataset,
-    open_evaluator,
 )
 from taco_stream.cli import app
 from taco_stream.commands.run import DEMO_PRESET, default_name
@@ -247,62 +242,6 @@ def test_the_example_of_batched_sampling_prints_every_sample_once(tmp_path: Path
     keys = sorted(line[:3] for line in lines if re.match(r"\d \d (stop|stop_string|length) ['\"]", line))
     assert keys == [f"{problem} {sample}" for problem in range(3) for sample in range(4)]
     assert lines[-2].endswith(" tokens/s")
-
-
-def test_the_reward_function_tells_right_from_wrong() -> None:
-    passing_reward = runpy.run_path(str(ROOT / "docs" / "reward_function.py"))["passing_reward"]
-    problem = next(iter(open_dataset("demo")))
-    right = json.loads(problem.solutions)[0]
-    with open_evaluator(EvaluatorSettings(workers=1, failures_first=True)) as evaluator:
-        reward = passing_reward(evaluator, {problem.problem_id: problem})
-        answers = [f"Here it is.\n```python\n{right}\n```", "```python\nraise ValueError\n```", ""]
-        assert reward(answers, [problem.problem_id] * 3, prompts=[]) == [1.0, 0.0, 0.0]
-
-
-def trl_call(
-    reward: Callable[..., list[float | None]], completions: list[object], ids: list[str]
-) -> list[float | None]:
-    """Calls a reward function as TRL's GRPOTrainer does: by keyword, with the dataset's columns and things of its own."""
-    columns = {"problem_id": ids, "difficulty": ["EASY"] * len(ids)}
-    ids_of_tokens = [[1, 2]] * len(ids)
-    prompts = [[{"role": "user", "content": "?"}]] * len(ids)
-    return reward(prompts=prompts, completions=completions, completion_ids=ids_of_tokens, trainer_state=None, **columns)
-
-
-def test_the_reward_function_takes_what_trl_gives() -> None:
-    """Conversations, texts, and a share of the tests; an unknown problem and a closed evaluator are named."""
-    passing_reward = runpy.run_path(str(ROOT / "docs" / "reward_function.py"))["passing_reward"]
-    tests = json.dumps({"inputs": ["1\n", "2\n", "3\n", "4\n"], "outputs": ["1\n", "4\n", "9\n", "16\n"]})
-    problems = {"squares/1": Problem(problem_id="squares/1", position=0, question="?", tests=tests)}
-    texts = ["```python\nprint(int(input()) ** 2)\n```", "```python\nprint(1)\n```", "no program"]
-    chats = [[{"role": "assistant", "content": text}] for text in texts]
-    with_tools = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "tool", "content": "4"}, *chats[0]]
-    with open_evaluator(EvaluatorSettings(workers=1, full_results=True)) as evaluator:
-        reward = passing_reward(evaluator, problems)
-        ids = ["squares/1"] * 3
-        assert trl_call(reward, chats, ids) == trl_call(reward, texts, ids) == [1.0, 0.0, 0.0]
-        assert trl_call(reward, [with_tools, []], ids[:2]) == [1.0, 0.0]
-        partly = passing_reward(evaluator, problems, share_of_tests=True)
-        assert trl_call(partly, chats, ids) == [1.0, 0.25, 0.0]
-        with pytest.raises(
-            UsageError, match="names 'square/1', which is not among the 1 problems; did you mean squares/1"
-        ):
-            trl_call(reward, chats[:1], ["square/1"])
-    with pytest.raises(EvaluatorError, match="the evaluator is closed"):
-        trl_call(reward, chats[:1], ids[:1])
-
-
-def test_a_share_of_tests_needs_an_evaluator_that_runs_them_all() -> None:
-    passing_reward = runpy.run_path(str(ROOT / "docs" / "reward_function.py"))["passing_reward"]
-    with (
-        open_evaluator(EvaluatorSettings(workers=1)) as evaluator,
-        pytest.raises(UsageError, match="full_results=True"),
-    ):
-        passing_reward(evaluator, {}, share_of_tests=True)
-
-
-def test_the_reward_function_shows_itself(tmp_path: Path) -> None:
-    assert re.fullmatch(r"\[\d\.0, \d\.0\]\n", run(ROOT / "docs" / "reward_function.py", tmp_path))
 
 
 @pytest.mark.parametrize(("path", "line"), list(commands()), ids=lambda value: getattr(value, "name", value))

@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             ("workers", "terminal", "settings", "extraction", "sample_set", "events"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
-            ("report", "formats", "run", "cluster", "audit", "doctor"),
+            ("report", "formats", "run", "cluster", "audit", "doctor", "rewards"),
             ("commands",),
             ("cli", "notebook"),
             ("__main__",),

@@ -1,10 +1,12 @@
 """The evaluator for programs that are not asynchronous: a reward function, a notebook, a script.
 
 The event loop runs in a thread of its own, so this works even if another loop is already running. Any number of threads
-may call `judge_batch` at once; they share the workers.
+may call `judge_batch` at once; they share the workers. A process that was forked has no such thread, and is refused.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -32,6 +34,7 @@ class BlockingEvaluator:
         self._portal = portal
         self._evaluator = evaluator
         self._is_closed = False
+        self._process_id = os.getpid()
 
     @property
     def settings(self) -> EvaluatorSettings:
@@ -48,9 +51,15 @@ class BlockingEvaluator:
 
     def judge_batch(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """The verdicts on many programs, judged at once, in their order."""
-        return self._open_portal().call(self._evaluator.judge_batch, items)
+        return self.submit_batch(items).result()
+
+    def submit_batch(self, items: Sequence[tuple[Problem, str]]) -> "Future[list[Verdict]]":
+        """Begins to judge many programs; the future of what `judge_batch` returns. Cancelling it ends the judging."""
+        return self._open_portal().start_task_soon(self._evaluator.judge_batch, items)
 
     def _open_portal(self) -> BlockingPortal:
         if self._is_closed:
             raise EvaluatorError("the evaluator is closed: judge within `with open_evaluator(…) as evaluator:`")
+        if os.getpid() != self._process_id:
+            raise EvaluatorError("the evaluator was opened before this process was forked: open one in each process")
         return self._portal
