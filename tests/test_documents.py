@@ -20,9 +20,7 @@ import pytest
 import typer
 
 import taco_stream
-from taco_stream import (
-    open_dataset,
-)
+from taco_stream import EvaluatorSettings, open_dataset
 from taco_stream.cli import app
 from taco_stream.commands.run import DEMO_PRESET, default_name
 from taco_stream.engine.libraries import LIBRARIES
