@@ -6,12 +6,14 @@
 """
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 import msgspec
 
 from taco_stream import EngineStatistics, EvaluatorStatistics, RunStatistics, events
+from taco_stream.statistics import DeviceStatistics, Tail
 
 PAGE = Path(__file__).parent / "events.md"
 
@@ -37,7 +39,7 @@ SECTIONS = {
     "Cluster": get_args(events.ClusterEvent),
 }
 
-STATISTICS = (RunStatistics, EngineStatistics, EvaluatorStatistics)
+STATISTICS = (RunStatistics, EngineStatistics, EvaluatorStatistics, Tail, DeviceStatistics)
 
 
 def reference() -> str:
@@ -62,6 +64,10 @@ def _entry(title: str, kind: type[msgspec.Struct]) -> str:
 def _type_name(kind: object) -> str:
     """A type in the words of JSON."""
     names = {int: "integer", float: "number", str: "text", bool: "boolean", type(None): "null"}
+    if get_origin(kind) is tuple:
+        return f"list of {_type_name(get_args(kind)[0])}"
+    if get_origin(kind) is Mapping:
+        return "object"
     if arguments := get_args(kind):
         return " or ".join(_type_name(each) for each in arguments)
     return names.get(kind) or f"[{kind.__name__}](#{kind.__name__.lower()})"  # type: ignore[call-overload,attr-defined,no-any-return]

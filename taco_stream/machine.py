@@ -10,11 +10,14 @@ import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 NO_LIMIT = 1 << 60
 """The first version of control groups writes no limit as a number beyond this."""
+
+_KILOBYTES = re.compile(r"^Vm(RSS|HWM):\s+(\d+) kB$", re.MULTILINE)
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -48,14 +51,23 @@ def available_bytes() -> int:
     return available if group.memory_bytes is None else min(available, group.memory_bytes)
 
 
-def process_tree_bytes() -> int:
-    """Resident bytes of this process and its descendants now; without `/proc`, this process's own peak.
+class ProcessMemory(NamedTuple):
+    """One process: the module that it runs, empty if it is not started by one, and its resident bytes."""
 
-    An upper bound: pages shared between processes count once for each.
+    module: str
+    resident_bytes: int
+    peak_bytes: int
+
+
+def read_process_tree() -> list[ProcessMemory]:
+    """This process, first, and its descendants now; without `/proc`, this process's own peak.
+
+    Their sum is an upper bound: pages shared between processes count once for each.
     """
-    if not Path("/proc/self/statm").exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # in KiB on Linux
-    return sum(_resident_bytes(pid) for pid in (os.getpid(), *_descendants(os.getpid())))
+    if not Path("/proc/self/status").exists():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # in KiB on Linux
+        return [ProcessMemory("", peak, peak)]
+    return [_read_process(pid) for pid in (os.getpid(), *_descendants(os.getpid()))]
 
 
 class ControlGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,8 +154,12 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def _resident_bytes(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
-    except OSError:
-        return 0
+def _read_process(pid: int) -> ProcessMemory:
+    # A process that has ended meanwhile has no files, one that is ending no memory.
+    status = dict(_KILOBYTES.findall(read_kernel_file(Path(f"/proc/{pid}/status"))))
+    arguments = read_kernel_file(Path(f"/proc/{pid}/cmdline")).split("\0")
+    return ProcessMemory(
+        module=arguments[arguments.index("-m") + 1] if "-m" in arguments[:-1] else "",
+        resident_bytes=int(status.get("RSS", 0)) << 10,
+        peak_bytes=int(status.get("HWM", 0)) << 10,
+    )

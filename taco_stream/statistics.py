@@ -4,6 +4,8 @@ Counters start at zero with their owner; observers take differences. A field tha
 so that the lines of `events.jsonl` from before can be read, and none is renamed.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -58,6 +60,19 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
 
 
+class DeviceStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """An accelerator as its driver sees it: its memory, the most that was in use, and its mean utilisation, 0 to 1.
+
+    Whatever else runs on the device counts too. The utilisation is the driver's, the share of time with any kernel at
+    work, averaged over the time observed.
+    """
+
+    name: str
+    memory_bytes: int
+    peak_memory_bytes: int
+    utilisation: float
+
+
 class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
 
@@ -69,8 +84,9 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     and `completion_seconds_waiting` sums up how long each one waited there. `startup_seconds`, `first_token_seconds`
     and `first_verdict_seconds` run from the start's beginning to the first work of either stage, to the first token and
     to the first verdict; None until there is one. `peak_memory_bytes` is the largest resident size of all processes of
-    the run, sampled every few seconds. `engine` is None in a run that generates nothing, `evaluator` in one that judges
-    nothing. `loading` says that the engine is being opened.
+    the run, sampled every few seconds, and `peak_process_bytes` the kernel's peak of the largest process of each kind.
+    `devices` are NVIDIA devices, if the extra `gpu` is installed. `engine` is None in a run that generates nothing,
+    `evaluator` in one that judges nothing. `loading` says that the engine is being opened.
     """
 
     elapsed_seconds: float
@@ -95,5 +111,7 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     first_verdict_seconds: float | None = None
     tail: Tail | None = None
     peak_memory_bytes: int
+    peak_process_bytes: Mapping[str, int] = {}
+    devices: tuple[DeviceStatistics, ...] = ()
     engine: EngineStatistics | None
     evaluator: EvaluatorStatistics | None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taco_stream.machine import available_cores, generating_cores, hardware, process_tree_bytes, read_control_group
+from taco_stream.machine import available_cores, generating_cores, hardware, read_control_group, read_process_tree
 
 GIB = 1 << 30
 
@@ -33,15 +33,34 @@ def test_judging_is_left_half_of_the_cores(
 HOLD = "data = bytearray(64 << 20)\nprint('ready', flush=True)\ninput()"
 
 
+def tree_bytes() -> int:
+    return sum(each.resident_bytes for each in read_process_tree())
+
+
 def test_a_childs_memory_counts_while_it_lives() -> None:
-    before = process_tree_bytes()
+    before = tree_bytes()
     child = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
-    during = process_tree_bytes()
+    during = tree_bytes()
     child.communicate("\n")
     assert during - before >= 64 << 20
-    assert process_tree_bytes() < during - (32 << 20)
+    assert tree_bytes() < during - (32 << 20)
+
+
+PEAK = "data = bytearray(64 << 20)\ndel data\nprint('ready', flush=True)\ninput()"
+
+
+def test_a_processs_peak_is_the_kernels_which_misses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "holding.py").write_text(PEAK)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "holding"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    (seen,) = (each for each in read_process_tree() if each.module == "holding")
+    child.communicate("\n")
+    assert seen.peak_bytes - seen.resident_bytes >= 32 << 20
 
 
 def write_tree(root: Path, files: dict[str, str]) -> None:

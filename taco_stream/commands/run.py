@@ -51,6 +51,7 @@ from taco_stream.run.existing import CompletionSpool, Existing, reference_soluti
 from taco_stream.run.pace import Pace, count_total
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.problems import problem_source, selected_ids, with_readable_dataset
+from taco_stream.run.prometheus import serve_metrics
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
@@ -324,6 +325,8 @@ async def carry_out(
     failure: TacoStreamError | None = None
     async with anyio.create_task_group() as view:
         view.start_soon(keep_pace, pace, pipeline.statistics)
+        if settings.samples.metrics_port is not None:
+            await view.start(serve_metrics, settings.samples.metrics_port, pipeline.statistics)
         view.start_soon(show, lambda: panel(snapshot()), lambda: plain_line(snapshot()), console)
         try:
             await pipeline.run()

@@ -23,7 +23,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
     `generating` and `judging` are the shares of it, from 0 to 1, that the stage was busy, and `idle` the share that
     neither was. `rows_busy` is how much of the batch was used while any of it was, and `workers_busy` the share of the
-    evaluator workers' time that they were judging. `completions_waiting` had no verdict at its end.
+    evaluator workers' time that they were judging. `completions_waiting` is how many had no verdict, on average.
     """
 
     since: float
@@ -50,6 +50,7 @@ class _Moment(NamedTuple):
     worker_seconds: float = 0.0
     worker_capacity: float = 0.0
     waiting: int = 0
+    waiting_seconds: float = 0.0
 
 
 class Timeline:
@@ -112,6 +113,7 @@ def _moment(before: _Moment, statistics: RunStatistics) -> _Moment:
         worker_seconds=before.worker_seconds + evaluator.busy_seconds,
         worker_capacity=before.worker_capacity + evaluator.workers * statistics.elapsed_seconds,
         waiting=statistics.completions_waiting,
+        waiting_seconds=before.waiting_seconds + statistics.completion_seconds_waiting,
     )
 
 
@@ -120,6 +122,8 @@ def _interval(before: _Moment, now: _Moment) -> Interval:
     generating = now.generating - before.generating
     judging = now.judging - before.judging
     both = now.both - before.both
+    waiting_seconds = now.waiting_seconds - before.waiting_seconds
+    is_instant = not now.waiting_seconds  # written by a version that did not sum it up
     return Interval(
         since=round(before.seconds, 3),
         until=round(now.seconds, 3),
@@ -129,7 +133,7 @@ def _interval(before: _Moment, now: _Moment) -> Interval:
         tokens_per_second=round(max(0, now.tokens - before.tokens) / seconds, 1),
         rows_busy=_share(now.row_seconds - before.row_seconds, now.row_capacity - before.row_capacity),
         workers_busy=_share(now.worker_seconds - before.worker_seconds, now.worker_capacity - before.worker_capacity),
-        completions_waiting=now.waiting,
+        completions_waiting=now.waiting if is_instant else round(waiting_seconds / seconds),
     )
 
 

@@ -39,13 +39,15 @@ from contextlib import suppress
 from functools import partial
 
 import anyio
+from anyio import to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from taco_stream.device_gauges import DeviceGauges
 from taco_stream.engine.base import Engine
 from taco_stream.errors import TacoStreamError
 from taco_stream.events import RunGauges
-from taco_stream.machine import process_tree_bytes
+from taco_stream.machine import read_process_tree
 from taco_stream.metrics import Tally
 from taco_stream.run.feed import feed
 from taco_stream.run.judge import judge, leave_unjudged
@@ -68,8 +70,11 @@ GAUGE_SECONDS = 5.0
 that a start that is killed loses at most a second or a tenth of its figures."""
 
 FIRST_GAUGE_SECONDS = 1.0
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.25
 """How often it is looked whether a stage is busy, for the time since its last finished sample."""
+
+FIRST_TICK_SECONDS = 0.05
+"""The same until the first token is there, whose time is known as exactly as this."""
 
 EntryStream = tuple[MemoryObjectSendStream[Entry], MemoryObjectReceiveStream[Entry]]
 
@@ -116,6 +121,7 @@ class Pipeline:
         self._waiting: MemoryObjectReceiveStream[Completion] | None = None
         self._draining = False
         self._has_loaded = False
+        self._devices = DeviceGauges()
         # Since when each stage has been seen busy: what its samples tell only when they are over.
         self._generating_since: float | None = None
         self._judging_since: float | None = None
@@ -164,6 +170,8 @@ class Pipeline:
             first_verdict_seconds=progress.since_start(progress.first_verdict_at),
             tail=progress.tail.tail(),
             peak_memory_bytes=progress.peak_memory_bytes,
+            peak_process_bytes=dict(progress.peak_process_bytes),
+            devices=self._devices.statistics(),
             engine=self._engine.statistics() if self._engine else None,
             evaluator=self._evaluator.statistics() if self._evaluator else None,
         )
@@ -326,12 +334,14 @@ class Pipeline:
         """Writes every few seconds how far the run is."""
         started_at = last_gauge = time.monotonic()
         while True:
-            await anyio.sleep(TICK_SECONDS)
+            has_token = self._progress.first_token_at is not None
+            await anyio.sleep(TICK_SECONDS if has_token else FIRST_TICK_SECONDS)
             now = time.monotonic()
             self._observe(now)
             if now - last_gauge >= min(GAUGE_SECONDS, max(FIRST_GAUGE_SECONDS, (now - started_at) / 10)):
                 last_gauge = now
-                self._progress.peak_memory_bytes = max(self._progress.peak_memory_bytes, process_tree_bytes())
+                self._progress.add_memory(read_process_tree())
+                await to_thread.run_sync(self._devices.observe, now)
                 await entries.send(RunGauges(statistics=self.statistics()))
 
     def _observe(self, now: float) -> None:

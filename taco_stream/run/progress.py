@@ -2,10 +2,18 @@
 
 import math
 import time
+from collections.abc import Sequence
 
+from taco_stream.machine import ProcessMemory
 from taco_stream.run.stage_times import StageTimes
 from taco_stream.run.tail import TailWatch
 from taco_stream.types import Completion
+
+PROCESS_KINDS = {
+    "taco_stream.engine.worker": "generation worker",
+    "taco_stream.evaluator.worker": "evaluator worker",  # and its zygote, which is forked from it
+}
+"""Kinds of processes by the modules that they run. Programs are not among them: their verdicts have their memory."""
 
 
 class Progress:
@@ -24,6 +32,7 @@ class Progress:
         self.judging_ends_at = math.inf  # the drain: after this nothing more is given to the judge
         self.is_loading = False  # the engine's opening
         self.peak_memory_bytes = 0  # gauges
+        self.peak_process_bytes: dict[str, int] = {}  # gauges
         self.first_token_at: float | None = None  # gauges, or journal if they come too late
         self.first_verdict_at: float | None = None  # judge
         self.times = StageTimes()  # journal and judge
@@ -47,6 +56,14 @@ class Progress:
         self.times.add_judged(start, end)
         if self.first_verdict_at is None:
             self.first_verdict_at = end
+
+    def add_memory(self, processes: Sequence[ProcessMemory]) -> None:
+        """Takes the run's processes as they are now; the first is its own."""
+        self.peak_memory_bytes = max(self.peak_memory_bytes, sum(each.resident_bytes for each in processes))
+        for number, process in enumerate(processes):
+            kind = "main" if number == 0 else PROCESS_KINDS.get(process.module)
+            if kind is not None:
+                self.peak_process_bytes[kind] = max(self.peak_process_bytes.get(kind, 0), process.peak_bytes)
 
     def since_start(self, moment: float | None) -> float | None:
         """Seconds from the beginning of the start to a moment."""

@@ -44,6 +44,9 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
     completions_buffer: Annotated[
         int, setting("Completions that may wait for the evaluator before generation pauses.", ge=1)
     ] = 4096
+    metrics_port: Annotated[
+        int | None, setting("Serve the figures of the run to Prometheus at this port of 127.0.0.1.", ge=1, le=65535)
+    ] = None
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):

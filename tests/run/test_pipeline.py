@@ -475,7 +475,7 @@ async def test_what_was_reported_before_a_failure_is_written() -> None:
 
 async def test_a_flood_of_events_does_not_wait_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine waits until its events are taken; it is not the next look at the gauges that takes them."""
-    monkeypatch.setattr("taco_stream.run.pipeline.TICK_SECONDS", 3600)
+    monkeypatch.setattr("taco_stream.run.pipeline.FIRST_TICK_SECONDS", 3600)
     store = MemoryStore()
     entries = entry_stream()
 
