@@ -33,7 +33,7 @@ so and counts it.
 """
 
 SECTIONS = {
-    "The run": (events.RunStarted, events.RunResumed, events.RunGauges, events.RunFinished),
+    "The run": (events.RunStarted, events.RunResumed, events.RunMerged, events.RunGauges, events.RunFinished),
     "Generation": get_args(events.EngineEvent),
     "Judging": get_args(events.EvaluatorEvent),
     "Cluster": get_args(events.ClusterEvent),

@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.events import RequestCondemned as RequestCondemned
     from taco_stream.events import RunFinished as RunFinished
     from taco_stream.events import RunGauges as RunGauges
+    from taco_stream.events import RunMerged as RunMerged
     from taco_stream.events import RunResumed as RunResumed
     from taco_stream.events import RunStarted as RunStarted
     from taco_stream.events import SamplingRecommended as SamplingRecommended
@@ -180,6 +181,7 @@ _HOMES = {
     "EngineEvent": "taco_stream.events",
     "EvaluatorEvent": "taco_stream.events",
     "RunStarted": "taco_stream.events",
+    "RunMerged": "taco_stream.events",
     "RunResumed": "taco_stream.events",
     "RunGauges": "taco_stream.events",
     "RunFinished": "taco_stream.events",

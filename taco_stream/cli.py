@@ -299,6 +299,17 @@ def compare(
 
 
 @app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories: shards, or runs with other samples.")],
+    out: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
+) -> None:
+    """Make one run of several: shards of one experiment, or other samples of the same problems, finished or not."""
+    from taco_stream.commands.merge import merge
+
+    raise typer.Exit(merge(runs, out))
+
+
+@app.command()
 def show(
     run_directory: ExistingRun,
     problem: Annotated[str, typer.Argument(help="A problem's id.")],

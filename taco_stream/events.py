@@ -35,6 +35,12 @@ class RunResumed(_Event, frozen=True, tag="run_resumed"):
     """Sent first, when a run resumes in a directory that an earlier start made. All counters begin again at zero."""
 
 
+class RunMerged(_Notice, frozen=True, kw_only=True, tag="run_merged"):
+    """Sent alone, when a run directory is made of others, whose paths are `runs`. Their events stay where they are."""
+
+    runs: tuple[str, ...]
+
+
 class RunGauges(_Event, frozen=True, kw_only=True, tag="gauges"):
     """Sent every second at first, then less often, at last every five seconds: the run as it is then.
 
@@ -263,7 +269,7 @@ EvaluatorEvent = ClockCountsLoad | EvaluatorRestarted | JudgingFailed | VerdictC
 ClusterEvent = NodeJoined | NodeLost | NodeRefused
 """The events that a cluster's engine and evaluator send beside those of their nodes."""
 
-Event = RunStarted | RunResumed | RunGauges | RunFinished | EngineEvent | EvaluatorEvent | ClusterEvent
+Event = RunStarted | RunResumed | RunMerged | RunGauges | RunFinished | EngineEvent | EvaluatorEvent | ClusterEvent
 """Everything that can happen."""
 
 

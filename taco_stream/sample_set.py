@@ -28,6 +28,15 @@ class SampleSet:
     def __contains__(self, key: SampleKey) -> bool:
         return bool(self._bits.get(key.problem_id, 0) >> key.sample_index & 1)
 
+    def count(self, problem_id: str) -> int:
+        """How many samples of a problem are in."""
+        return self._bits.get(problem_id, 0).bit_count()
+
+    @property
+    def problem_ids(self) -> tuple[str, ...]:
+        """The problems with a sample, in the order of their first."""
+        return tuple(self._bits)
+
     @property
     def max_samples(self) -> int:
         """The number of samples of the problem with most; 0 without any."""

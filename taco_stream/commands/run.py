@@ -28,6 +28,7 @@ from taco_stream.cluster.protocol import EngineBlueprint, ModelBlueprint, Script
 from taco_stream.cluster.ray_cluster import connected
 from taco_stream.commands.report import count_records, sum_up
 from taco_stream.datasets.open import dataset_fingerprint
+from taco_stream.datasets.selection import parse_shard
 from taco_stream.datasets.settings import SELECTING, DatasetSettings
 from taco_stream.engine.libraries import check_libraries, missing_libraries
 from taco_stream.engine.local.engine import LocalEngine
@@ -78,7 +79,7 @@ def start(settings: RunSettings, path: Path | None, *, is_judged: bool = True, i
     standard error.
     """
     console = stderr_console(is_quiet=is_quiet)
-    settings = name_served_model(settings, console)
+    settings = name_shard(name_served_model(settings, console))
     directory = path or Path("runs") / default_name(settings)
     try:
         with interruptible() as was_interrupted:
@@ -182,6 +183,14 @@ def parse_engine(text: str) -> AnsweredBy:
             f"--engine cannot be {text!r}: it is local, server, replay, replay:FILE, scripted or scripted:FILE"
         )
     return AnsweredBy(kind, Path(path) if path else None)
+
+
+def name_shard(settings: RunSettings) -> RunSettings:
+    """The settings with the shard that `auto` stands for here: the run is of that shard, wherever it is resumed."""
+    if settings.dataset.shard is None:
+        return settings
+    shard = str(parse_shard(settings.dataset.shard))
+    return msgspec.structs.replace(settings, dataset=msgspec.structs.replace(settings.dataset, shard=shard))
 
 
 def name_served_model(settings: RunSettings, console: Console) -> RunSettings:

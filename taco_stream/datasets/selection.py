@@ -6,8 +6,9 @@ names ignore letter case and treat spaces and underscores alike.
 """
 
 import difflib
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from taco_stream.errors import NOT_DECODED, UsageError
 from taco_stream.readable_file import read_small_file
 from taco_stream.types import Problem
 
-_SHARD = re.compile(r"(\d+)/(\d+)")
+_SHARD = re.compile(r"(?P<index>\d+)/(?P<count>\d+)|(?P<auto>auto)(?:/(?P<of>\d+))?")
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -25,6 +26,9 @@ class Shard(msgspec.Struct, frozen=True):
 
     index: int
     count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ def read_selection(settings: DatasetSettings) -> Selection:
         excluded=_read_ids(Path(settings.exclude)) if settings.exclude else (),
         limit=settings.limit,
         shuffle_seed=settings.shuffle,
-        shard=_parse_shard(settings.shard) if settings.shard else None,
+        shard=parse_shard(settings.shard) if settings.shard else None,
     )
 
 
@@ -94,11 +98,42 @@ def _fold(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _parse_shard(text: str) -> Shard:
+def parse_shard(text: str, environ: Mapping[str, str] = os.environ) -> Shard:
+    """The shard that a setting names: `i/n`, or `auto` or `auto/n` for the one that a job array gives this process.
+
+    Slurm tells a task its number, the lowest number, the step and how many there are (`SLURM_ARRAY_TASK_ID`, `_MIN`,
+    `_STEP`, `_COUNT`); an indexed job of Kubernetes tells its number alone (`JOB_COMPLETION_INDEX`). With `auto/n` the
+    number is the shard's, so that one task of an array can be submitted again. Raises `UsageError`.
+    """
     match = _SHARD.fullmatch(text.strip())
-    if match and int(match[1]) < int(match[2]):
-        return Shard(int(match[1]), int(match[2]))
-    raise UsageError(f"--shard cannot be {text!r}: it is i/n with i from 0 to n-1, such as 0/4")
+    if not match:
+        raise UsageError(f"--shard cannot be {text!r}: it is i/n with i from 0 to n-1, such as 0/4, auto or auto/n")
+    index, count = match["index"], match["count"] or match["of"]
+    if index:
+        shard, origin = Shard(int(index), int(count)), repr(text)
+    elif number := environ.get("SLURM_ARRAY_TASK_ID") or environ.get("JOB_COMPLETION_INDEX"):
+        origin = f"{text!r} in task {number} of this job array"
+        try:
+            if count is not None:
+                shard = Shard(int(number), int(count))
+            elif tasks := environ.get("SLURM_ARRAY_TASK_COUNT"):
+                low, step = (
+                    int(environ.get(f"SLURM_ARRAY_TASK_{name}", usual)) for name, usual in (("MIN", 0), ("STEP", 1))
+                )
+                shard = Shard((int(number) - low) // step, int(tasks))
+            else:
+                raise UsageError(
+                    "--shard auto knows the number of this task and not of how many: give it as auto/n, such as auto/8"
+                )
+        except (ValueError, ZeroDivisionError) as error:
+            raise UsageError(f"--shard cannot be {origin}: {error}") from error
+    else:
+        raise UsageError(
+            f"--shard cannot be {text!r} here: neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set; give i/n"
+        )
+    if not 0 <= shard.index < shard.count:
+        raise UsageError(f"--shard cannot be {origin}: it is i/n with i from 0 to n-1, such as 0/4")
+    return shard
 
 
 class _NamedProblem(msgspec.Struct):

@@ -26,7 +26,10 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, setting("File of problem ids to exclude, or an `audit --out` file.", changes_results=True)
     ] = None
     shuffle: Annotated[int | None, setting("Shuffle the problems with this seed.", changes_results=True)] = None
-    shard: Annotated[str | None, setting("i/n: the i-th of n equal parts, from 0.", changes_results=True)] = None
+    shard: Annotated[
+        str | None,
+        setting("i/n: the i-th of n equal parts, from 0; auto, auto/n: of a job array.", changes_results=True),
+    ] = None
     split: Annotated[str, setting("Split of a hub dataset.", changes_results=True)] = "test"
     special_judges: Annotated[
         str | None, setting("The published output_spj.jsonl of TACO's test problems.", changes_results=True)

@@ -62,13 +62,9 @@ def check_agreement(
     path: Path, written: Manifest, wanted: Manifest, defaults: Mapping[str, Any], growth: Growth = NO_GROWTH
 ) -> None:
     """Raises `RunMismatchError` that names every setting in which a run and this start differ, with both values."""
-    wanted = _as_read(wanted)
-    # A setting that did not exist when the run was made had the value that is its default now.
-    written = _as_read(msgspec.structs.replace(written, results={**defaults, **written.results}))
     differing = {
         name: f"{name} {before!r}, this start has {now!r}"
-        for name in sorted({*written.results, *wanted.results})
-        if (before := written.results.get(name)) != (now := wanted.results.get(name))
+        for name, (before, now) in compare_results(written, wanted, defaults).items()
     }
     if not differing:
         return
@@ -81,6 +77,21 @@ def check_agreement(
             f"{problem}, which leaves out {', '.join(left_out[:NAMES_SHOWN])}{more}: "
             "a run may only take more problems; use the old value, a wider one, or another run directory"
         )
+
+
+def compare_results(one: Manifest, other: Manifest, defaults: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Both values of each setting that changes results and differs, by name.
+
+    A setting that did not exist when a run was made had the value that is its default now.
+    """
+    one, other = (
+        _as_read(msgspec.structs.replace(each, results={**defaults, **each.results})) for each in (one, other)
+    )
+    return {
+        name: (its, others)
+        for name in sorted({*one.results, *other.results})
+        if (its := one.results.get(name)) != (others := other.results.get(name))
+    }
 
 
 def _as_read(manifest: Manifest) -> Manifest:

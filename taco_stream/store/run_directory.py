@@ -109,6 +109,14 @@ class RunFiles:
         """Every record on disk, in the order judged."""
         return map(line_to_record, read_values(self.path / RESULTS, RecordLine))
 
+    def generated(self) -> Iterator[SampleKey]:
+        """The sample of every completion on disk."""
+        return (line.value.key for line in read_lines(self.path / COMPLETIONS, _Key))
+
+    def judged(self) -> Iterator[SampleKey]:
+        """The sample of every record on disk."""
+        return (line.value.key for line in read_lines(self.path / RESULTS, _Key))
+
     def events(self) -> Iterator[WrittenEvent]:
         """Every event on disk, in the order sent. No score depends on one, so a damaged line is not an error."""
         for number, line in enumerate(decoded_lines(self.path / EVENTS, decode_if_whole), start=1):

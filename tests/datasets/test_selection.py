@@ -1,6 +1,7 @@
 """Which problems are taken, and in which order."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from taco_rows import WriteLines, taco_row
 
 from taco_stream.datasets.open import open_dataset
-from taco_stream.datasets.selection import Selection, Shard, read_selection
+from taco_stream.datasets.selection import Selection, Shard, parse_shard, read_selection
 from taco_stream.datasets.settings import DatasetSettings
 from taco_stream.errors import DatasetError, UsageError
 
@@ -133,3 +134,36 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 def test_a_line_of_json_without_a_problem_is_refused_by_its_place(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exclude.jsonl:1 is not a line of JSON"):
         excluded_by(tmp_path, '{"task": "a"}\nb\n')
+
+
+SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_STEP": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "shard"),
+    [
+        ("auto", {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "4"}, Shard(2, 4)),
+        ("auto", SLURM | {"SLURM_ARRAY_TASK_COUNT": "4"}, Shard(2, 4)),
+        ("auto/8", SLURM, Shard(7, 8)),
+        ("auto/3", {"JOB_COMPLETION_INDEX": "0"}, Shard(0, 3)),
+        (" 1/4 ", {}, Shard(1, 4)),
+    ],
+)
+def test_a_shard_may_be_that_of_a_job_array(text: str, environ: dict[str, str], shard: Shard) -> None:
+    assert parse_shard(text, environ) == shard
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "complaint"),
+    [
+        ("auto", {}, "neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set"),
+        ("auto", {"JOB_COMPLETION_INDEX": "1"}, "give it as auto/n, such as auto/8"),
+        ("auto/4", {"JOB_COMPLETION_INDEX": "4"}, "'auto/4' in task 4 of this job array: it is i/n"),
+        ("auto/4", {"JOB_COMPLETION_INDEX": "four"}, "in task four of this job array"),
+        ("auto", SLURM | {"SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_STEP": "0"}, "in task 7"),
+        ("auto/", {}, "it is i/n with i from 0 to n-1"),
+    ],
+)
+def test_a_job_array_that_says_too_little_is_a_usage_error(text: str, environ: dict[str, str], complaint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        parse_shard(text, environ)
