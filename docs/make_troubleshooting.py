@@ -149,6 +149,13 @@ FAMILIES = (
         "`unjudged_score`.",
     ),
     Family(
+        "Trackers",
+        ("trackers/", "commands/log.py"),
+        "Raised by `taco-stream log` ([Send a run to a tracker](how-to/tracking.md)), which only reads the run. The "
+        "sentence ends with what the tracker's library said: no key, no server, no place to write. The same command "
+        "sends everything again.",
+    ),
+    Family(
         "Generation workers",
         ("engine/",),
         "Each device has a process of its own. One that dies is started again; if it dies without finishing a sample "

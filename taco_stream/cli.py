@@ -27,6 +27,7 @@ from taco_stream.prompting import PromptSettings
 from taco_stream.run.settings import SETTINGS, ClusterSettings, RunSettings, SampleSettings
 from taco_stream.settings import ENVIRONMENT_PREFIX, Group, Setting, collect_settings, parse_value
 from taco_stream.terminal import printable
+from taco_stream.trackers.tracker import TrackerKind
 from taco_stream.types import ComparisonMode, ExportFormat, SamplingParameters
 
 PANELS: dict[Group, str] = {
@@ -384,6 +385,22 @@ def export(
 
     for path in export_run(run_directory, to or run_directory, format, mode=mode, ks=tuple(k or ())):
         print(path)
+
+
+@app.command()
+def log(
+    run_directory: ExistingRun,
+    to: Annotated[
+        TrackerKind,
+        parsed_option("--to", TrackerKind, f"{', '.join(TrackerKind)}; each needs the extra of that name."),
+    ],
+    project: Annotated[str, typer.Option("--project", help="The tracker's project or experiment.")] = "taco-stream",
+    follow: Annotated[bool, typer.Option("--follow", help="Send what is new until the run ends.")] = False,
+) -> None:
+    """Send a run's settings, scores and counts to an experiment tracker, from its files alone."""
+    from taco_stream.commands.log import log_run
+
+    log_run(run_directory, to, project=project, follow=follow)
 
 
 @app.command()

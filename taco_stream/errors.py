@@ -55,6 +55,10 @@ class NoCheckersError(EvaluatorError):
     exit_code = 2
 
 
+class TrackerError(TacoStreamError):
+    """An experiment tracker or the hub cannot be written to; the run that was to be sent is not affected."""
+
+
 class StoreError(TacoStreamError):
     """The run directory cannot be opened, read or written."""
 

@@ -24,6 +24,7 @@ SLOW = (
     "commands/test_audit.py",
     "commands/test_doctor.py",
     "commands/test_evaluate_run.py",
+    "commands/test_log.py",
     "commands/test_watch.py",
     "commands/test_growth.py",
     "demo",

@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             ("workers", "device_gauges", "terminal", "settings", "extraction", "sample_set", "events"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
-            ("report", "formats", "run", "cluster", "audit", "doctor", "rewards"),
+            ("report", "formats", "run", "cluster", "audit", "doctor", "rewards", "trackers"),
             ("commands",),
             ("cli", "notebook"),
             ("__main__",),
