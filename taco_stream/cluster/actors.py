@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 import taco_stream.demo
 from taco_stream import __version__
 from taco_stream.cluster.protocol import (
+    LINGER_SECONDS,
     MAX_REPORTED,
     REPORT_SECONDS,
     EngineBlueprint,
@@ -46,7 +47,7 @@ from taco_stream.types import Completion, Problem, Request
 UNREPORTED_EVENTS = 1024
 """Events between two reports. A component waits if there are more, until the next report a second later."""
 
-UNTAKEN_COMPLETIONS = 64
+UNTAKEN_COMPLETIONS = 256
 """Completions that wait for a report: beyond, the engine admits nothing more."""
 
 
@@ -111,6 +112,7 @@ class NodeEngine:
         try:
             with anyio.move_on_after(REPORT_SECONDS):
                 taken.append(await self._completions.receive())
+                await anyio.sleep(LINGER_SECONDS)
                 while len(taken) < MAX_REPORTED:
                     taken.append(self._completions.receive_nowait())
         except anyio.WouldBlock:
@@ -206,6 +208,7 @@ class NodeEvaluator:
         assert self._evaluator is not None
         with anyio.move_on_after(REPORT_SECONDS):
             await self._has_verdicts.wait()
+            await anyio.sleep(LINGER_SECONDS)
         taken, self._verdicts = self._verdicts[:MAX_REPORTED], self._verdicts[MAX_REPORTED:]
         if not self._verdicts and self._failure is None:
             self._has_verdicts.clear()

@@ -21,6 +21,10 @@ from taco_stream.types import ComparisonMode, Completion, Problem, Verdict
 REPORT_SECONDS = 1.0
 """The longest that `take` waits."""
 
+LINGER_SECONDS = 0.05
+"""How long `take` waits for more once there is something: a call costs the driver half a millisecond, and so would each
+sample if it was reported alone."""
+
 MAX_REPORTED = 256
 """Completions or verdicts in one answer: a few hundred KB."""
 
