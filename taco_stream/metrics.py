@@ -25,13 +25,13 @@ Memory is a few counters per problem and a bit per sample.
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from taco_stream.errors import UsageError
 from taco_stream.sample_set import SampleSet
-from taco_stream.types import ComparisonMode, ExtractionMethod, Record, Status
+from taco_stream.types import ComparisonMode, ExtractionMethod, FinishReason, SampleKey, Status
 
 DEFAULT_KS = (1, 10, 100)
 TAIL = 0.025
@@ -110,6 +110,27 @@ def settled_ks(asked: Sequence[int], samples: int) -> tuple[int, ...]:
     return tuple(sorted(set(asked))) or tuple(k for k in DEFAULT_KS if k <= samples)
 
 
+class JudgedSample(Protocol):
+    """The part of a record that is counted."""
+
+    @property
+    def key(self) -> SampleKey: ...
+    @property
+    def statuses(self) -> Mapping[ComparisonMode, Status]: ...
+    @property
+    def program(self) -> str | None: ...
+    @property
+    def extraction(self) -> ExtractionMethod: ...
+    @property
+    def finish_reason(self) -> FinishReason: ...
+    @property
+    def difficulty(self) -> str: ...
+    @property
+    def skills(self) -> tuple[str, ...]: ...
+    @property
+    def completion_tokens(self) -> int: ...
+
+
 class Tally:
     """Counts records as they come, under every comparison mode; a sample that comes twice counts once, the first.
 
@@ -126,30 +147,30 @@ class Tally:
         self.fenced_programs = 0
         self._seen = SampleSet()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: JudgedSample) -> None:
         """Counts one record."""
-        if not self._seen.add(record.key):
+        key, statuses = record.key, record.statuses
+        if not self._seen.add(key):
             self.duplicates += 1
             return
         self.extractions[record.extraction] += 1
         self.finish_reasons[record.finish_reason] += 1
         # No program holds a Markdown fence: a text that was taken for one as a whole, and has one, is a chat answer.
-        strict = record.verdicts.get(ComparisonMode.STRICT)
         self.fenced_programs += (
             record.extraction is ExtractionMethod.WHOLE_TEXT
-            and strict is not None
-            and strict.status is Status.COMPILE_ERROR
+            and statuses.get(ComparisonMode.STRICT) is Status.COMPILE_ERROR
             and "```" in (record.program or "")
         )
         self.completion_tokens += record.completion_tokens
-        for mode, verdict in record.verdicts.items():
-            self.statuses[mode][verdict.status] += 1
-            count = self.problems[mode].setdefault(
-                record.problem_id, ProblemCount(difficulty=record.difficulty, skills=record.skills)
-            )
-            if verdict.status.is_scored:
+        for mode, status in statuses.items():
+            self.statuses[mode][status] += 1
+            count = self.problems[mode].get(key.problem_id)
+            if count is None:
+                count = ProblemCount(difficulty=record.difficulty, skills=record.skills)
+                self.problems[mode][key.problem_id] = count
+            if status.is_scored:
                 count.scored += 1
-                count.passed += verdict.status is Status.PASSED
+                count.passed += status is Status.PASSED
             else:
                 count.unscored += 1
 

@@ -3,10 +3,16 @@
 A run of 1,000 problems with 200 samples has 200,000 keys: as tuples in a set they take 31 MiB, here 0.13.
 """
 
+from typing import Annotated
+
+import msgspec
+
 from taco_stream.types import SampleKey
 
 MAX_SAMPLES = 1 << 20
 """Samples a problem may have. A larger index is a broken file, and would cost a bit for each number below it."""
+
+SampleIndex = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SAMPLES)]
 
 
 class SampleSet:

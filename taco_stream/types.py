@@ -274,3 +274,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> SampleKey:
         """Names the sample this judges."""
         return SampleKey(self.problem_id, self.sample_index)
+
+    @property
+    def statuses(self) -> Mapping[ComparisonMode, Status]:
+        """The status under each comparison mode."""
+        return {mode: verdict.status for mode, verdict in self.verdicts.items()}

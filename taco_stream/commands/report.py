@@ -47,8 +47,8 @@ def read_again(settings: DatasetSettings) -> Iterator[Problem]:
 def count_records(files: RunFiles) -> Tally:
     """Counts everything that has been judged."""
     tally = Tally()
-    for record in files.records():
-        tally.add(record)
+    for judged in files.judged_samples():
+        tally.add(judged)
     return tally
 
 

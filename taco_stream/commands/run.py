@@ -26,7 +26,7 @@ from taco_stream.cluster.engine import ClusterEngine
 from taco_stream.cluster.evaluator import ClusterEvaluator
 from taco_stream.cluster.protocol import EngineBlueprint, ModelBlueprint, ScriptBlueprint
 from taco_stream.cluster.ray_cluster import connected
-from taco_stream.commands.report import count_records, sum_up
+from taco_stream.commands.report import sum_up
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.datasets.selection import parse_shard
 from taco_stream.datasets.settings import SELECTING, DatasetSettings
@@ -142,7 +142,7 @@ async def run(
         opening = open_run(path, manifest, RunSettings().results(), Growth(SELECTING, partial(left_out, dataset)))
         directory = await opened.enter_async_context(opening)
         announce(directory, settings.evaluator, evaluator.sandbox_tier if evaluator else "", console)
-        tally = count_records(directory)
+        tally = directory.tally
         announce_other_samples(directory, settings, console)
         pipeline = Pipeline(
             task,

@@ -12,7 +12,7 @@ Not covered: a file that something else edits. A broken line before the last is 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
@@ -121,20 +121,17 @@ def repair(path: Path) -> str | None:
     return f"{path.name} ended in a broken line of {size - end:,} bytes, which was cut off"
 
 
-def withdraw(path: Path, kind: type[T], is_withdrawn: Callable[[T], bool]) -> int:
-    """Removes lines from a file that is not being written, all or none of them; returns their number.
+def withdraw(path: Path, offsets: Container[int]) -> None:
+    """Removes the lines that begin at the offsets from a file that is not being written, all or none of them.
 
-    Raises `StoreError` at a broken line, or if the file cannot be replaced.
+    Raises `StoreError` if the file cannot be replaced.
     """
-    withdrawn = {line.offset for line in read_lines(path, kind) if is_withdrawn(line.value)}
-    if withdrawn:
-        with replacing(path) as fresh, path.open("rb") as file:
-            offset = 0
-            for line in file:
-                if offset not in withdrawn:
-                    fresh.write(line)
-                offset += len(line)
-    return len(withdrawn)
+    with replacing(path) as fresh, path.open("rb") as file:
+        offset = 0
+        for line in file:
+            if offset not in offsets:
+                fresh.write(line)
+            offset += len(line)
 
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[Line[T]]:
@@ -146,7 +143,8 @@ def decoded_lines(path: Path, decode: Callable[[bytes], T]) -> Iterator[Line[T]]
     """The items of `read_lines`, by another decoder, which raises one of `NOT_DECODED` if a line is broken."""
     offset = 0
     try:
-        with path.open("rb") as file:
+        # Lines are a few KB long: with the usual buffer of 8 KB, reading them takes three times as long.
+        with path.open("rb", buffering=1 << 16) as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):  # being written just now, or torn: either way not there yet
                     return

@@ -16,10 +16,26 @@ from typing import Any
 import msgspec
 
 from taco_stream.errors import StoreError
-from taco_stream.types import ComparisonMode, ExtractionMethod, FinishReason, Observations, Record, Status, Verdict
+from taco_stream.sample_set import SampleIndex
+from taco_stream.types import (
+    ComparisonMode,
+    ExtractionMethod,
+    FinishReason,
+    Observations,
+    Record,
+    SampleKey,
+    Status,
+    Verdict,
+)
 
 RECORD_VERSION = 2
 """Raised whenever a reader of the old lines would misread the new ones."""
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """The part of a verdict that says how it came out."""
+
+    status: Status
 
 
 class RecordLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,6 +62,32 @@ class RecordLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
+class JudgedLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The part of a line of either version that scores are made of; the rest is skipped, which takes half the time."""
+
+    problem_id: str
+    sample_index: SampleIndex
+    statuses: Mapping[ComparisonMode, Status] = {}
+    program: str | None
+    extraction: ExtractionMethod
+    finish_reason: FinishReason
+    difficulty: str = "UNKNOWN"
+    skills: tuple[str, ...] = ()
+    completion_tokens: int = 0
+    verdicts: Mapping[ComparisonMode, _Outcome] = {}
+    version: int = 1
+
+    @property
+    def key(self) -> SampleKey:
+        """Names the sample."""
+        return SampleKey(self.problem_id, self.sample_index)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the evaluator failed, so that the sample has not been judged."""
+        return Status.INFRASTRUCTURE_ERROR in self.statuses.values()
+
+
 _SAME = tuple(name for name in Record.__struct_fields__ if name != "verdicts")
 _OBSERVED = Observations.__struct_fields__
 _NO_VERDICT = Verdict(status=Status.INFRASTRUCTURE_ERROR)
@@ -61,7 +103,7 @@ def record_to_line(record: Record) -> RecordLine:
     observed = _observations(first)
     return RecordLine(
         **_on_disk(record, _SAME),
-        statuses={mode: verdict.status for mode, verdict in record.verdicts.items()},
+        statuses=record.statuses,
         observed=observed,
         differing={} if is_one else _differing(observed, record.verdicts),
         version=RECORD_VERSION,
@@ -70,15 +112,28 @@ def record_to_line(record: Record) -> RecordLine:
 
 def line_to_record(line: RecordLine) -> Record:
     """The record in a line. Raises `StoreError` if a newer version wrote it, or it contradicts itself."""
+    check_version(line)
+    verdicts = line.verdicts
+    if verdicts is None:
+        verdicts = {mode: _verdict(line, mode, status) for mode, status in line.statuses.items()}
+    return Record(**{name: getattr(line, name) for name in _SAME}, verdicts=verdicts)
+
+
+def read_judged(line: JudgedLine) -> JudgedLine:
+    """The line with its statuses in the place of the newest version. Raises what `line_to_record` does."""
+    if line.version == 1:
+        return msgspec.structs.replace(line, statuses={mode: each.status for mode, each in line.verdicts.items()})
+    check_version(line)
+    return line
+
+
+def check_version(line: RecordLine | JudgedLine) -> None:
+    """Raises `StoreError` if a newer version wrote the line."""
     if line.version > RECORD_VERSION:
         raise StoreError(
             f"the record of sample {line.sample_index} of {line.problem_id} is of version {line.version}: "
             "read it with the taco-stream that wrote it, or a newer one"
         )
-    verdicts = line.verdicts
-    if verdicts is None:
-        verdicts = {mode: _verdict(line, mode, status) for mode, status in line.statuses.items()}
-    return Record(**{name: getattr(line, name) for name in _SAME}, verdicts=verdicts)
 
 
 def _observations(verdict: Verdict) -> Observations:

@@ -13,6 +13,7 @@ from sample_values import completion, gauges, manifest, record
 
 from taco_stream.errors import RunInUseError, RunMismatchError, StoreError
 from taco_stream.events import DamagedEvent, Event, RunStarted
+from taco_stream.metrics import Tally
 from taco_stream.store.journal import Journal
 from taco_stream.store.manifest import Manifest
 from taco_stream.store.run_directory import RecordIndex, RunDirectory, RunFiles, open_run
@@ -356,3 +357,22 @@ async def test_a_start_that_was_killed_while_it_wrote_its_manifest_is_no_obstacl
     async with open_run(tmp_path / "run", manifest()) as run:
         assert not run.is_resumed
     assert not list(tmp_path.glob("run/.*.new"))
+
+
+async def test_opening_counts_the_records_that_are_there(tmp_path: Path) -> None:
+    """As reading all of each of them does, but for those that the evaluator failed on, which are taken out."""
+    async with open_run(tmp_path / "run", manifest()) as run:
+        await run.append(
+            [
+                record("a", 0, Status.PASSED),
+                record("a", 1, Status.WRONG_ANSWER),
+                record("b", 0, Status.INFRASTRUCTURE_ERROR),
+            ]
+        )
+    async with open_run(tmp_path / "run", manifest()) as run:
+        tally = Tally()
+        for each in run.records():
+            tally.add(each)
+        assert run.tally.statuses == tally.statuses
+        assert run.tally.problems == tally.problems
+        assert run.tally.samples == 2
