@@ -131,7 +131,7 @@ def _table(runs: Sequence[RunLine], now: float) -> Table:
     table.add_column("dataset", overflow="fold")
     for run in runs:
         of = "" if run.samples_expected is None else f"/{run.samples_expected:,}"
-        k = f"@{run.k} " if ks else ""  # the only one stands in the heading, and is no longer among them
+        k = f"@{run.k} " if ks else ""  # the only one is in the heading, and no longer among them
         score = "–" if run.score is None else f"{k}{100 * run.score.value:.1f} % ({interval(run.score)})"
         table.add_row(
             run.name,

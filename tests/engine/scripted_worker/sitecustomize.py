@@ -1,9 +1,9 @@
 """A generation worker that is ready at once: its process, frames and loop are the real ones, its model is a script.
 
 An interpreter with this folder on its path that starts as a generation worker finds, in place of torch and of what
-loads a model, the few names of them that the loop uses. So whatever the parent decides (whom to restart, what to drain,
-when to stop admitting) is tested with real processes in a tenth of the time, most of which would go into imports. The
-same loop with a real model is tested in `test_real_workers.py`, and a real core without a process in `engine/worker`.
+loads a model, the few names of them that the loop uses. So the decisions of the parent (restarts, draining, admission)
+are tested with real processes in a tenth of the time, most of which would go into imports. The same loop with a real
+model is tested in `test_real_workers.py`, and a real core without a process in `engine/worker`.
 
 A token takes a millisecond, and a sample as many tokens as it may have. Its text depends on nothing but its seed, problem
 and index. `PROMPT` bytes are the longest prompt that leaves room for all new tokens.
