@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from typing import Any
 import anyio
 import pytest
 from cluster.in_process import until
+from engine import test_contract as contract
 
 from taco_stream.cluster.engine import ClusterEngine
 from taco_stream.cluster.evaluator import ClusterEvaluator
 from taco_stream.cluster.protocol import ScriptBlueprint
 from taco_stream.cluster.ray_cluster import RayCluster, connected
+from taco_stream.engine.base import Engine
 from taco_stream.engine.scripted import Script
 from taco_stream.engine.stream import completions
 from taco_stream.evaluator.settings import EvaluatorSettings
@@ -108,6 +110,25 @@ def processes_with(word: str) -> list[str]:
         except OSError:
             continue
     return [line for line in lines if word in line]
+
+
+CONTRACT = [
+    contract.test_every_sample_asked_for_completes_exactly_once,
+    contract.test_an_error_says_why,
+    contract.test_no_requests_end_at_once,
+    contract.test_drained_samples_still_complete_exactly_once,
+    contract.test_a_full_outbound_stream_is_waited_for,
+    contract.test_cancellation_leaves_nothing_running,
+    contract.test_statistics_count_what_was_finished,
+    contract.test_any_engine_can_be_iterated_and_left,
+]
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+async def test_the_contract_of_all_engines_holds(
+    check: Callable[[Engine], Awaitable[None]], ray_cluster: RayCluster
+) -> None:
+    await check(ClusterEngine(ray_cluster, ScriptBlueprint(contract.SCRIPT)))
 
 
 async def test_a_node_removed_in_mid_run_loses_and_repeats_nothing_and_an_added_one_works(
