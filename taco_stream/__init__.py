@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.evaluator.pool import Evaluator as Evaluator
     from taco_stream.evaluator.settings import EvaluatorSettings as EvaluatorSettings
     from taco_stream.events import ClockCountsLoad as ClockCountsLoad
+    from taco_stream.events import DeviceDropped as DeviceDropped
     from taco_stream.events import EngineEvent as EngineEvent
     from taco_stream.events import EvaluatorEvent as EvaluatorEvent
     from taco_stream.events import EvaluatorRestarted as EvaluatorRestarted
@@ -195,6 +196,7 @@ _HOMES = {
     "PrefillHalved": "taco_stream.events",
     "SlotsHalved": "taco_stream.events",
     "WorkerRestarted": "taco_stream.events",
+    "DeviceDropped": "taco_stream.events",
     "RequestCondemned": "taco_stream.events",
     "ServerUp": "taco_stream.events",
     "ServerDown": "taco_stream.events",

@@ -128,6 +128,15 @@ class WorkerRestarted(_Notice, frozen=True, tag="worker_restarted"):
     """Sent when a generation worker died and another takes its place; what it had not answered is asked again."""
 
 
+class DeviceDropped(_Notice, frozen=True, kw_only=True, tag="device_dropped"):
+    """Sent when the generation workers of a device kept dying and the run goes on with the other devices.
+
+    What the device had not answered is asked of the others.
+    """
+
+    device: str
+
+
 class RequestCondemned(_Notice, frozen=True, kw_only=True, tag="request_condemned"):
     """Sent when generation workers died of one request, of which the remaining samples are answered as errors."""
 
@@ -252,6 +261,7 @@ EngineEvent = (
     | PrefillHalved
     | SlotsHalved
     | WorkerRestarted
+    | DeviceDropped
     | RequestCondemned
     | ServerUp
     | ServerDown

@@ -15,7 +15,8 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     `rows_busy` of `rows_total` batch rows are decoding now; `samples_waiting` have been accepted but hold no row.
     `busy_seconds` is wall time with at least one row busy, `row_seconds` the sum over rows of the time each was busy
     and `row_seconds_available` the same had every row been busy while any was, so that their ratio is the occupancy.
-    Engines without a batch leave the row figures zero.
+    Engines without a batch leave the row figures zero. A local engine generates on `devices`, and has given up
+    `devices_dropped`, whose workers kept dying.
     """
 
     rows_busy: int = 0
@@ -28,6 +29,8 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     row_seconds: float = 0.0
     row_seconds_available: float = 0.0
     restarts: int = 0
+    devices: int = 0
+    devices_dropped: int = 0
 
 
 class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,14 @@ import msgspec
 
 from taco_stream.events import (
     DamagedEvent,
+    DeviceDropped,
     PromptTooLong,
     RunFinished,
     RunGauges,
     RunResumed,
     RunStarted,
     UnknownEvent,
+    WorkerRestarted,
     WrittenEvent,
 )
 from taco_stream.metrics import Estimate, Tally, settled_ks
@@ -114,7 +116,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """One run under the comparison mode that counts; `other_modes` holds the overall scores of the others.
 
     `unknown_events` counts, by kind, the events of a newer version, which were left out; `damaged_events` are the first
-    lines of `events.jsonl` that cannot be read, ten at most.
+    lines of `events.jsonl` that cannot be read, ten at most. `worker_restarts` counts generation workers that died or
+    hung and were replaced, and `dropped_devices` has a sentence for each device that a start went on without.
     """
 
     mode: ComparisonMode
@@ -129,6 +132,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     throughput: Throughput
     unknown_events: Mapping[str, int] = {}
     damaged_events: tuple[int, ...] = ()
+    worker_restarts: int = 0
+    dropped_devices: tuple[str, ...] = ()
 
 
 def reported_ks(tally: Tally, mode: ComparisonMode, asked: Sequence[int]) -> tuple[int, ...]:
@@ -164,6 +169,8 @@ def sum_up_totals(tally: Tally, totals: "EventTotals", *, mode: ComparisonMode, 
         throughput=totals.throughput(),
         unknown_events=dict(totals.unknown),
         damaged_events=tuple(totals.damaged),
+        worker_restarts=totals.worker_restarts,
+        dropped_devices=tuple(totals.dropped_devices),
     )
 
 
@@ -197,6 +204,8 @@ class EventTotals:
         self.long_prompts: dict[str, LongPrompt] = {}
         self.unknown: Counter[str] = Counter()
         self.damaged: list[int] = []
+        self.worker_restarts = 0
+        self.dropped_devices: list[str] = []
         self._ended: list[RunStatistics] = []
         self._current: RunStatistics | None = None
         self._peak_memory_bytes = 0
@@ -220,6 +229,10 @@ class EventTotals:
                     context_length=event.context_length,
                     new_tokens_left=event.new_tokens_left,
                 )
+            case WorkerRestarted():
+                self.worker_restarts += 1
+            case DeviceDropped(message=message) if len(self.dropped_devices) < NAMES_SHOWN:
+                self.dropped_devices.append(message)
             case UnknownEvent(kind=kind):
                 self.unknown[kind] += 1
             case DamagedEvent(line=line) if len(self.damaged) < NAMES_SHOWN:

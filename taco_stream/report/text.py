@@ -125,8 +125,10 @@ def notes_on_prompts(coverage: Coverage) -> list[str]:
 
 
 def _notes_on_events(summary: Summary) -> list[str]:
-    """Which events could not be taken into account: those that a newer version wrote, and those that are damaged."""
-    notes = []
+    """What befell the generation workers, and which events could not be taken into account."""
+    notes = [*summary.dropped_devices]
+    if summary.worker_restarts:
+        notes.append(f"generation workers that died or hung and were replaced: {summary.worker_restarts:,}")
     if summary.unknown_events:
         kinds = ", ".join(f"{kind} ({count:,})" for kind, count in summary.unknown_events.items())
         notes.append(f"events of kinds unknown to this version were left out: {kinds}")

@@ -119,6 +119,8 @@ def panel(snapshot: Snapshot) -> RenderableType:
         parts.append(Text(LOADING))
     if statistics.infrastructure_errors:
         parts.append(Text(f"{statistics.infrastructure_errors} infrastructure errors (not scored)", style="yellow"))
+    if engine is not None and engine.devices_dropped:
+        parts.append(Text(_dropped(engine), style="yellow"))
     if statistics.draining:
         hint = "" if snapshot.is_watched else "; Ctrl-C again stops at once"
         parts.append(Text(f"stopping: finishing in-flight samples{hint}", style="yellow"))
@@ -142,10 +144,15 @@ def plain_line(snapshot: Snapshot) -> str:
             f"{_tokens_per_second(engine, statistics):,.0f} tokens/s",
             f"batch {engine.rows_busy}/{engine.rows_total} (occupancy {_percent(occupancy(engine))})",
         ]
+        figures += [_dropped(engine)] if engine.devices_dropped else []
     if evaluator:
         figures += [f"unjudged {statistics.completions_waiting:,}", f"workers {evaluator.busy}/{evaluator.workers}"]
     figures += [_silence(snapshot), _time_left(snapshot)]
     return "  ".join(filter(None, figures))
+
+
+def _dropped(engine: EngineStatistics) -> str:
+    return f"{engine.devices_dropped} of {engine.devices + engine.devices_dropped} devices dropped"
 
 
 class _FiguresBeside:

@@ -131,6 +131,13 @@ class WorkerProcess(Generic[T]):
             self._exception = last_exception(self._log.read().decode(errors="replace"))
             self._log.close()
 
+    def fail(self, fault: str) -> None:
+        """Ends the process for a fault that the parent has found, which becomes the reason; `receive` then raises."""
+        self._fault = fault
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
     def exit_reason(self) -> str:
         """How the stopped process ended and, if its frames or an exception were the reason, which."""
         code = self._process.returncode

@@ -7,7 +7,14 @@ from rich.console import Console
 from sample_values import finished, gauges, record
 from test_summary import summarise_records
 
-from taco_stream.events import DamagedEvent, PromptTooLong, UnknownEvent, WrittenEvent
+from taco_stream.events import (
+    DamagedEvent,
+    DeviceDropped,
+    PromptTooLong,
+    UnknownEvent,
+    WorkerRestarted,
+    WrittenEvent,
+)
 from taco_stream.report.text import print_report
 from taco_stream.statistics import EngineStatistics, Tail
 from taco_stream.types import Record, Status
@@ -166,6 +173,14 @@ def test_chat_answers_taken_for_programs_are_noted() -> None:
         record("a", 2, Status.PASSED, program='print("```")'),
     ]
     assert "1 programs that do not compile hold Markdown fences: --prompt chat" in printed(records)
+
+
+def test_a_device_that_was_dropped_and_workers_that_were_replaced_are_reported() -> None:
+    message = "the generation worker on cuda:1 died: signal 9; the run goes on without cuda:1, on 1 of 2 devices"
+    died = WorkerRestarted(message="died")
+    text = printed([record()], [died, died, DeviceDropped(device="cuda:1", message=message)])
+    assert message in text
+    assert "generation workers that died or hung and were replaced: 2" in text
 
 
 def test_events_of_a_newer_version_are_noted() -> None:

@@ -1,22 +1,26 @@
 """The local engine: transformers models on this machine's devices, one spawned worker process per device.
 
 Who runs: `LocalEngine` in the event loop of the caller (it imports no torch), and one worker (`worker_handle`) per
-device, spoken to in the frames of `protocol`. Requests are cut into chunks of one prompt and up to 32 samples; a worker
-is given chunks as long as it has fewer samples than its slots and a little more, so that devices take work by demand.
+device, spoken to in the frames of `protocol`. Requests are cut into chunks of one prompt and up to 32 samples in one
+queue (`chunk_queue`); a worker takes chunks as long as it has fewer samples than its slots and a little more, so that
+devices take work by demand.
 
 Promised: a worker that dies is started again and given everything it has not answered; samples come out the same,
 because they depend on (seed, problem, index) alone. A request that kills workers is found out and answered as an
-error. A worker that keeps dying ends the run with `EngineError`, after everything that was generated has been handed
-over. A completion is in flight until the caller has taken it, so a caller who stops taking stops admission while what
-is decoding goes on, and memory stays bounded. A worker whose pipe is closed, by whatever death of the parent, ends by
-itself.
+error. A worker that hangs is killed, which is a death like any other (`silence_clock`). A worker that keeps dying is
+dropped, and the others are given what it had not answered; if it was the last, the run ends with `EngineError`, after
+everything that was generated has been handed over. A completion is in flight until the caller has taken it, so a caller
+who stops taking stops admission while what is decoding goes on, and memory stays bounded. A worker whose pipe is
+closed, by whatever death of the parent, ends by itself.
 
-Not covered: a worker that hangs without dying. Nothing in it waits for anything but the device.
+Not covered: a worker that hangs while it loads the model for the first time. A download or a slow disk takes as long
+as it takes, and nothing is known of the model's speed yet.
 """
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -24,12 +28,13 @@ import anyio
 import msgspec
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
+from taco_stream.engine.local.chunk_queue import ChunkQueue
 from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, WorkerHandle, add
 from taco_stream.engine.protocol import EventFrame, Finished, FromWorker, Gauges, Load, Ready
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.engine.stream import completions
 from taco_stream.errors import EngineError, ModelError, UsageError
-from taco_stream.events import EngineEvent
+from taco_stream.events import DeviceDropped, EngineEvent
 from taco_stream.machine import available_cores
 from taco_stream.statistics import EngineStatistics
 from taco_stream.types import Completion, Request
@@ -47,6 +52,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
     """
 
     _intake: anyio.CancelScope  # of a run, since a scope needs a running event loop
+    _queue: ChunkQueue  # of a run
 
     def __init__(
         self,
@@ -132,14 +138,13 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
                 raise self._failure
             self._is_running = True
             self._intake = anyio.CancelScope()
-            offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
+            self._queue = ChunkQueue(self._workers)
             try:
                 async with anyio.create_task_group() as tasks:
-                    # A clone each, and our own end closed: the offer ends for all when the last worker has left.
                     for worker in self._workers:
-                        tasks.start_soon(self._serve, worker, offered.clone(), completions)
-                    offered.close()
-                    tasks.start_soon(self._accept, requests, offer)
+                        if not worker.is_dropped:
+                            tasks.start_soon(self._serve, worker, completions)
+                    tasks.start_soon(self._accept, requests)
                     await self._send_early_events()
             finally:
                 # After a cancelled run the workers would go on decoding what nobody waits for any more.
@@ -167,46 +172,54 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
         total = EngineStatistics()
         for worker in self._workers:
             total = add(total, worker.statistics())
-        return msgspec.structs.replace(total, samples_finished=self._samples_finished)
+        dropped = sum(worker.is_dropped for worker in self._workers)
+        return msgspec.structs.replace(
+            total,
+            samples_finished=self._samples_finished,
+            devices=len(self._workers) - dropped,
+            devices_dropped=dropped,
+        )
 
     def worker_pids(self) -> tuple[int, ...]:
         """The worker processes, one per device."""
         return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
-    async def _accept(self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[Chunk]) -> None:
+    async def _accept(self, requests: ObjectReceiveStream[Request]) -> None:
         """Cuts requests into chunks and offers each to whichever worker wants one next."""
-        with self._intake:
-            async with offer:
+        try:
+            with self._intake:
                 async for request in requests:
                     arrived_at = time.monotonic()
                     for start in range(0, len(request.sample_indices), SAMPLES_PER_CHUNK):
                         indices = request.sample_indices[start : start + SAMPLES_PER_CHUNK]
-                        await offer.send(Chunk(request, arrived_at, set(indices)))
+                        await self._queue.put(Chunk(request, arrived_at, set(indices)))
+        finally:
+            self._queue.close()
 
-    async def _serve(
-        self, worker: WorkerHandle, offered: ObjectReceiveStream[Chunk], completions: ObjectSendStream[Completion]
-    ) -> None:
-        """Runs one worker until nothing is offered any more and all that was in flight has been taken."""
+    async def _serve(self, worker: WorkerHandle, completions: ObjectSendStream[Completion]) -> None:
+        """Runs one worker until every chunk is answered and all that it finished has been taken."""
         worker.is_fed = False
-        async with offered, anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read, worker)
-            tasks.start_soon(self._feed, worker, offered)
+            tasks.start_soon(self._feed, worker)
             tasks.start_soon(self._relay_drain, worker)
+            tasks.start_soon(worker.watch)
             await self._hand_over(worker, completions)
             tasks.cancel_scope.cancel()
 
-    async def _feed(self, worker: WorkerHandle, offered: ObjectReceiveStream[Chunk]) -> None:
+    async def _feed(self, worker: WorkerHandle) -> None:
         """Takes chunks while the worker's capacity is not in flight."""
-        async for chunk in offered:
-            async with worker.writing:  # this may wait for a restart, which may fail and end the run
-                if worker.is_draining:
-                    worker.finished.extend(chunk.cancelled())
-                    worker.notify()
-                else:
-                    self._tickets += 1
-                    worker.chunks[self._tickets] = chunk
+        while not worker.is_dropped and (chunk := await self._queue.take(worker)) is not None:
+            if worker.is_draining:
+                worker.finished.extend(chunk.cancelled())
+                worker.notify()
+            else:
+                # At once, so that it is never in nobody's hands: sending may wait for a restart, which may fail.
+                self._tickets += 1
+                worker.chunks[self._tickets] = chunk
+                async with worker.writing:
                     await worker.send_due()
-            while worker.in_flight >= worker.capacity:
+            while worker.in_flight >= worker.capacity and not worker.is_dropped:
                 await worker.changed.wait()
         worker.is_fed = True
         worker.notify()
@@ -236,10 +249,15 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
                 await self._take_in(worker, await worker.receive())
             except WorkerGoneError:
                 try:
-                    await worker.restart(self._send_event)
+                    await worker.restart(self._send_event, partial(self._appeal, worker))
                 except EngineError as failure:
-                    self._give_up(worker, failure)
+                    if self._queue.has_others(worker):
+                        await self._drop(worker, failure)
+                    else:
+                        self._give_up(worker, failure)
                     return
+            if not worker.chunks:
+                self._queue.notify()
 
     async def _take_in(self, worker: WorkerHandle, frame: FromWorker) -> None:
         match frame:
@@ -257,12 +275,32 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             case _:
                 raise WorkerGoneError("the worker announced itself twice")
 
+    def _appeal(self, worker: WorkerHandle, chunk: Chunk) -> bool:
+        """Has another worker try a chunk that this one condemns; False if there is no other."""
+        if not self._queue.has_others(worker):
+            return False
+        self._queue.put_back([chunk])
+        return True
+
+    async def _drop(self, worker: WorkerHandle, failure: EngineError) -> None:
+        """Goes on without a worker: the others are given what it has not answered."""
+        worker.is_dropped = True
+        unanswered = list(worker.chunks.values())
+        worker.abandon()
+        self._queue.put_back(unanswered)
+        worker.notify()
+        device = worker.load.device
+        left = sum(not each.is_dropped for each in self._workers)
+        message = f"{failure}; the run goes on without {device}, on {left} of {len(self._workers)} devices"
+        await self._send_event(DeviceDropped(device=device, message=message))
+
     def _give_up(self, worker: WorkerHandle, failure: EngineError) -> None:
         """Lets the run end: nothing more is taken in, the other workers finish what is decoding."""
         self._failure = failure
         worker.abandon()
         self._intake.cancel()
         self.drain()
+        self._queue.notify()
 
     async def _start_others(self, devices: tuple[str, ...]) -> None:
         """Starts workers side by side: each takes as long as its model takes to load."""

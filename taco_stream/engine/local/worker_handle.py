@@ -18,10 +18,14 @@ run of all others. So deaths are counted for each chunk, and those that a proces
 are put on trial: the next process is given one group of them at a time and nothing else. A group that it answers is
 cleared, one at which it dies is halved, and a chunk at which it dies alone is condemned: its samples are answered as
 errors. Halving takes one death for each doubling of the number of suspects, while clearing them one by one would take
-as long as they take alone.
+as long as they take alone. While there are other workers, one of them has to die of it too (`chunk_queue`).
+
+**Hangs.** A process that owes something and is silent for too long (`silence_clock`) is killed by `watch`, and so is
+its successor if it does not load its model; from there on that is a death like any other.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -31,6 +35,7 @@ import anyio
 import msgspec
 
 from taco_stream.engine.libraries import check_libraries
+from taco_stream.engine.local.silence_clock import TICK_SECONDS, SilenceClock, waiting_seconds
 from taco_stream.engine.protocol import Cancel, Drain, EventFrame, FromWorker, Generate, Load, Ready, Refused, ToWorker
 from taco_stream.engine.visible_devices import device_environment
 from taco_stream.errors import EngineError, ModelError, UsageError
@@ -52,6 +57,10 @@ SUSPICIOUS_DEATHS = 2
 """Workers that died while they had a chunk until it is put on trial: one may have died for reasons of its own."""
 
 
+class WorkerDiedLoadingError(ModelError):
+    """A process ended while it loaded its model, without a word about the model itself."""
+
+
 @dataclass(eq=False)
 class Chunk:
     """One prompt and those of its samples that the worker has not answered; how many workers died while they had it."""
@@ -60,6 +69,7 @@ class Chunk:
     arrived_at: float
     unanswered: set[int]
     deaths: int = 0
+    condemned_by: "WorkerHandle | None" = None
 
     def rest(self) -> Request:
         """The request for the samples that are still to be generated."""
@@ -105,6 +115,9 @@ class WorkerHandle:
     restarts: int = 0
     is_fed: bool = False
     is_draining: bool = False
+    is_dropped: bool = False
+    """Given up: it is not started again, and what it had not answered is another worker's."""
+    clock: SilenceClock = field(default_factory=SilenceClock)
     gauges: EngineStatistics = field(default_factory=EngineStatistics)
     retired_totals: EngineStatistics = field(default_factory=EngineStatistics)
     writing: anyio.Lock = field(default_factory=anyio.Lock)
@@ -112,6 +125,9 @@ class WorkerHandle:
     changed: anyio.Event = field(default_factory=anyio.Event)
     _process: WorkerProcess[FromWorker] | None = None
     _exit_reason: str = ""
+    _is_loading: bool = False
+    _was_heard: bool = False
+    _loading_seconds: float = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -165,13 +181,19 @@ class WorkerHandle:
         `prepare` does.
         """
         await self.prepare()
-        await self.send(msgspec.structs.replace(self.load, sees_one_device=self.load.device.startswith("cuda")))
+        began_at = time.monotonic()
+        self.clock.start(self._loading_seconds)
+        self._is_loading = True
         events: list[EngineEvent] = []
         try:
+            await self.send(msgspec.structs.replace(self.load, sees_one_device=self.load.device.startswith("cuda")))
             while True:
                 match await self.receive():
                     case Ready() as ready:
                         self.ready = ready
+                        self._loading_seconds = time.monotonic() - began_at
+                        self.clock.start(self._loading_seconds)
+                        self._was_heard = False
                         return events
                     case Refused(message=message, is_usage=is_usage):
                         raise UsageError(message) if is_usage else ModelError(message)
@@ -179,13 +201,33 @@ class WorkerHandle:
                         events.append(event)
         except WorkerGoneError as error:
             await self.stop()
-            raise ModelError(f"the worker died while loading {self.load.model}: {self.exit_reason()}") from error
+            message = f"the worker died while loading {self.load.model}: {self.exit_reason()}"
+            raise WorkerDiedLoadingError(message) from error
+        finally:
+            self._is_loading = False
 
     async def receive(self) -> FromWorker:
         """The next frame. Raises `WorkerGoneError` if the process has ended or sends something else."""
         if self._process is None:  # a restart was cancelled in the middle
             raise WorkerGoneError("the worker was not started again")
-        return await self._process.receive()
+        frame = await self._process.receive()
+        self._was_heard = True
+        return frame
+
+    async def watch(self) -> None:
+        """Kills the process if it hangs, until cancelled; `receive` then raises."""
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            process = self._process
+            owes = self._is_loading or not self.sent.isdisjoint(self.chunks)
+            was_heard, self._was_heard = self._was_heard, False
+            if process is None:
+                continue
+            waited = waiting_seconds(process.pid) if owes and not was_heard else {}
+            self.clock.tick(time.monotonic(), waited, was_heard=was_heard, owes=owes)
+            if self.clock.has_run_out:
+                process.fail(f"it gave no sign of life for {self.clock.silent_seconds:.0f} s in which it could run")
+                self.clock.start(self._loading_seconds)
 
     async def send(self, frame: ToWorker) -> None:
         """Sends a frame; a worker that has ended gets nothing, and the task that receives finds out."""
@@ -209,26 +251,39 @@ class WorkerHandle:
         """How the last process ended and, if it was an exception, which."""
         return self._exit_reason
 
-    async def restart(self, emit: Callable[[EngineEvent], Awaitable[None]]) -> None:
+    async def restart(
+        self, emit: Callable[[EngineEvent], Awaitable[None]], appeal: Callable[[Chunk], bool] = lambda _: False
+    ) -> None:
         """Replaces the process, which has ended, and gives its successor the unanswered samples.
 
-        Raises `EngineError` if `RESTARTS` of them finished nothing, or the model cannot be loaded again.
+        A chunk that it would condemn is offered to `appeal` first, which says whether another worker is to try it.
+        Raises `EngineError` if `RESTARTS` of them finished nothing, or the worker refuses the model.
         """
         async with self.writing:
             await self.stop()
             exit_reason = self.exit_reason()
-            reason = f"the generation worker on {self.load.device} died: {exit_reason}"
             condemned = self.record_death()
-            if self.consecutive_restarts > RESTARTS:
-                raise EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
-            self.restarts += 1
-            await emit(WorkerRestarted(message=reason))
-            try:
-                await self.start()
-            except (ModelError, UsageError) as error:
-                raise EngineError(f"{reason}; it cannot be started again: {error}") from error
+            is_started = False
+            while not is_started:
+                reason = f"the generation worker on {self.load.device} died: {self.exit_reason()}"
+                if self.consecutive_restarts > RESTARTS:
+                    raise EngineError(f"{reason}; it was started {RESTARTS} times without a sample finished")
+                self.restarts += 1
+                await emit(WorkerRestarted(message=reason))
+                try:
+                    await self.start()
+                    is_started = True
+                except WorkerDiedLoadingError:
+                    self.consecutive_restarts += 1  # whoever killed it may not come back
+                except (ModelError, UsageError) as error:
+                    raise EngineError(f"{reason}; it cannot be started again: {error}") from error
             if condemned is not None:  # only now: the model's start shows that it was not the device
-                await emit(self.condemn(condemned, exit_reason))
+                chunk = self.chunks[condemned]
+                if chunk.condemned_by is None and appeal(chunk):
+                    chunk.condemned_by = self
+                    del self.chunks[condemned]
+                else:
+                    await emit(self.condemn(condemned, exit_reason))
             if self.is_draining:
                 await self.send_drain()
             await self.send_due()

@@ -38,7 +38,6 @@ from taco_stream.workers.frames import FrameDecoder, write_frame
 if TYPE_CHECKING:
     from taco_stream.engine.worker.core import EngineCore
     from taco_stream.engine.worker.fallback import GenerateCore
-
 GAUGES_SECONDS = 0.5
 
 
@@ -97,7 +96,17 @@ def _with_one_device(load: Load) -> tuple[Load, int]:
 
 
 def _serve(core: "EngineCore | GenerateCore", frames: "queue.SimpleQueue[ToWorker]", outgoing: BinaryIO) -> None:
+
     gauges_at = 0.0
+
+    def send_gauges() -> None:
+        nonlocal gauges_at
+        if core.is_idle or time.monotonic() - gauges_at >= GAUGES_SECONDS:
+            gauges_at = time.monotonic()
+            write_frame(outgoing, Gauges(core.statistics()))
+
+    if hasattr(core, "on_token"):  # transformers' `generate`, of which a step is a whole batch
+        core.on_token = send_gauges
     while True:
         # Everything that has arrived is taken in before a step, so that it can share the step's batch.
         while core.is_idle or not frames.empty():
@@ -107,9 +116,7 @@ def _serve(core: "EngineCore | GenerateCore", frames: "queue.SimpleQueue[ToWorke
                 _send(outgoing, core.step())
         finished = core.step()
         # Before the last completion, so that the parent's figures are whole when it has everything.
-        if core.is_idle or time.monotonic() - gauges_at >= GAUGES_SECONDS:
-            gauges_at = time.monotonic()
-            write_frame(outgoing, Gauges(core.statistics()))
+        send_gauges()
         _send(outgoing, finished)
 
 

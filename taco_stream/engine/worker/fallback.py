@@ -9,6 +9,7 @@ do when it is alone (RWKV, say): `alike_in_batches` finds that out, and such a m
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,8 @@ class GenerateCore:
         self._queue: deque[_Waiting] = deque()
         self._finished: list[Finished] = []
         self._draining = False
+        self.on_token: Callable[[], None] = lambda: None
+        """Called for every token: a batch may take minutes, in which the parent is to hear of this process."""
         self._statistics = EngineStatistics(rows_total=rows)
 
     @property
@@ -195,7 +198,7 @@ class GenerateCore:
 
     def _generate(self, batch: list[_Waiting]) -> None:
         started_at = time.monotonic()
-        watch = _BatchWatch(batch, self._checkpoint)
+        watch = _BatchWatch(batch, self._checkpoint, self.on_token)
         prompts = torch.tensor([sample.prompt for sample in batch], device=self._checkpoint.device)
         with torch.inference_mode():
             self._checkpoint.model.generate(
@@ -270,7 +273,8 @@ class GenerateCore:
 class _BatchWatch:
     """Draws the tokens of a batch in the place of `generate`, and sees which rows have ended."""
 
-    def __init__(self, batch: list[_Waiting], checkpoint: Checkpoint) -> None:
+    def __init__(self, batch: list[_Waiting], checkpoint: Checkpoint, on_token: Callable[[], None]) -> None:
+        self._on_token = on_token
         self._limits = [sample.limit for sample in batch]
         self._end_tokens = checkpoint.end_tokens
         self._device = checkpoint.device
@@ -292,6 +296,7 @@ class _BatchWatch:
         indices = torch.full_like(self._keys, self._drawn)
         tokens = sample_tokens(logits, self._sampling, uniform_numbers(self._keys, indices))
         self._drawn += 1
+        self._on_token()
         for row, token in enumerate(tokens.tolist()):
             # `generate` computes a row that has ended until the whole batch has; its tokens count no more.
             if self.reasons[row] is None:

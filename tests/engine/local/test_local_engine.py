@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.settings import ModelSettings
 from taco_stream.errors import EngineError, ModelError, TacoStreamError, UsageError
-from taco_stream.events import EngineEvent, RequestCondemned
+from taco_stream.events import DeviceDropped, EngineEvent, RequestCondemned, WorkerRestarted
 from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
 pytestmark = pytest.mark.anyio
@@ -40,8 +42,8 @@ def requests(samples: int = 3, problems: int = 4, tokens: int = 12) -> list[Requ
     ]
 
 
-def engine(model: str = "scripted", **settings: Any) -> LocalEngine:
-    return LocalEngine(ModelSettings(model=model, devices="cpu"), **settings)
+def engine(model: str = "scripted", devices: str = "cpu", **settings: Any) -> LocalEngine:
+    return LocalEngine(ModelSettings(model=model, devices=devices), **settings)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,6 +90,96 @@ async def test_a_reader_of_events_that_has_gone_is_no_dead_worker() -> None:
         events.close()
         assert len(await generate(started, [long])) == 1
         assert started.statistics().restarts == 0
+
+
+EXPECTED = {SampleKey(f"p{number}", index): f"1 p{number} {index}" for number in range(6) for index in range(40)}
+
+
+def report(events: MemoryObjectReceiveStream[EngineEvent]) -> list[EngineEvent]:
+    return [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+
+
+async def test_a_device_whose_workers_keep_dying_is_dropped_and_the_others_give_its_samples() -> None:
+    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
+    with sent, events:
+        async with engine(devices="cpu,cpu", events=sent) as two:
+            victim, survivor = two._workers
+            killed: set[int] = set()
+
+            async def kill_each() -> None:
+                while not victim.is_dropped:
+                    if (pid := victim.pid) is not None and pid not in killed and victim.sent:
+                        killed.add(pid)
+                        os.kill(pid, signal.SIGKILL)
+                    await anyio.lowlevel.checkpoint()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(kill_each)
+                completions = await generate(two, requests(samples=40, problems=6))
+            assert texts(completions) == EXPECTED
+            statistics = two.statistics()
+            assert len(killed) == 4
+            assert (statistics.restarts, statistics.devices, statistics.devices_dropped) == (3, 1, 1)
+            assert two.worker_pids() == (survivor.pid,)
+            assert len(await generate(two, requests(samples=1, problems=1))) == 1  # and so does the next run
+        *_, last = report(events)
+    assert isinstance(last, DeviceDropped)
+    assert "the run goes on without cpu, on 1 of 2 devices" in last.message
+
+
+async def test_a_request_that_kills_workers_is_condemned_by_two_of_them_and_drops_neither() -> None:
+    good = requests(samples=2, problems=1)
+    poison = msgspec.structs.replace(good[0], problem_id="poison")
+    async with engine(devices="cpu,cpu") as two:
+        completions = await generate(two, [good[0], poison])
+        assert two.statistics().devices == 2
+    errors = [str(each.error) for each in completions.values() if each.finish_reason is FinishReason.ERROR]
+    assert len(errors) == 2
+    assert all("generation workers died of this request: signal 11" in error for error in errors)
+    assert texts({key: each for key, each in completions.items() if key.problem_id == "p0"}) == {
+        SampleKey("p0", index): f"1 p0 {index}" for index in (0, 1)
+    }
+
+
+@pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
+async def test_a_worker_that_hangs_is_replaced_and_the_samples_are_the_same(
+    devices: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taco_stream.engine.local.silence_clock.FLOOR_SECONDS", 2.0)
+    monkeypatch.setattr("taco_stream.engine.local.silence_clock.MULTIPLE", 1)
+    sent, events = anyio.create_memory_object_stream[EngineEvent](100)
+    with sent, events:
+        async with engine(devices=devices, events=sent) as started:
+            victim = started.worker_pids()[0]
+
+            def stop(count: int) -> None:
+                if count == 10:
+                    os.kill(victim, signal.SIGSTOP)
+
+            assert texts(await generate(started, requests(samples=40, problems=6), stop)) == EXPECTED
+            assert victim not in started.worker_pids()
+        (event,) = report(events)
+    assert isinstance(event, WorkerRestarted)
+    assert "signal 9, it gave no sign of life for" in event.message
+
+
+async def test_a_successor_that_hangs_while_it_loads_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taco_stream.engine.local.silence_clock.FLOOR_SECONDS", 2.0)
+    monkeypatch.setattr("taco_stream.engine.local.silence_clock.MULTIPLE", 1)
+    async with engine(devices="cpu,cpu") as two:
+        victim = two._workers[0]
+        first = victim.pid
+
+        async def stop_the_second() -> None:
+            os.kill(two.worker_pids()[0], signal.SIGKILL)
+            while victim.pid in (None, first):
+                await anyio.lowlevel.checkpoint()
+            os.kill(victim.pid or 0, signal.SIGSTOP)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stop_the_second)
+            assert texts(await generate(two, requests(samples=40, problems=6))) == EXPECTED
+        assert (two.statistics().restarts, two.statistics().devices_dropped) == (2, 0)
 
 
 async def test_a_worker_that_keeps_dying_ends_the_run_after_what_it_finished(monkeypatch: pytest.MonkeyPatch) -> None:
