@@ -42,6 +42,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ZENSICAL = shutil.which("zensical", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 DEMO_MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
 OTHER_PROGRAMS = {"mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export", "ray"}
+HARNESSES = {"inspect", "lm_eval"}
 SERVERS = {"vllm", "llama-server", "transformers"}
 """What a reader has without taco-stream."""
 
@@ -257,7 +258,7 @@ def test_a_command_in_a_document_exists_with_its_flags(path: Path, line: str) ->
         assert command in flags
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= flags[command]
     else:
-        assert program in OTHER_PROGRAMS | SERVERS
+        assert program in OTHER_PROGRAMS | SERVERS | HARNESSES
 
 
 def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:

@@ -22,7 +22,7 @@ FLOORS: dict[str, int] = {
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
             ("report", "formats", "run", "cluster", "audit", "doctor", "rewards", "trackers"),
-            ("commands",),
+            ("commands", "harnesses"),
             ("cli", "notebook"),
             ("__main__",),
         )
