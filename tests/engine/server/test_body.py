@@ -30,7 +30,7 @@ def sent(*arguments: object, **keywords: object) -> dict:
 
 
 def test_every_sampling_field_is_sent_even_if_it_is_off() -> None:
-    """A server fills what is left out from defaults of its own: llama.cpp's top_k is 40."""
+    """A server fills what is left out from defaults of its own: llama.cpp's top_k is 40, vLLM's are the model's."""
     body = sent("m", request(temperature=0.5, top_p=1.0, max_new_tokens=9), 1)
     assert body == {
         "model": "m",
@@ -40,6 +40,7 @@ def test_every_sampling_field_is_sent_even_if_it_is_off() -> None:
         "top_p": 1.0,
         "top_k": -1,
         "min_p": 0.0,
+        "repetition_penalty": 1.0,
         "n": 1,
         "seed": sample_seed(7, "p/1", 1),
     }

@@ -315,7 +315,7 @@ def test_one_of_two_servers_killed_in_mid_run_changes_no_aggregate(
         for server in servers:
             server.kill()
     assert aggregates(tmp_path / "disturbed") == aggregates(tmp_path / "undisturbed")
-    kinds = Counter(json.loads(line)["kind"] for line in (tmp_path / "disturbed" / "events.jsonl").open())
+    kinds = Counter(event["kind"] for event in read_lines(tmp_path / "disturbed" / "events.jsonl"))
     assert kinds["server_down"] == 1
     assert kinds["server_up"] >= 2
 
@@ -326,7 +326,9 @@ def run_over(servers: list[RealServer], folder: Path) -> subprocess.Popen[bytes]
         sys.executable, "-m", "taco_stream", "run", str(folder), "--engine", "server", "--server", urls, "--dataset", "demo",
         "--limit", "40", "--samples", "10", "--temperature", "0.8", "--max-new-tokens", "64",
     ]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # The names of the environments begin as those of settings do, which are checked.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TACO_STREAM_")}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def written(folder: Path) -> int:
@@ -334,10 +336,14 @@ def written(folder: Path) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
+def read_lines(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def aggregates(folder: Path) -> tuple[dict[str, object], dict[tuple[str, int], str]]:
     """The summary but for times, and the text of each sample."""
     summary = json.loads((folder / "summary.json").read_text())
-    lines = (json.loads(line) for line in (folder / "completions.jsonl").open())
+    lines = read_lines(folder / "completions.jsonl")
     found = {(line["problem_id"], line["sample_index"]): line["text"] for line in lines}
     assert len(found) == written(folder) == 400
     return {name: value for name, value in summary.items() if name != "throughput"}, found
@@ -354,4 +360,4 @@ async def test_greedy_texts_of_transformers_server_are_the_local_engines(transfo
     with anyio.fail_after(600):
         found = await answers(ServerEngine(transformers_server.url, model=str(MODEL)), asked)
     assert texts(found) == texts(await local(asked))
-    assert "without=min_p,top_k" in found[0].engine
+    assert "without=min_p,repetition_penalty,top_k" in found[0].engine
