@@ -9,7 +9,7 @@ Lines of version 1 hold a whole verdict for each mode, under `verdicts`. They ar
 of a run that was begun by an older version may have both.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -88,21 +88,39 @@ class JudgedLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return Status.INFRASTRUCTURE_ERROR in self.statuses.values()
 
 
-_SAME = tuple(name for name in Record.__struct_fields__ if name != "verdicts")
-_OBSERVED = Observations.__struct_fields__
+class _Fields:
+    """The fields of a struct that a line has as well, read together; those that are floats are seconds."""
+
+    def __init__(self, kind: type[msgspec.Struct], *, but: str = "") -> None:
+        fields = [field for field in msgspec.structs.fields(kind) if field.name != but]
+        self.names = tuple(field.name for field in fields)
+        self.values = attrgetter(*self.names)
+        self._seconds = tuple(field.name for field in fields if field.type is float)
+
+    def on_disk(self, value: msgspec.Struct) -> dict[str, Any]:
+        """The fields as a line has them: rounded, and without the seconds that are zero, left to their defaults."""
+        fields = dict(zip(self.names, self.values(value), strict=True))
+        for name in self._seconds:
+            # `omit_defaults` leaves out a default that is the very object, which a zero out of a sum is not.
+            if seconds := round(fields.pop(name), 6):
+                fields[name] = seconds
+        return fields
+
+
+_SAME = _Fields(Record, but="verdicts")
+_OBSERVED = _Fields(Observations)
 _NO_VERDICT = Verdict(status=Status.INFRASTRUCTURE_ERROR)
-_read_observed = attrgetter(*_OBSERVED)
 
 
 def record_to_line(record: Record) -> RecordLine:
     """The record as a line of the newest version."""
     first, *others = record.verdicts.values() or (_NO_VERDICT,)
-    seen = _read_observed(first)
+    seen = _OBSERVED.values(first)
     # Nearly always the modes saw the same, so no verdict but the first is taken apart.
-    is_one = all(_read_observed(other) == seen for other in others)
+    is_one = all(_OBSERVED.values(other) == seen for other in others)
     observed = _observations(first)
     return RecordLine(
-        **_on_disk(record, _SAME),
+        **_SAME.on_disk(record),
         statuses=record.statuses,
         observed=observed,
         differing={} if is_one else _differing(observed, record.verdicts),
@@ -116,7 +134,7 @@ def line_to_record(line: RecordLine) -> Record:
     verdicts = line.verdicts
     if verdicts is None:
         verdicts = {mode: _verdict(line, mode, status) for mode, status in line.statuses.items()}
-    return Record(**{name: getattr(line, name) for name in _SAME}, verdicts=verdicts)
+    return Record(**{name: getattr(line, name) for name in _SAME.names}, verdicts=verdicts)
 
 
 def read_judged(line: JudgedLine) -> JudgedLine:
@@ -137,21 +155,7 @@ def check_version(line: RecordLine | JudgedLine) -> None:
 
 
 def _observations(verdict: Verdict) -> Observations:
-    return Observations(**_on_disk(verdict, _OBSERVED))
-
-
-def _on_disk(value: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
-    """Fields of a value; the floats among them are seconds, and those that are zero are left to their defaults."""
-    fields = {}
-    for name in names:
-        each = getattr(value, name)
-        if isinstance(each, float):
-            each = round(each, 6)
-            # `omit_defaults` leaves out a default that is the very object, which a zero out of a sum is not.
-            if not each:
-                continue
-        fields[name] = each
-    return fields
+    return Observations(**_OBSERVED.on_disk(verdict))
 
 
 def _differing(
@@ -161,13 +165,13 @@ def _differing(
     differing: dict[ComparisonMode, Mapping[str, Any]] = {}
     for mode, verdict in verdicts.items():
         own = _observations(verdict)
-        if fields := {name: value for name in _OBSERVED if (value := getattr(own, name)) != getattr(first, name)}:
+        if fields := {name: value for name in _OBSERVED.names if (value := getattr(own, name)) != getattr(first, name)}:
             differing[mode] = fields
     return differing
 
 
 def _verdict(line: RecordLine, mode: ComparisonMode, status: Status) -> Verdict:
-    values = {name: getattr(line.observed, name) for name in _OBSERVED}
+    values = {name: getattr(line.observed, name) for name in _OBSERVED.names}
     if not (differing := line.differing.get(mode)):
         return Verdict(status=status, **values)
     try:
