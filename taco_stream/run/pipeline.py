@@ -250,7 +250,8 @@ class Pipeline:
         # Nested, so that they end in this order: the stages, then the gauges, and the writer when all that could send
         # to it has closed its end.
         async with anyio.create_task_group() as writer:
-            writer.start_soon(partial(record, to_write, store=self._store, tally=self._tally))
+            is_last = anyio.Event()
+            writer.start_soon(partial(record, to_write, store=self._store, tally=self._tally, is_last=is_last))
             async with entries, anyio.create_task_group() as gauging:
                 gauging.start_soon(self._gauge, entries)
                 async with anyio.create_task_group() as stages:
@@ -259,6 +260,7 @@ class Pipeline:
                     stages.start_soon(journalling)
                     stages.start_soon(judging)
                 gauging.cancel_scope.cancel()
+            is_last.set()
         self._generating_since = self._judging_since = None
 
     async def _feed(self, feeding: Callable[[], Awaitable[None]]) -> None:

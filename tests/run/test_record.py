@@ -1,5 +1,7 @@
 """The writer, and the streams between the stages."""
 
+from functools import partial
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -35,9 +37,9 @@ class CountingStore:
 async def test_entries_that_come_one_by_one_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taco_stream.run.record.GATHERING_SECONDS", 0.5)
     outbound, inbound = anyio.create_memory_object_stream[Entry](100)
-    store = CountingStore()
+    store, is_last = CountingStore(), anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: record(inbound, store=store, tally=Tally()))
+        tasks.start_soon(partial(record, inbound, store=store, tally=Tally(), is_last=is_last))
         async with outbound:
             for number in range(20):
                 await outbound.send(completion("p", number))
@@ -45,12 +47,27 @@ async def test_entries_that_come_one_by_one_are_written_together(monkeypatch: py
     assert store.batches == [1, 19]
 
 
+async def test_the_last_entries_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taco_stream.run.record.GATHERING_SECONDS", 3600)
+    outbound, inbound = anyio.create_memory_object_stream[Entry](100)
+    store, is_last = CountingStore(), anyio.Event()
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(record, inbound, store=store, tally=Tally(), is_last=is_last))
+            async with outbound:
+                for number in range(20):
+                    await outbound.send(completion("p", number))
+                    await anyio.wait_all_tasks_blocked()
+            is_last.set()
+    assert store.batches == [1, 19]
+
+
 async def test_a_cancelled_writer_writes_what_it_was_letting_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taco_stream.run.record.GATHERING_SECONDS", 3600)
     outbound, inbound = anyio.create_memory_object_stream[Entry](100)
-    store = CountingStore()
+    store, is_last = CountingStore(), anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: record(inbound, store=store, tally=Tally()))
+        tasks.start_soon(partial(record, inbound, store=store, tally=Tally(), is_last=is_last))
         async with outbound:
             for number in range(20):
                 await outbound.send(completion("p", number))
