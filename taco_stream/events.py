@@ -36,7 +36,10 @@ class RunResumed(_Event, frozen=True, tag="run_resumed"):
 
 
 class RunMerged(_Notice, frozen=True, kw_only=True, tag="run_merged"):
-    """Sent alone, when a run directory is made of others, whose paths are `runs`. Their events stay where they are."""
+    """Sent first, when a run directory is made of others, whose paths are `runs`.
+
+    Of their events it has those about prompts; the others are about machines, and stay where they are.
+    """
 
     runs: tuple[str, ...]
 

@@ -1,9 +1,10 @@
 """Runs of one experiment made into one run directory: shards, and runs with other samples of the same problems.
 
 Runs can be merged if they agree in everything that changes results, but for the problems that they selected and the
-seed. Samples are then told apart by their keys, as within a run: of those that several runs have, the first run's
-counts, unless its verdict is an error of the evaluator and another run has a real one. Runs with another seed drew
-other samples, which follow those of the seeds before: their indices are raised by as many as those have.
+seed. Samples are then told apart by their keys, as within a run. Of those that several runs have, the first run's
+completion counts. So does its verdict; if it has none, or an error of the evaluator, another run's does, provided that
+its completion has the same text. Runs with another seed drew other samples, which follow those of the seeds before:
+their indices are raised by as many as those have, or are to have.
 
 A merged run is written under a hidden name beside its own and renamed when all of it is on the disk, so whatever is
 there under its name is whole. A merge that was killed leaves that folder, which the next one to the same name removes.
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from taco_stream.errors import RunMismatchError, StoreError
-from taco_stream.events import RunMerged
+from taco_stream.events import PromptTooLong, RunMerged
 from taco_stream.sample_set import SampleSet
 from taco_stream.store.atomic import sync_folder
 from taco_stream.store.lock import is_held
@@ -79,7 +80,8 @@ def number_samples(runs: Sequence[RunFiles], defaults: Mapping[str, Any]) -> lis
     for run in runs:
         seed = run.manifest.results.get("seed", defaults.get("seed"))
         indices = (key.sample_index for keys in (run.generated(), run.judged()) for key in keys)
-        ends[seed] = max(ends.get(seed, 0), max(indices, default=-1) + 1)
+        asked = run.manifest.settings.get("samples") or 0  # a run that still goes on has fewer
+        ends[seed] = max(ends.get(seed, 0), asked, max(indices, default=-1) + 1)
     offsets, total = {}, 0
     for seed, end in ends.items():
         offsets[seed], total = total, total + end
@@ -89,29 +91,49 @@ def number_samples(runs: Sequence[RunFiles], defaults: Mapping[str, Any]) -> lis
 async def copy_samples(sources: Sequence[Source], directory: RunDirectory) -> Merged:
     """Copies every sample of the sources that counts into the directory."""
     merged = Merged()
-    earlier: list[Texts] = []
-    for source in sources:
-        overlap = RepeatedSamples()
+    texts = [Texts(source) for source in sources]
+    taken = [SampleSet() for _ in sources]
+    """The samples of each source whose completion counts."""
+
+    # Before the records: a run that is still going on writes samples in this order, and some meanwhile.
+    running = [source.files.is_running for source in sources]
+    for position, source in enumerate(sources):
+        repeated = RepeatedSamples()
         for batch in batches(raised(source.files.completions(), source.offset)):
             counted = []
             for completion in batch:
                 if merged.generated.add(completion.key):
+                    taken[position].add(completion.key)
                     counted.append(completion)
                 else:
-                    overlap.samples += 1
-                    overlap.differing += completion.text not in [each.find(completion.key) for each in earlier]
+                    repeated.samples += 1
+                    repeated.differing += completion.text not in [
+                        each.find(completion.key) for each in texts[:position]
+                    ]
             await directory.append(counted)
-        if overlap.samples:
-            merged.overlaps[source.files.path] = overlap
-        earlier.append(Texts(source))
+        if repeated.samples:
+            merged.overlaps[source.files.path] = repeated
+
+    def counts(record: Record, position: int) -> bool:
+        """Whether the record is one of the completion that counts, or of one with the same text."""
+        if record.key in taken[position]:
+            return True
+        if record.key not in merged.generated:
+            return not running[position]  # its completion came after those above were read
+        owner = next(number for number, samples in enumerate(taken) if record.key in samples)
+        return texts[owner].find(record.key) == texts[position].find(record.key)
+
     # Real verdicts first, of whichever run, and errors of the evaluator for what is left.
     for failed in (False, True):
-        for source in sources:
+        for position, source in enumerate(sources):
             for records in batches(raised(source.files.records(), source.offset)):
-                counted_records = [
-                    each for each in records if has_failed(each) is failed and merged.judged.add(each.key)
-                ]
-                await directory.append(counted_records)
+                await directory.append(
+                    [
+                        record
+                        for record in records
+                        if has_failed(record) is failed and counts(record, position) and merged.judged.add(record.key)
+                    ]
+                )
     return merged
 
 
@@ -172,7 +194,11 @@ async def merged_run(path: Path, manifest: Manifest, runs: Sequence[RunFiles]) -
     try:
         async with open_run(folder / "run", manifest) as directory:
             names = tuple(str(run.path) for run in runs)
-            await directory.append([RunMerged(message=f"merged from {', '.join(names)}", runs=names)])
+            about_problems = {
+                event.problem_id: event for run in runs for event in run.events() if isinstance(event, PromptTooLong)
+            }
+            merged = RunMerged(message=f"merged from {', '.join(names)}", runs=names)
+            await directory.append([merged, *about_problems.values()])
             yield directory
         if not (folder / "run").exists():
             raise StoreError("there is nothing to merge: none of the runs has a sample")

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_values import completion, manifest, record
 
 from taco_stream.errors import RunMismatchError, StoreError
-from taco_stream.events import RunMerged
+from taco_stream.events import Event, PromptTooLong, RunMerged, RunStarted
 from taco_stream.store.merging import (
     Merged,
     RepeatedSamples,
@@ -24,7 +25,7 @@ from taco_stream.types import ComparisonMode, Completion, Record, SampleKey, Sta
 
 SETTINGS = {"model": "demo", "seed": 0}
 
-Entries = Sequence[Completion | Record]
+Entries = Sequence[Completion | Record | Event]
 
 
 def write_run(path: Path, entries: Entries, **results: object) -> RunFiles:
@@ -102,6 +103,49 @@ def test_a_real_verdict_counts_before_an_error_of_the_evaluator(tmp_path: Path) 
     two = write_run(tmp_path / "two", sampled("a", 0))
     merge([one, two], tmp_path / "out")
     assert statuses(RunFiles(tmp_path / "out")) == {("a", 0): Status.PASSED, ("b", 0): failed}
+
+
+def test_a_verdict_on_another_text_is_not_the_samples(tmp_path: Path) -> None:
+    """The first run was killed before its verdict, or failed to give one: the sample is judged by the next start."""
+    failed = sampled("b", 0, "mine", Status.INFRASTRUCTURE_ERROR)
+    one = write_run(tmp_path / "one", [completion("a", 0, "mine"), completion("c", 0, "same"), *failed])
+    two = write_run(tmp_path / "two", [*sampled("a", 0, "other"), *sampled("b", 0, "other"), *sampled("c", 0, "same")])
+    merge([one, two], tmp_path / "out")
+    out = RunFiles(tmp_path / "out")
+    assert texts(out) == {("a", 0): "mine", ("b", 0): "mine", ("c", 0): "same"}
+    assert statuses(out) == {("b", 0): Status.INFRASTRUCTURE_ERROR, ("c", 0): Status.PASSED}
+
+
+def test_a_record_whose_completion_came_meanwhile_is_left_to_the_next_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = write_run(tmp_path / "done", [*sampled("a", 0), record("b", 0)])
+    going = write_run(tmp_path / "going", [*sampled("c", 0), record("d", 0)])
+    monkeypatch.setattr(RunFiles, "is_running", property(lambda run: run.path.name == "going"))
+    merge([done, going], tmp_path / "out")
+    assert set(statuses(RunFiles(tmp_path / "out"))) == {("a", 0), ("b", 0), ("c", 0)}
+
+
+def test_samples_of_another_seed_have_room_for_those_that_a_run_does_not_have_yet(tmp_path: Path) -> None:
+    zero = write_run(tmp_path / "zero", sampled("a", 0))
+    five = msgspec.structs.replace(zero.manifest, settings={"samples": 5})
+    zero.manifest = five
+    one = write_run(tmp_path / "one", sampled("a", 0), seed=1)
+    assert [source.offset for source in number_samples([zero, one], {})] == [0, 5]
+
+
+def test_what_was_said_of_prompts_stays_said(tmp_path: Path) -> None:
+    short = PromptTooLong(
+        message="short",
+        problem_id="a",
+        prompt_tokens=9,
+        context_length=10,
+        new_tokens_wanted=5,
+        new_tokens_left=1,
+    )
+    runs = [write_run(tmp_path / name, [*sampled(name, 0), short, RunStarted()]) for name in ("one", "two")]
+    merge(runs, tmp_path / "out")
+    assert [type(event) for event in RunFiles(tmp_path / "out").events()] == [RunMerged, PromptTooLong]
 
 
 def test_samples_of_another_seed_follow_those_before(tmp_path: Path) -> None:
