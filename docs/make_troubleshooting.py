@@ -149,9 +149,10 @@ FAMILIES = (
         "`unjudged_score`.",
     ),
     Family(
-        "Trackers",
-        ("trackers/", "commands/log.py"),
-        "Raised by `taco-stream log` ([Send a run to a tracker](how-to/tracking.md)), which only reads the run. The "
+        "Trackers and publishing",
+        ("trackers/", "commands/log.py", "commands/push.py"),
+        "Raised by `taco-stream log` and `push` ([Send a run to a tracker](how-to/tracking.md)), which only read the "
+        "run. The "
         "sentence ends with what the tracker's library said: no key, no server, no place to write. The same command "
         "sends everything again.",
     ),

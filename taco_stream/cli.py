@@ -404,6 +404,22 @@ def log(
 
 
 @app.command()
+def push(
+    run_directory: ExistingRun,
+    repository: Annotated[str, typer.Argument(help="A dataset repository of the hub, OWNER/NAME; made if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private, if it is made.")] = False,
+    with_programs: Annotated[bool, typer.Option("--with-programs", help="Publish the programs as well.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A model of the hub to propose the score to, as a pull request.")
+    ] = None,
+) -> None:
+    """Publish a run's scores, settings and table of samples as a dataset of the Hugging Face hub."""
+    from taco_stream.commands.push import push_run
+
+    print(push_run(run_directory, repository, private=private, with_programs=with_programs, model=model))
+
+
+@app.command()
 @with_settings(DatasetSettings, but=("dataset",))
 def dataset(
     spec: Annotated[str, typer.Argument(help="A file, a folder, a hub name such as BAAI/TACO, or 'demo'.")],
