@@ -66,7 +66,9 @@ def push_run(path: Path, repository: str, *, private: bool, with_programs: bool,
         )
     if model is not None and benchmark is not None:
         source = f"{api.endpoint}/datasets/{repository}"
-        request = _asked(lambda: propose_score(api, model, benchmark.name, files.manifest, summary, source))
+        request = _asked(
+            lambda: propose_score(api, model, benchmark.name, manifest=files.manifest, summary=summary, source=source)
+        )
         stderr_console().print(f"proposed the score to {model}: {request}", soft_wrap=True)
     return str(commit.commit_url)
 
@@ -122,7 +124,9 @@ def write_card(manifest: Manifest, summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def propose_score(api: "HfApi", model: str, benchmark: str, manifest: Manifest, summary: Summary, source: str) -> str:
+def propose_score(
+    api: "HfApi", model: str, benchmark: str, *, manifest: Manifest, summary: Summary, source: str
+) -> str:
     """Opens a pull request at a model with its smallest pass@k; its address."""
     from huggingface_hub import CommitOperationAdd, EvalResultEntry, eval_result_entries_to_yaml
 
