@@ -41,7 +41,7 @@ script answers in its place (`engine/scripted_worker`): a worker takes seconds t
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ZENSICAL = shutil.which("zensical", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 DEMO_MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
-OTHER_PROGRAMS = {"mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export", "ray"}
+OTHER_PROGRAMS = {"hf", "mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export", "ray"}
 HARNESSES = {"inspect", "lm_eval"}
 SERVERS = {"vllm", "llama-server", "transformers"}
 """What a reader has without taco-stream."""
