@@ -227,7 +227,7 @@ def _resolve_run(flags: Flags, config: Path | None) -> RunSettings:
     PromptSettings,
     SampleSettings,
     ClusterSettings,
-    but=("system", "thinking", "few_shot", "samples", "engine", "seed", "completions_buffer"),
+    but=("system", "thinking", "few_shot", "samples", "engine", "seed", "reuse", "completions_buffer"),
 )
 def evaluate(
     completions: Annotated[

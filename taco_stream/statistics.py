@@ -80,7 +80,8 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The run as it is now; figures of this start only, except that `samples_expected` counts the whole run.
 
     `samples_expected` is None until it is counted. `samples_resumed` were complete on disk before this start, and
-    `samples_left_over` were there without a verdict; `completions_waiting` have no verdict yet. `generating_seconds`,
+    `samples_left_over` were there without a verdict; `completions_waiting` have no verdict yet. Of the `generated`
+    samples `reused` were taken over from another run. `generating_seconds`,
     `judging_seconds` and `overlapped_seconds` are wall time with the respective stage (or both) busy, from the times at
     which samples began and ended; `generating_idle_seconds` and `judging_idle_seconds` are the gaps in it, between the
     stage's first sample and its last. In `held_back_seconds` finished completions waited for room before the evaluator,
@@ -105,6 +106,7 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     generating_seconds: float
     judging_seconds: float
     overlapped_seconds: float
+    reused: int = 0
     generating_idle_seconds: float = 0.0
     judging_idle_seconds: float = 0.0
     held_back_seconds: float = 0.0

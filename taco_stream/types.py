@@ -188,7 +188,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     says why if `finish_reason` is `error`.
 
     `reasoning` is the part that a server returns apart from the answer; a local model's is in `text`.
-    `reasoning_tokens` are among `completion_tokens`; None if they were not counted.
+    `reasoning_tokens` are among `completion_tokens`; None if they were not counted. `reused_from` is the run that
+    generated the sample, if it was another.
     """
 
     problem_id: str
@@ -205,6 +206,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     reasoning: str = ""
     reasoning_tokens: int | None = None
+    reused_from: str = ""
 
     @property
     def key(self) -> SampleKey:

@@ -53,6 +53,7 @@ from taco_stream.run.pace import Pace, count_total
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.problems import problem_source, selected_ids, with_readable_dataset
 from taco_stream.run.prometheus import serve_metrics
+from taco_stream.run.reuse import ReusableSamples
 from taco_stream.run.settings import RunSettings, SampleSettings
 from taco_stream.run.task import Task
 from taco_stream.run.view import Snapshot, panel, plain_line, show
@@ -141,6 +142,7 @@ async def run(
         manifest = build_manifest(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
         opening = open_run(path, manifest, RunSettings().results(), Growth(SELECTING, partial(left_out, dataset)))
         directory = await opened.enter_async_context(opening)
+        task = with_reuse(task, settings, path, manifest.results, console)
         announce(directory, settings.evaluator, evaluator.sandbox_tier if evaluator else "", console)
         tally = directory.tally
         announce_other_samples(directory, settings, console)
@@ -158,6 +160,27 @@ async def run(
         if was_interrupted():
             raise KeyboardInterrupt
         return await under_signals(work, pipeline.stop)
+
+
+def with_reuse(task: Task, settings: RunSettings, path: Path, results: Mapping[str, Any], console: Console) -> Task:
+    """The task with the samples of the run that `--reuse` names, if it names one.
+
+    Raises the errors of `ReusableSamples`, and `UsageError` if the run is this one. A resumed run may go on without a
+    run that is there no more, and says so.
+    """
+    if settings.samples.reuse is None:
+        return task
+    other = Path(settings.samples.reuse)
+    if other.resolve() == path.resolve():
+        raise UsageError(f"--reuse names the run itself, {path}: the same command without it resumes")
+    if not (other / MANIFEST).exists() and (path / COMPLETIONS).exists() and (path / COMPLETIONS).stat().st_size:
+        console.print(
+            f"{other} is there no more: what it did not give yet is generated", style="yellow", soft_wrap=True
+        )
+        return task
+    reusable = ReusableSamples(other, results)
+    console.print(f"reusing what is wanted of the {reusable.count:,} samples in {other}", soft_wrap=True)
+    return task._replace(reuse=reusable.find)
 
 
 def find_settings(completions: Path) -> Mapping[str, Any]:

@@ -71,6 +71,7 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     overlapped_seconds: float
     completions: int
     completion_tokens: int
+    reused: int = 0
     occupancy: float | None
     peak_memory_bytes: int
     overlap: Overlap | None = None
@@ -250,6 +251,7 @@ class EventTotals:
             overlapped_seconds=sum(each.overlapped_seconds for each in starts),
             completions=sum(each.generated for each in starts),
             completion_tokens=sum(engine.completion_tokens for engine in engines),
+            reused=sum(each.reused for each in starts),
             occupancy=sum(engine.row_seconds for engine in engines) / available if available else None,
             peak_memory_bytes=self._peak_memory_bytes,
             overlap=_overlap([each for each in starts if each.startup_seconds is not None]),

@@ -192,6 +192,8 @@ def _tail(throughput: Throughput) -> list[str]:
 
 def _generation_speed(throughput: Throughput) -> list[str]:
     parts = [f"{timedelta(seconds=round(throughput.wall_seconds))} in total"]
+    if throughput.reused:
+        parts.append(f"{throughput.reused:,} of {throughput.completions:,} samples reused from another run")
     if throughput.completion_tokens and throughput.generating_seconds:
         parts.append(f"{throughput.tokens_per_second:,.0f} tokens/s while generating")
     if throughput.occupancy is not None:

@@ -43,7 +43,12 @@ async def feed(
                 progress.waiting.change(+1)
                 await backlog.send(completion)
             if missing and task.existing is None:
-                await requests.send(task.request(problem, missing))
+                reused = await to_thread.run_sync(task.reuse, problem.problem_id, missing) if task.reuse else []
+                for completion in reused:
+                    await generated.send(completion)
+                had = {completion.sample_index for completion in reused}
+                if rest := [index for index in missing if index not in had]:
+                    await requests.send(task.request(problem, rest))
             elif task.existing is not None:
                 for index in missing:
                     await generated.send(task.existing.completion(problem, index))

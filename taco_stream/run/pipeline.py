@@ -153,6 +153,7 @@ class Pipeline:
             samples_resumed=progress.resumed,
             samples_left_over=progress.left_over,
             generated=progress.generated,
+            reused=progress.reused,
             judged=progress.judged,
             infrastructure_errors=progress.infrastructure_errors,
             completions_waiting=self._waiting.statistics().current_buffer_used if self._waiting else 0,

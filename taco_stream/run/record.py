@@ -35,6 +35,7 @@ async def journal(
             # Before it is judged: entries are written in order, so a record never comes before its completion.
             await hand_on(entries, completion)
             progress.generated += 1
+            progress.reused += bool(completion.reused_from)
             progress.waiting.change(+1)
             try:
                 to_judge.send_nowait(completion)

@@ -40,6 +40,10 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
     text_field: Annotated[
         str | None, setting("Field with the text, in completions of an unknown format.", changes_results=True)
     ] = None
+    reuse: Annotated[
+        str | None,
+        setting("Run whose samples of the same model, prompts, sampling and seed are taken over.", min_length=1),
+    ] = None
     strict_ids: Annotated[bool, setting("Refuse completions whose ids do not match the problems.")] = False
     completions_buffer: Annotated[
         int, setting("Completions that may wait for the evaluator before generation pauses.", ge=1)

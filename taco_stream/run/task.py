@@ -29,7 +29,8 @@ Entry = Completion | Record | Event
 class Task(NamedTuple):
     """The questions, and how answers are read. `problems` can be iterated any number of times.
 
-    `existing` holds the completions of a run that generates nothing; the sample indices are then among its own.
+    `existing` holds the completions of a run that generates nothing; the sample indices are then among its own. `reuse`
+    finds those of a problem's samples that another run has generated already.
     """
 
     problems: Callable[[], Iterable[Problem]]
@@ -39,6 +40,7 @@ class Task(NamedTuple):
     sampling: SamplingParameters
     seed: int = 0
     existing: Existing | None = None
+    reuse: Callable[[str, Sequence[int]], list[Completion]] | None = None
 
     def request(self, problem: Problem, indices: Sequence[int]) -> Request:
         """Asks for some samples of a problem."""

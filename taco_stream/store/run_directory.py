@@ -170,6 +170,11 @@ class _LineIndex:
         """The problems with a line, in the order of their first."""
         return tuple(self._offsets)
 
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return sum(map(len, self._offsets.values()))
+
     def _read(self, problem_id: str, kind: type[_L]) -> Iterator[_L]:
         if offsets := self._offsets.get(problem_id):
             with self._path.open("rb") as file:
