@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.evaluator.blocking import BlockingEvaluator as BlockingEvaluator
     from taco_stream.evaluator.blocking import open_evaluator as open_evaluator
     from taco_stream.evaluator.pool import Evaluator as Evaluator
+    from taco_stream.evaluator.protocol import Limits as Limits
     from taco_stream.evaluator.settings import EvaluatorSettings as EvaluatorSettings
     from taco_stream.events import ClockCountsLoad as ClockCountsLoad
     from taco_stream.events import DeviceDropped as DeviceDropped
@@ -100,6 +101,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.types import ChatPrompt as ChatPrompt
     from taco_stream.types import ComparisonMode as ComparisonMode
     from taco_stream.types import Completion as Completion
+    from taco_stream.types import ExecutionResult as ExecutionResult
     from taco_stream.types import ExtractionMethod as ExtractionMethod
     from taco_stream.types import FinishReason as FinishReason
     from taco_stream.types import Observations as Observations
@@ -138,6 +140,7 @@ _HOMES = {
     "BlockingEvaluator": "taco_stream.evaluator.blocking",
     "open_evaluator": "taco_stream.evaluator.blocking",
     "EvaluatorSettings": "taco_stream.evaluator.settings",
+    "Limits": "taco_stream.evaluator.protocol",
     "TrlReward": "taco_stream.rewards.trl",
     "AsyncTrlReward": "taco_stream.rewards.trl",
     "verl_compute_score": "taco_stream.rewards.verl",
@@ -162,6 +165,7 @@ _HOMES = {
     "ChatPrompt": "taco_stream.types",
     "Completion": "taco_stream.types",
     "ComparisonMode": "taco_stream.types",
+    "ExecutionResult": "taco_stream.types",
     "ExtractionMethod": "taco_stream.types",
     "FinishReason": "taco_stream.types",
     "Observations": "taco_stream.types",

@@ -232,7 +232,8 @@ class ClockCountsLoad(_Notice, frozen=True, tag="clock_counts_load"):
 class EvaluatorRestarted(_Notice, frozen=True, kw_only=True, tag="evaluator_restarted"):
     """Sent when an evaluator worker died or did not answer while it judged a program, and another takes its place.
 
-    `problem_id` is the program's problem; empty in lines of the first version, where it begins the message.
+    `problem_id` is the program's problem; empty for a program that was only executed, and in lines of the first
+    version, where it begins the message.
     """
 
     problem_id: str = ""
@@ -243,7 +244,8 @@ class JudgingFailed(_Notice, frozen=True, kw_only=True, tag="judging_failed"):
 
     After the second the sample's status is `infrastructure_error`.
 
-    `problem_id` is the program's problem; empty in lines of the first version, where it begins the message.
+    `problem_id` is the program's problem; empty for a program that was only executed, and in lines of the first
+    version, where it begins the message.
     """
 
     problem_id: str = ""

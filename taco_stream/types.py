@@ -247,6 +247,26 @@ class Verdict(Observations, frozen=True, kw_only=True, omit_defaults=True):
     status: Status
 
 
+class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one program did with one standard input, compared with nothing.
+
+    `status` is a test's before its output is looked at: `passed` if the program ended within its limits with exit code
+    0. `exit_code` is negative for a signal, and None if nothing ran (`compile_error`) or nothing is known
+    (`infrastructure_error`); `detail` then has the reason. `stdout` is cut at the limit of output; of `stderr` the last
+    64 KiB are kept. `wall_seconds` counts waiting for a core.
+    """
+
+    status: Status
+    exit_code: int | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    detail: str = ""
+    sandbox_tier: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One judged sample. A line of `results.jsonl` holds it in the shape of `store.record_line`.
 

@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.pool import Evaluator, EvaluatorSettings
-from taco_stream.types import Problem, Verdict
+from taco_stream.evaluator.protocol import Limits
+from taco_stream.types import ComparisonMode, ExecutionResult, Problem, Verdict
 
 
 @contextmanager
@@ -45,9 +47,25 @@ class BlockingEvaluator:
         """Accepts no more programs. Leaving the context does this, and ends the workers."""
         self._is_closed = True
 
-    def judge(self, problem: Problem, program: str) -> Verdict:
-        """The verdict on one program under the mode of the settings."""
-        return self._open_portal().call(self._evaluator.judge, problem, program)
+    def judge(
+        self,
+        problem: Problem,
+        program: str,
+        *,
+        mode: ComparisonMode | None = None,
+        limits: Limits | None = None,
+        full_results: bool | None = None,
+    ) -> Verdict:
+        """The verdict on one program. What is None is as the settings and the problem have it.
+
+        Raises `UsageError` for `limits` that no test can be run under.
+        """
+        judge = partial(self._evaluator.judge, mode=mode, limits=limits, full_results=full_results)
+        return self._open_portal().call(judge, problem, program)
+
+    def execute(self, program: str, stdin: bytes, limits: Limits) -> ExecutionResult:
+        """What a program does with a standard input: `Evaluator.execute`."""
+        return self._open_portal().call(self._evaluator.execute, program, stdin, limits)
 
     def judge_batch(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """The verdicts on many programs, judged at once, in their order."""

@@ -23,13 +23,13 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
 
 
-def judge_spec(problem: Problem, settings: EvaluatorSettings) -> JudgeSpec:
-    """How the problem is judged under the settings.
+def judge_spec(problem: Problem, settings: EvaluatorSettings, limits: Limits | None = None) -> JudgeSpec:
+    """How the problem is judged under the settings, or under limits of the caller's.
 
     Reads a file and hashes tests of any length, so it is for a thread. Raises `EvaluatorError` if the checker cannot be
     read.
     """
-    checker, limits = read_checker(problem, settings), limits_per_test(problem, settings)
+    checker, limits = read_checker(problem, settings), limits or limits_per_test(problem, settings)
     parts = (problem.tests.encode("utf-8", "surrogatepass"), problem.special_judge, checker, limits)
     return JudgeSpec(
         problem_id=problem.problem_id,

@@ -1,8 +1,9 @@
 """The messages between the parent and an evaluator worker, as frames (`workers.frames`).
 
 The parent sends a problem's tests once, under a key, and then any number of programs for that key, one at a time. The
-worker answers each program with one `Judged`, and says `Judging` in between at least as often as each test's clock is
-looked at, so that a long judgement is not taken for a hang. Closing the worker's standard input ends it.
+worker answers each program with one `Judged`, or with one `Executed` if it was only to be run, and says `Judging` in
+between at least as often as each test's clock is looked at, so that a long judgement is not taken for a hang. Closing
+the worker's standard input ends it.
 """
 
 from collections.abc import Mapping
@@ -10,13 +11,14 @@ from enum import StrEnum
 
 import msgspec
 
-from taco_stream.types import ComparisonMode, SpecialJudge, Verdict
+from taco_stream.types import ComparisonMode, ExecutionResult, SpecialJudge, Verdict
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of one test of one program.
+    """The limits of one test of one program, or of one execution.
 
-    `wall_seconds` is the time on the clock in which it neither runs nor waits to run (`idle_clock`).
+    `wall_seconds` is the time on the clock in which it neither runs nor waits to run (`idle_clock`). `output_bytes`
+    bounds each file that it writes, standard output and error included.
     """
 
     cpu_seconds: float
@@ -55,6 +57,17 @@ class JudgeProgram(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
     ticket: int
     key: int
     program: str
+    sweep: Sweep
+
+
+class ExecuteProgram(msgspec.Struct, frozen=True, kw_only=True, tag="execute"):
+    """Asks what one program does with one standard input. A large one is in the memory file `stdin_path` instead."""
+
+    ticket: int
+    program: str
+    stdin: bytes
+    limits: Limits
+    stdin_path: str = ""
 
 
 class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
@@ -83,5 +96,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
     failure: str = ""
 
 
-ToWorker = Tests | JudgeProgram | Forget
-FromWorker = ZygoteReady | Judging | Judged
+class Executed(msgspec.Struct, frozen=True, kw_only=True, tag="executed"):
+    """What a program did. `failure` says why it is not known, and that asking again may help."""
+
+    ticket: int
+    result: ExecutionResult
+    failure: str = ""
+
+
+ToWorker = Tests | JudgeProgram | ExecuteProgram | Forget
+FromWorker = ZygoteReady | Judging | Judged | Executed

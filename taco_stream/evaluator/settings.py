@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from taco_stream.errors import EvaluatorError
+from taco_stream.errors import EvaluatorError, UsageError
 from taco_stream.evaluator.checker import checker_text
 from taco_stream.evaluator.protocol import Limits, Sweep
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
@@ -16,6 +16,11 @@ from taco_stream.types import ComparisonMode, Problem, SpecialJudge
 
 MIN_MEMORY_MIB = 32
 """An interpreter takes as much."""
+
+MIN_SECONDS, MAX_SECONDS = 0.001, 86_400.0
+MAX_MEMORY_BYTES = 1 << 44
+MAX_OUTPUT_BYTES = 256 << 20
+"""A caller's limits are between these. An output comes back in one frame, which holds 1 GiB at most."""
 
 
 class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +85,11 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sweep(self) -> Sweep:
         """Which tests of a program are run."""
-        if self.full_results:
+        return self.choose_sweep(full_results=self.full_results)
+
+    def choose_sweep(self, *, full_results: bool) -> Sweep:
+        """Which tests of a program are run if a caller decides about `full_results` itself."""
+        if full_results:
             return Sweep.FULL
         return Sweep.FAILURES_FIRST if self.failures_first else Sweep.FIRST_FAILURE
 
@@ -94,6 +103,19 @@ def limits_per_test(problem: Problem, settings: EvaluatorSettings) -> Limits:
         memory_bytes=max(problem.memory_limit_bytes or 0, settings.memory_limit_bytes),
         output_bytes=settings.output_limit_bytes,
     )
+
+
+def check_limits(limits: Limits) -> None:
+    """Raises `UsageError` for limits that no test can be run under."""
+    ranges = {
+        "cpu_seconds": (limits.cpu_seconds, MIN_SECONDS, MAX_SECONDS),
+        "wall_seconds": (limits.wall_seconds, MIN_SECONDS, MAX_SECONDS),
+        "memory_bytes": (limits.memory_bytes, MIN_MEMORY_MIB << 20, MAX_MEMORY_BYTES),
+        "output_bytes": (limits.output_bytes, 1, MAX_OUTPUT_BYTES),
+    }
+    for name, (value, lowest, highest) in ranges.items():
+        if not lowest <= value <= highest:  # not a number is in no range
+            raise UsageError(f"{name} is {value:,}; it has to be at least {lowest:,} and at most {highest:,}")
 
 
 def read_checker(problem: Problem, settings: EvaluatorSettings) -> str | None:

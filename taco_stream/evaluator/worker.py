@@ -11,10 +11,12 @@ it: between programs at once, and in the middle of one after `GRACE_SECONDS`, fo
 nothing else.
 """
 
+import os
 import sys
 import time
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -24,15 +26,24 @@ from taco_stream.evaluator.checker import Checker, CheckerError, sandboxed_check
 from taco_stream.evaluator.comparer import Comparer
 from taco_stream.evaluator.execution import CompilerCrashError, Execution, RunningProgram, ZygoteError, Zygotes
 from taco_stream.evaluator.idle_clock import is_counted
-from taco_stream.evaluator.judging import Runner, judge_program, last_line, program_forms, uncompiled
+from taco_stream.evaluator.judging import (
+    BYTE_ORDER_MARK,
+    Runner,
+    judge_program,
+    last_line,
+    program_forms,
+    uncompiled,
+)
+from taco_stream.evaluator.outcomes import execution_status
 from taco_stream.evaluator.problem_tests import ProblemTests, TestsError, parse_tests, with_answers
 from taco_stream.evaluator.protocol import (
+    Executed,
+    ExecuteProgram,
     Forget,
     Judged,
     JudgeProgram,
     Judging,
     Limits,
-    Sweep,
     Tests,
     ToWorker,
     ZygoteReady,
@@ -41,7 +52,7 @@ from taco_stream.evaluator.reference import ANSWERS, all_inputs, decode_answers,
 from taco_stream.evaluator.sandbox.plan import SandboxPlan
 from taco_stream.evaluator.sandbox.probe import probe
 from taco_stream.evaluator.sandbox.rlimits import ProgramLimits, shortfall
-from taco_stream.types import ComparisonMode, Status, Verdict
+from taco_stream.types import ComparisonMode, ExecutionResult, Status, Verdict
 from taco_stream.workers.child import exit_with_parent, take_pipes
 from taco_stream.workers.frames import FrameDecoder, write_frame
 
@@ -52,8 +63,7 @@ PULSE_SECONDS = 1.0
 
 
 def main() -> None:
-    """Serves the parent until it closes standard input. `argv`: the `Sweep`."""
-    sweep = Sweep(sys.argv[1])
+    """Serves the parent until it closes standard input."""
     inbound, outbound = take_pipes()
     exit_with_parent(inbound, grace_seconds=GRACE_SECONDS)
     # Python's limit on converting long integers would refuse right answers to problems about large numbers.
@@ -70,7 +80,9 @@ def main() -> None:
             case Forget():
                 problems.pop(message.key, None)
             case JudgeProgram():
-                write_frame(outbound, judge(message, problems, zygotes, comparer, sweep))
+                write_frame(outbound, judge(message, problems, zygotes, comparer))
+            case ExecuteProgram():
+                write_frame(outbound, execute(message, zygotes))
     zygotes.close()
     comparer.close()
 
@@ -94,7 +106,6 @@ def judge(
     problems: dict[int, ProblemTests | TestsError],
     zygotes: Zygotes,
     comparer: Comparer,
-    sweep: Sweep,
 ) -> Judged:
     """The verdicts on one program. Whatever goes wrong is an answer, for a worker that ends takes its tests with it."""
     tests = problems[asked.key]
@@ -102,7 +113,7 @@ def judge(
         return _in_every_mode(asked, _broken(str(tests), zygotes))
     try:
         problems[asked.key] = tests = fill_answers(tests, zygotes)
-        return run(asked, tests, zygotes, comparer, sweep)
+        return run(asked, tests, zygotes, comparer)
     except TestsError as error:
         problems[asked.key] = error
         return _in_every_mode(asked, _broken(str(error), zygotes))
@@ -116,7 +127,7 @@ def judge(
         return _failed(asked, f"the worker failed: {error!r}", zygotes)
 
 
-def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer, sweep: Sweep) -> Judged:
+def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Comparer) -> Judged:
     """Runs the program's tests. Raises `ZygoteError` if the zygote fails."""
     tier = zygotes.plan.tier
     try:
@@ -125,10 +136,50 @@ def run(asked: JudgeProgram, tests: ProblemTests, zygotes: Zygotes, comparer: Co
             counted = Counted(assertion_runner(asked.program, running, tests, zygotes, opened))
             checker = open_checker(tests, zygotes, opened)
             compare = comparer.accepting_modes
-            verdicts = judge_program(asked.program, tests, counted, compare, checker, sweep=sweep, tier=tier)
+            verdicts = judge_program(asked.program, tests, counted, compare, checker, sweep=asked.sweep, tier=tier)
     except CompilerCrashError:
         return _in_every_mode(asked, uncompiled("the compiler crashed", tests, tier))
     return Judged(ticket=asked.ticket, verdicts=verdicts, tests_run=counted.tests_run)
+
+
+def execute(asked: ExecuteProgram, zygotes: Zygotes) -> Executed:
+    """What one program does with its input. Whatever goes wrong is an answer here too."""
+    if reason := shortfall_of_limits(asked.limits, zygotes.plan):
+        return Executed(ticket=asked.ticket, result=_unknown(reason, zygotes))
+    try:
+        return Executed(ticket=asked.ticket, result=run_once(asked, zygotes))
+    except ZygoteError as error:
+        reason = str(error)
+    except Exception as error:  # as in `judge`
+        reason = f"the worker failed: {error!r}"
+    zygotes.restart()
+    return Executed(ticket=asked.ticket, result=_unknown(reason, zygotes), failure=reason)
+
+
+def run_once(asked: ExecuteProgram, zygotes: Zygotes) -> ExecutionResult:
+    """Runs the program on its input. Raises `ZygoteError` if the zygote fails."""
+    tier = zygotes.plan.tier
+    stdin = Path(asked.stdin_path).read_bytes() if asked.stdin_path else asked.stdin
+    try:
+        with zygotes.program([asked.program.removeprefix(BYTE_ORDER_MARK)], asked.limits) as running:
+            if (error := running.compile_errors[0]) is not None:
+                return ExecutionResult(status=Status.COMPILE_ERROR, detail=error, sandbox_tier=tier)
+            execution = running.run(stdin, asked.limits)
+    except CompilerCrashError:
+        return ExecutionResult(status=Status.COMPILE_ERROR, detail="the compiler crashed", sandbox_tier=tier)
+    status = execution_status(execution, asked.limits)
+    if status is Status.INFRASTRUCTURE_ERROR:
+        return _unknown("the machine is too busy: the program was kept from running", zygotes)
+    return ExecutionResult(
+        status=status,
+        exit_code=os.waitstatus_to_exitcode(execution.status),
+        stdout=execution.output,
+        stderr=execution.errors,
+        cpu_seconds=execution.cpu_seconds,
+        wall_seconds=execution.wall_seconds,
+        peak_memory_bytes=execution.peak_memory_bytes,
+        sandbox_tier=tier,
+    )
 
 
 def fill_answers(tests: ProblemTests, zygotes: Zygotes) -> ProblemTests:
@@ -206,14 +257,19 @@ class Counted:
 
 def parse_tests_or_error(message: Tests, plan: SandboxPlan) -> ProblemTests | TestsError:
     """The tests, or why no program of the problem can be judged."""
-    limits = message.limits
-    granted = ProgramLimits(limits.memory_bytes, limits.output_bytes)
-    if reason := shortfall(granted, limits.cpu_seconds, user_is_ours=plan.has_own_user):
-        return TestsError(f"{reason}; raise it, or lower the limit")
+    if reason := shortfall_of_limits(message.limits, plan):
+        return TestsError(reason)
     try:
         return parse_tests(message)
     except TestsError as error:
         return error
+
+
+def shortfall_of_limits(limits: Limits, plan: SandboxPlan) -> str:
+    """The limit of this session that is lower than what is asked for, and the remedy; empty if there is none."""
+    granted = ProgramLimits(limits.memory_bytes, limits.output_bytes)
+    reason = shortfall(granted, limits.cpu_seconds, user_is_ours=plan.has_own_user)
+    return f"{reason}; raise it, or lower the limit" if reason else ""
 
 
 def _in_every_mode(asked: JudgeProgram, verdict: Verdict) -> Judged:
@@ -222,6 +278,10 @@ def _in_every_mode(asked: JudgeProgram, verdict: Verdict) -> Judged:
 
 def _failed(asked: JudgeProgram, reason: str, zygotes: Zygotes) -> Judged:
     return msgspec.structs.replace(_in_every_mode(asked, _broken(reason, zygotes)), failure=reason)
+
+
+def _unknown(reason: str, zygotes: Zygotes) -> ExecutionResult:
+    return ExecutionResult(status=Status.INFRASTRUCTURE_ERROR, detail=reason, sandbox_tier=zygotes.plan.tier)
 
 
 def _broken(reason: str, zygotes: Zygotes) -> Verdict:
