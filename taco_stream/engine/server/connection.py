@@ -62,6 +62,7 @@ class Connection:
 
     def __init__(self, session: "aiohttp.ClientSession", base: str, timeout_seconds: float | None) -> None:
         self._session = session
+        self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._timeout_seconds = timeout_seconds
         self._proxy = _proxy_for(base)
 
@@ -78,7 +79,9 @@ class Connection:
     ) -> Reply | Failed | Unreachable | ServerUnusable:
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=seconds)
+        if (timeout := self._timeouts.get(seconds)) is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=seconds)
+            self._timeouts[seconds] = timeout
         try:
             async with self._session.request(
                 method, url, data=content, timeout=timeout, allow_redirects=False, proxy=self._proxy
