@@ -199,13 +199,14 @@ class ServerChanged(_Notice, frozen=True, kw_only=True, tag="server_changed"):
 class NodeJoined(_Notice, frozen=True, kw_only=True, tag="node_joined"):
     """Sent when a node of the cluster is ready to generate or to judge, which `role` says: engine or evaluator.
 
-    `sandbox_tier` is how an evaluator confines programs there, with `workers` processes.
+    `sandbox_tier` is how an evaluator confines programs there, with `workers` processes; `versions` are the node's.
     """
 
     node: str
     role: str
     workers: int
     sandbox_tier: str
+    versions: dict[str, str] = {}
 
 
 class NodeLost(_Notice, frozen=True, kw_only=True, tag="node_lost"):

@@ -42,6 +42,7 @@ from taco_stream.evaluator.pool import Evaluator
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.events import EngineEvent, EvaluatorEvent
 from taco_stream.machine import generating_cores
+from taco_stream.store.manifest import versions
 from taco_stream.types import Completion, Problem, Request
 
 UNREPORTED_EVENTS = 1024
@@ -150,7 +151,7 @@ class NodeEngine:
         try:
             async with events, self._events, engine:
                 self._engine = engine
-                opened.set_result(Greeting())
+                opened.set_result(Greeting(versions=versions()))
                 await self._stopping.wait()
         except TacoStreamError as error:
             if not opened.done():
@@ -237,7 +238,8 @@ class NodeEvaluator:
             async with events, self._events, Evaluator(self._settings, events=events) as evaluator:
                 self._evaluator = evaluator
                 workers = evaluator.statistics().workers
-                opened.set_result(Greeting(workers=workers, sandbox_tier=evaluator.sandbox_tier))
+                tier = evaluator.sandbox_tier
+                opened.set_result(Greeting(workers=workers, sandbox_tier=tier, versions=versions()))
                 await self._stopping.wait()
         except TacoStreamError as error:
             if not opened.done():

@@ -28,7 +28,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from taco_stream.cluster.actors import NodeEngine
 from taco_stream.cluster.members import ActorPlace, Member, Members, NoMembersError
 from taco_stream.cluster.nodes import Cluster, Node, NodeUnfitError
-from taco_stream.cluster.protocol import MAX_REPORTED, EngineBlueprint, Generated, decode, encode
+from taco_stream.cluster.protocol import MAX_REPORTED, EngineBlueprint, Generated, encode
 from taco_stream.engine.local.worker_handle import SAMPLES_PER_CHUNK, Chunk, add
 from taco_stream.errors import EngineError, ModelError
 from taco_stream.events import ClusterEvent, EngineEvent
@@ -76,31 +76,6 @@ class ClusterEngine(anyio.AsyncContextManagerMixin):
         offer, offered = anyio.create_memory_object_stream[Chunk](0)  # no buffer: demand pulls
         books, done = Books(), anyio.Event()
 
-        async def accept() -> None:
-            async with requests:
-                async for request in requests:
-                    arrived_at = time.monotonic()
-                    for start in range(0, len(request.sample_indices), SAMPLES_PER_CHUNK):
-                        indices = request.sample_indices[start : start + SAMPLES_PER_CHUNK]
-                        books.unanswered += len(indices)
-                        await offer.send(Chunk(request, arrived_at, set(indices)))
-            books.is_fed = True
-            books.notify()
-
-        async def hand_over() -> None:
-            while not books.is_settled:
-                if not books.finished:
-                    await books.changed.wait()
-                    continue
-                await completions.send(books.finished[0])
-                books.finished.popleft()
-                books.notify()
-
-        async def answer_as_cancelled() -> None:
-            await self._draining.wait()
-            async for chunk in offered:
-                books.finish(chunk.cancelled())
-
         async def attend(give_back: Callable[[Member], None]) -> None:
             try:
                 await self._members.attend(partial(self._serve, offered=offered, books=books), give_back, done)
@@ -118,11 +93,11 @@ class ClusterEngine(anyio.AsyncContextManagerMixin):
                     else:
                         tasks.start_soon(offer.send, chunk)
 
-            tasks.start_soon(accept)
-            tasks.start_soon(answer_as_cancelled)
+            tasks.start_soon(self._accept, requests, offer, books)
+            tasks.start_soon(self._answer_as_cancelled, offered, books)
             async with anyio.create_task_group() as attending:
                 attending.start_soon(attend, give_back)
-                await hand_over()
+                await self._hand_over(completions, books)
                 if books.failure is None:
                     # A member to which nothing more is offered ends its run, and has then been attended to.
                     done.set()
@@ -143,6 +118,35 @@ class ClusterEngine(anyio.AsyncContextManagerMixin):
             lost = {} if member in present else {"rows_busy": 0, "rows_total": 0, "samples_waiting": 0}
             total = add(total, msgspec.structs.replace(figures, **lost))
         return msgspec.structs.replace(total, samples_finished=self._samples_finished)
+
+    async def _accept(
+        self, requests: ObjectReceiveStream[Request], offer: ObjectSendStream[Chunk], books: "Books"
+    ) -> None:
+        """Cuts requests into chunks and offers each to whichever member wants one next."""
+        async for request in requests:
+            arrived_at = time.monotonic()
+            for start in range(0, len(request.sample_indices), SAMPLES_PER_CHUNK):
+                indices = request.sample_indices[start : start + SAMPLES_PER_CHUNK]
+                books.unanswered += len(indices)
+                await offer.send(Chunk(request, arrived_at, set(indices)))
+        books.is_fed = True
+        books.notify()
+
+    async def _answer_as_cancelled(self, offered: ObjectReceiveStream[Chunk], books: "Books") -> None:
+        """Answers what is offered once the engine is drained: there may be no member to do it."""
+        await self._draining.wait()
+        async for chunk in offered:
+            books.finish(chunk.cancelled())
+
+    async def _hand_over(self, completions: ObjectSendStream[Completion], books: "Books") -> None:
+        """Passes completions on until the caller has all that it will get."""
+        while not books.is_settled:
+            if not books.finished:
+                await books.changed.wait()
+                continue
+            await completions.send(books.finished[0])
+            books.finished.popleft()
+            books.notify()
 
     async def _serve(self, member: Member, *, offered: MemoryObjectReceiveStream[Chunk], books: "Books") -> None:
         """Has a member generate until nothing is offered any more and it has answered everything."""
@@ -165,7 +169,7 @@ class ClusterEngine(anyio.AsyncContextManagerMixin):
 
     async def _collect(self, member: Member, books: "Books") -> None:
         while True:
-            report = decode(await member.call("take"), Generated)
+            report = await member.ask("take", Generated)
             self._statistics[member] = report.statistics
             for event in report.events:
                 await self._send_event(event)

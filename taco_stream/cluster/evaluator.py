@@ -19,10 +19,11 @@ import anyio
 import msgspec
 from anyio.abc import ObjectSendStream
 
+from taco_stream.background import in_background
 from taco_stream.cluster.actors import NodeEvaluator
 from taco_stream.cluster.members import ActorPlace, Member, Members, NoMembersError
 from taco_stream.cluster.nodes import Cluster, Node, NodeUnfitError
-from taco_stream.cluster.protocol import JudgedPrograms, NumberedProgram, Programs, decode, encode
+from taco_stream.cluster.protocol import JudgedPrograms, NumberedProgram, Programs, encode
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.events import ClusterEvent, EvaluatorEvent
@@ -102,19 +103,11 @@ class ClusterEvaluator(anyio.AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         """A first node judges. Entering raises `EvaluatorError` if none can."""
-        body_error: Exception | None = None
         try:
-            async with self._members.kept(), anyio.create_task_group() as tasks:
-                tasks.start_soon(self._attend)
-                try:
-                    yield self
-                except Exception as error:
-                    body_error = error  # raised here, the task group would wrap it
-                tasks.cancel_scope.cancel()
+            async with self._members.kept(), in_background(self._attend):
+                yield self
         except NoMembersError as error:
             raise EvaluatorError(str(error)) from None
-        if body_error is not None:
-            raise body_error
 
     async def judge_all_modes(self, problem: Problem, program: str) -> Mapping[ComparisonMode, Verdict]:
         """The verdicts on one program under every mode. Raises `EvaluatorError` if no node is left."""
@@ -171,7 +164,7 @@ class ClusterEvaluator(anyio.AsyncContextManagerMixin):
 
     async def _collect(self, member: Member, account: Account) -> None:
         while True:
-            report = decode(await member.call("take"), JudgedPrograms)
+            report = await member.ask("take", JudgedPrograms)
             account.statistics = report.statistics
             for event in report.events:
                 await self._send_event(event)

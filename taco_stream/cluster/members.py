@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from taco_stream import __version__
+from taco_stream.background import in_background
 from taco_stream.cluster.nodes import Actor, Cluster, Node, NodeGoneError, NodeUnfitError
 from taco_stream.cluster.protocol import Greeting, Refusal, Welcome, decode
 from taco_stream.events import ClusterEvent, NodeJoined, NodeLost, NodeRefused
@@ -86,6 +87,14 @@ class Member:
         except TimeoutError:
             raise NodeGoneError(f"it has not answered for {seconds:g} s") from None
 
+    async def ask(self, method: str, kind: Any, *arguments: bytes, seconds: float = SILENCE_SECONDS) -> Any:
+        """Calls a method whose result is a message. Raises `NodeUnfitError` if it is none, else as `call` does."""
+        answer = await self.call(method, *arguments, seconds=seconds)
+        try:
+            return decode(answer, kind)
+        except ValueError as error:
+            raise NodeUnfitError(str(error)) from error
+
 
 class Members:
     """Keeps an actor of the `kind`, made from its `blueprint`, at each of the places that `find_places` sees.
@@ -128,27 +137,21 @@ class Members:
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Inside there are members, one at first. Entering raises `NoMembersError` if there will be none."""
-        body_error: Exception | None = None
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._keep)
-                try:
-                    await self._wait_for_one()
-                    yield
-                except Exception as error:
-                    body_error = error  # raised here, the task group would wrap it
-                tasks.cancel_scope.cancel()
+            async with in_background(self._keep):
+                await self._wait_for_one()
+                yield
         finally:
             with anyio.CancelScope(shield=True):
                 await self._stop()
-        if body_error is not None:
-            raise body_error
 
     async def _keep(self) -> None:
         """Looks at the cluster and fills its places, until cancelled."""
         async with anyio.create_task_group() as starting:
+            nodes: list[Node] = []
             while True:
-                nodes = await self._cluster.nodes()
+                with suppress(NodeGoneError):  # its members will say so themselves if the cluster is gone
+                    nodes = await self._cluster.nodes()
                 alive = {node.node_id for node in nodes}
                 for member in [each for each in self._members if each.place.node.node_id not in alive]:
                     await self._lose(member, NodeGoneError("it has left the cluster"))
@@ -211,7 +214,7 @@ class Members:
         member = Member(place, actor)
         is_member = False
         try:
-            welcome: Welcome = decode(await member.call("start", __version__.encode(), seconds=START_SECONDS), Welcome)
+            welcome: Welcome = await member.ask("start", Welcome, __version__.encode(), seconds=START_SECONDS)
             if isinstance(welcome, Refusal):
                 raise NodeUnfitError(welcome.reason)
             member.greeting = welcome
@@ -243,6 +246,8 @@ class Members:
             await self._lose(member, gone)
 
     async def _lose(self, member: Member, error: NodeGoneError) -> None:
+        if member not in self._members:
+            return  # its calls may fail in the moment in which its node is missed
         self._members.remove(member)
         member.actor.kill()
         member.attending.cancel()
@@ -282,6 +287,7 @@ class Members:
             role=self._role,
             workers=greeting.workers,
             sandbox_tier=greeting.sandbox_tier,
+            versions=greeting.versions,
         )
 
     async def _notify_when(self, done: anyio.Event) -> None:

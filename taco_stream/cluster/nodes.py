@@ -41,7 +41,7 @@ class Cluster(Protocol):
     """The machines that take part now, and the means to use them."""
 
     async def nodes(self) -> list[Node]:
-        """The nodes that are alive."""
+        """The nodes that are alive. Raises `NodeGoneError` if that cannot be found out."""
         ...
 
     def place(self, kind: type[Any], blueprint: object, node: Node, *, cores: int = 0, gpus: int = 0) -> Actor:

@@ -46,10 +46,11 @@ EngineBlueprint = ModelBlueprint | ScriptBlueprint
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True, tag="greeting"):
-    """An actor is ready. An engine confines nothing, and has as many workers as devices."""
+    """An actor is ready. An engine confines nothing. `versions` are its node's, as a manifest has them."""
 
     workers: int = 1
     sandbox_tier: str = ""
+    versions: dict[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):

@@ -37,7 +37,12 @@ class RayCluster:
     async def nodes(self) -> list[Node]:
         """The nodes that are alive and have something to offer: often a head has not."""
         import ray
+        from ray.exceptions import RayError
 
+        try:
+            found = await to_thread.run_sync(ray.nodes)
+        except RayError as error:
+            raise NodeGoneError(f"the cluster's head does not answer: {error}") from error
         return [
             Node(
                 node_id=node["NodeID"],
@@ -45,7 +50,7 @@ class RayCluster:
                 cores=int(node["Resources"].get("CPU", 0)),
                 gpus=int(node["Resources"].get("GPU", 0)),
             )
-            for node in await to_thread.run_sync(ray.nodes)
+            for node in found
             if node["Alive"] and (node["Resources"].get("CPU", 0) >= 1 or node["Resources"].get("GPU", 0) >= 1)
         ]
 

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import anyio
 from anyio.abc import ObjectSendStream
 
+from taco_stream.background import in_background
 from taco_stream.engine.base import Engine
 from taco_stream.errors import TacoStreamError
 from taco_stream.types import Completion, Request
@@ -28,7 +30,6 @@ async def completions(
     feed, incoming = anyio.create_memory_object_stream[Request](0)
     outgoing, received = anyio.create_memory_object_stream[Completion](BUFFERED_COMPLETIONS)
     failure: TacoStreamError | None = None
-    body_error: Exception | None = None
 
     async def run() -> None:
         nonlocal failure
@@ -39,17 +40,8 @@ async def completions(
             except TacoStreamError as error:
                 failure = error
 
-    async with received, anyio.create_task_group() as tasks:
-        tasks.start_soon(send_all, requests, feed)
-        tasks.start_soon(run)
-        try:
-            yield received
-        except Exception as error:
-            # The caller's own: raised here, the task group would wrap it into a group that `except` does not match.
-            body_error = error
-        tasks.cancel_scope.cancel()
-    if body_error is not None:
-        raise body_error
+    async with received, in_background(partial(send_all, requests, feed), run):
+        yield received
     if failure is not None:
         raise failure
 

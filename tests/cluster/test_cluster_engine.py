@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -10,7 +11,7 @@ from cluster.in_process import InProcessActor, InProcessCluster, in_process_clus
 
 from taco_stream.cluster import actors, engine, members
 from taco_stream.cluster.engine import ClusterEngine, engine_places
-from taco_stream.cluster.nodes import Node
+from taco_stream.cluster.nodes import Node, NodeGoneError
 from taco_stream.cluster.protocol import ModelBlueprint, ScriptBlueprint
 from taco_stream.engine.scripted import Script
 from taco_stream.engine.settings import ModelSettings
@@ -103,6 +104,51 @@ async def test_an_actor_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyP
             async for completion in stream:
                 counted[completion.key] += 1
     assert len(counted) == counted.total() == 80
+
+
+async def test_a_node_that_is_missed_while_its_calls_fail_is_lost_once() -> None:
+    with collecting() as (outbound, events):
+        async with in_process_cluster(1) as cluster, ClusterEngine(cluster, SLOW, events=outbound) as opened:
+            (member,) = opened._members.present
+            await opened._members._lose(member, NodeGoneError("it has left the cluster"))
+            await opened._members._lose(member, NodeGoneError("its call failed"))
+            await until(lambda: len(opened._members.present) == 1)
+    assert Counter(map(type, events)) == {NodeJoined: 2, NodeLost: 1}
+
+
+async def test_a_node_whose_messages_cannot_be_read_is_refused() -> None:
+    async with in_process_cluster(1) as cluster:
+
+        def place(*arguments: Any, **others: Any) -> InProcessActor:
+            actor = InProcessCluster.place(cluster, *arguments, **others)
+            start = actor.target.start
+
+            async def start_strangely(version: bytes) -> bytes:
+                await start(version)
+                return b"what a newer version says"
+
+            actor.target.start = start_strangely
+            return actor
+
+        cluster.place = place  # type: ignore[method-assign]
+        with pytest.raises(ModelError, match="node-1: a node sent what cannot be read"):
+            async with ClusterEngine(cluster, SLOW):
+                pass
+
+
+async def test_a_cluster_that_does_not_say_which_nodes_live_goes_on_with_those_there_were() -> None:
+    async with in_process_cluster(1) as cluster, ClusterEngine(cluster, SLOW) as opened:
+        looks = 0
+
+        async def fail() -> list[Node]:
+            nonlocal looks
+            looks += 1
+            raise NodeGoneError("the head does not answer")
+
+        cluster.nodes = fail  # type: ignore[method-assign]
+        await until(lambda: looks >= 2)
+        async with completions(opened, requests(1, 3)) as stream:
+            assert len([completion async for completion in stream]) == 3
 
 
 async def test_a_failing_engine_is_not_used_again_and_others_take_its_work() -> None:

@@ -7,12 +7,14 @@ import anyio
 import pytest
 from cluster.in_process import InProcessActor, InProcessCluster, in_process_cluster, until
 
+from taco_stream import __version__
 from taco_stream.cluster import evaluator as cluster_evaluator
 from taco_stream.cluster import members
 from taco_stream.cluster.evaluator import ClusterEvaluator
 from taco_stream.cluster.protocol import Programs, decode
 from taco_stream.errors import EvaluatorError
 from taco_stream.evaluator.settings import EvaluatorSettings
+from taco_stream.events import ClusterEvent, EvaluatorEvent, NodeJoined
 from taco_stream.types import ComparisonMode, Problem, Status
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +105,28 @@ async def test_a_program_that_nodes_are_lost_with_is_the_evaluators_failure() ->
     verdict = verdicts[ComparisonMode.STRICT]
     assert verdict.status is Status.INFRASTRUCTURE_ERROR
     assert verdict.detail == "3 nodes were lost while they judged this program"
+
+
+async def test_a_node_below_the_floor_of_the_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACO_STREAM_SANDBOX", "rlimits")
+    async with in_process_cluster(1) as cluster:
+        with pytest.raises(EvaluatorError, match=r"node-1: programs cannot be confined here"):
+            async with ClusterEvaluator(cluster, EvaluatorSettings()):
+                pass
+
+
+async def test_a_node_is_recorded_with_its_tier_and_versions() -> None:
+    outbound, inbound = anyio.create_memory_object_stream[EvaluatorEvent | ClusterEvent](10)
+    async with (
+        outbound,
+        inbound,
+        in_process_cluster(1) as cluster,
+        ClusterEvaluator(cluster, SETTINGS, events=outbound) as opened,
+    ):
+        joined = await inbound.receive()
+        assert isinstance(joined, NodeJoined)
+        assert (joined.workers, joined.sandbox_tier) == (1, opened.sandbox_tier)
+        assert joined.versions["taco-stream"] == __version__
 
 
 async def test_a_node_that_must_not_judge_is_refused() -> None:
