@@ -142,7 +142,7 @@ FAMILIES = (
     ),
     Family(
         "Rewards",
-        ("rewards/",),
+        ("rewards/", "harnesses/"),
         "Raised by a reward function in a trainer ([Reward a model](how-to/rewards.md)). The training set must name "
         "problems by the ids of the dataset, or bring tests in TACO's columns. An answer on which the evaluator failed "
         "is left out where a trainer can do that; verl cannot, so there it is an error unless the configuration has an "

@@ -55,6 +55,7 @@ class Block(NamedTuple):
     why_not: str
 
 
+MISPLACED_FENCE = re.compile(r"^<!-- not executed: .+?-->[^\n]*\S", re.M)
 FENCED = re.compile(r"(?:^<!-- not executed: (.+?) -->\n)?^```(\w*)\n(.*?)^```", re.S | re.M)
 
 
@@ -272,6 +273,12 @@ def test_the_readme_is_short_and_shows_what_a_run_prints_first() -> None:
 def test_files_that_a_document_names_exist(path: Path) -> None:
     named = re.findall(r"`((?:taco_stream|tests|docs|bench)/[\w./-]*)`", path.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", [*DOCS.rglob("*.md"), *ROOT.glob("*.md")], ids=lambda path: path.name)
+def test_a_fence_begins_a_line(path: Path) -> None:
+    """One behind its comment is a block that was wrapped as text, and that no test of the blocks sees."""
+    assert MISPLACED_FENCE.findall(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("name", ["commands", "records", "troubleshooting"])

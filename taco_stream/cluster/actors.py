@@ -1,5 +1,7 @@
 """The actors: a local engine, or an evaluator, on a node of a cluster.
 
+An error that nobody expected is raised by the method that is called next, and the driver then refuses the node.
+
 Their methods run in the actor's event loop, many at once, so nothing here may be entered in one call and left in
 another: engine and evaluator live in a task of their own (`_live`), from `start` to `stop`. Whatever ends an actor's
 process ends its workers too, which have a pipe from it that closes.
@@ -8,7 +10,7 @@ process ends its workers too, which have a pipe from it that closes.
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -71,7 +73,7 @@ class NodeEngine:
             return encode(Refusal(reason))
         opened: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._living = asyncio.create_task(self._live(opened))
-        return encode(await opened)
+        return encode(await first_word(opened, self._living))
 
     async def begin(self) -> bytes:
         """Begins a run, after giving up the one before."""
@@ -119,7 +121,7 @@ class NodeEngine:
         except anyio.WouldBlock:
             pass
         except anyio.EndOfStream:
-            await asyncio.wait([self._generating])
+            await self._generating  # raises what is nobody's to handle, and thereby tells the driver
             has_ended = True
         report = Generated(
             completions=tuple(taken),
@@ -182,6 +184,7 @@ class NodeEvaluator:
         self._verdicts: list[NumberedVerdicts] = []
         self._has_verdicts = asyncio.Event()
         self._failure: str | None = None
+        self._error: BaseException | None = None
 
     async def start(self, version: bytes) -> bytes:
         """Starts the workers; a `Welcome`. A driver of another version is refused, and so is too weak a sandbox."""
@@ -189,7 +192,7 @@ class NodeEvaluator:
             return encode(Refusal(reason))
         opened: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._living = asyncio.create_task(self._live(opened))
-        return encode(await opened)
+        return encode(await first_word(opened, self._living))
 
     async def submit(self, programs: bytes) -> bytes:
         """Begins to judge some `Programs`; their verdicts are in a later report."""
@@ -199,7 +202,7 @@ class NodeEvaluator:
         for program in batch.programs:
             judging = asyncio.create_task(self._judge(self._evaluator, program, self._problems[program.problem]))
             self._judging.add(judging)  # the loop itself keeps none
-            judging.add_done_callback(self._judging.discard)
+            judging.add_done_callback(self._end_judging)
         for number in batch.forgotten:
             self._problems.pop(number, None)
         return b""
@@ -210,6 +213,8 @@ class NodeEvaluator:
         with anyio.move_on_after(REPORT_SECONDS):
             await self._has_verdicts.wait()
             await anyio.sleep(LINGER_SECONDS)
+        if self._error is not None:
+            raise self._error
         taken, self._verdicts = self._verdicts[:MAX_REPORTED], self._verdicts[MAX_REPORTED:]
         if not self._verdicts and self._failure is None:
             self._has_verdicts.clear()
@@ -252,7 +257,22 @@ class NodeEvaluator:
             self._failure = str(error)
         else:
             self._verdicts.append(NumberedVerdicts(program.ticket, dict(verdicts)))
+
+    def _end_judging(self, judging: asyncio.Task[None]) -> None:
+        self._judging.discard(judging)
+        if not judging.cancelled():
+            error = judging.exception()
+            self._error = self._error or error
         self._has_verdicts.set()
+
+
+async def first_word(opened: asyncio.Future[Welcome], living: asyncio.Task[None]) -> Welcome:
+    """The greeting or refusal of a task that opens something. Raises what ends the task before it has said either."""
+    either: set[asyncio.Future[Any]] = {opened, living}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not opened.done():
+        await living
+    return await opened
 
 
 def local_engine(blueprint: ModelBlueprint, events: MemoryObjectSendStream[EngineEvent]) -> LocalEngine:

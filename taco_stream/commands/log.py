@@ -35,10 +35,12 @@ def log_run(path: Path, kind: TrackerKind, *, project: str, follow: bool) -> Non
         config={**manifest.results, **{f"version_{name}": value for name, value in manifest.versions.items()}},
     )
     with open_tracker(kind, tracked) as tracker:
-        samples = send(reader, tracker, settings.samples.k)
-        while follow and files.is_running:
-            _wait(files)
+        while True:
+            is_running = follow and files.is_running  # asked before: what is written meanwhile is sent once more
             samples = send(reader, tracker, settings.samples.k)
+            if not is_running:
+                break
+            _wait(files)
     stderr_console().print(f"sent {samples:,} samples of {path} to {kind}, project {project}", soft_wrap=True)
 
 

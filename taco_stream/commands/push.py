@@ -32,6 +32,15 @@ TABLE = "data/results.parquet"
 WITHOUT_PROGRAMS = ("program", "output_head", "detail")
 """What a column must not end with unless programs are wanted: a verdict may quote what a program printed."""
 
+ENGINE = ("engine",)
+"""A column that names the model's folder in each row; the settings have all else that it says."""
+
+PRIVATE = (
+    *("verdict_cache", "checkers_folder", "exclude", "special_judges", "few_shot", "reuse"),  # of this machine's disk
+    *("api_key_env", "server", "ray"),
+)
+"""Settings that are not published."""
+
 T = TypeVar("T")
 
 
@@ -42,6 +51,7 @@ def push_run(path: Path, repository: str, *, private: bool, with_programs: bool,
     run, `UsageError` if it has no score or its dataset cannot have one on the hub, and `TrackerError` if the hub
     refuses or cannot be reached.
     """
+    import huggingface_hub
     from huggingface_hub import HfApi
 
     files, settings = read_run(path, None, ())
@@ -51,6 +61,8 @@ def push_run(path: Path, repository: str, *, private: bool, with_programs: bool,
     benchmark = hub_reference(str(files.manifest.settings.get("dataset")))
     if model is not None and benchmark is None:
         raise UsageError("a model's page shows scores on datasets of the hub, and the run's problems are not one")
+    if model is not None and not hasattr(huggingface_hub, "EvalResultEntry"):
+        raise UsageError("--model needs a newer huggingface_hub: pip install --upgrade huggingface_hub")
     api = HfApi(library_name="taco-stream")
     with tempfile.TemporaryDirectory(prefix="taco-stream-push-") as scratch:
         folder = Path(scratch)
@@ -76,8 +88,8 @@ def push_run(path: Path, repository: str, *, private: bool, with_programs: bool,
 def write_folder(files: RunFiles, summary: Summary, folder: Path, *, with_programs: bool) -> None:
     """Writes what the repository is to hold: a card, the summary, the settings and the table."""
     table = records_table(files.records())
-    if not with_programs:
-        table = table.select([name for name in table.column_names if not name.endswith(WITHOUT_PROGRAMS)])
+    left_out = ENGINE if with_programs else (*ENGINE, *WITHOUT_PROGRAMS)
+    table = table.select([name for name in table.column_names if not name.endswith(left_out)])
     (folder / TABLE).parent.mkdir()
     pyarrow.parquet.write_table(table, folder / TABLE)
     whole = files.manifest
@@ -89,15 +101,17 @@ def write_folder(files: RunFiles, summary: Summary, folder: Path, *, with_progra
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without what is nobody's business: folders of this machine, and names and keys in addresses."""
-    private = ("verdict_cache", "checkers_folder", "api_key_env", "server")
-    return {name: _without_folder(value) for name, value in settings.items() if name not in private}
+    """The settings without what is nobody's business: files and folders of this machine, keys, and addresses."""
+    named = {name: public_name(str(settings[name])) for name in ("model", "dataset", "engine") if name in settings}
+    return {name: value for name, value in {**settings, **named}.items() if name not in PRIVATE}
 
 
-def _without_folder(value: Any) -> Any:
-    if isinstance(value, str) and ("://" in value or Path(value).is_absolute()):
-        return Path(urlsplit(value).path).name
-    return value
+def public_name(text: str) -> str:
+    """A model, dataset or engine without the folder that it is in; what the hub has keeps its owner."""
+    kind, colon, path = text.partition(":")
+    if colon and kind in ("replay", "scripted"):
+        return f"{kind}:{Path(path).name}"
+    return text if hub_reference(text) else Path(urlsplit(text).path).name
 
 
 def write_card(manifest: Manifest, summary: Summary) -> str:
@@ -108,7 +122,7 @@ def write_card(manifest: Manifest, summary: Summary) -> str:
         tags=["taco-stream", "evaluation"],
         configs=[{"config_name": "default", "data_files": TABLE}],
     )
-    dataset, model = (_without_folder(str(each)) for each in (manifest.settings.get("dataset"), manifest.answered_by))
+    dataset, model = (public_name(str(each)) for each in (manifest.settings.get("dataset"), manifest.answered_by))
     judge = f"taco-stream {manifest.versions.get('taco-stream', '')} in the mode `{summary.mode}`"
     lines = [
         f"---\n{data.to_yaml()}\n---\n",

@@ -66,7 +66,11 @@ class IdleClock:
         return 0.0 if self.is_starved else max(left, MIN_WAIT_SECONDS)
 
     def leave(self, number: int) -> None:
-        """Takes out a test that has ended, with all that it has done, and so starts over for the one that remains."""
+        """Takes out a test that has ended, with all that it has done, and so starts over for the one that remains.
+
+        What that one has done before counts in its favour: its limit is then longer, by no more than its CPU limit and
+        the time for which it waited for a core.
+        """
         self._close(number)
         self._tests -= 1
         self._started_at = time.monotonic()

@@ -17,6 +17,7 @@ from inspect_ai.solver import TaskState, generate
 
 from taco_stream.datasets.open import open_dataset
 from taco_stream.datasets.selection import Selection
+from taco_stream.errors import UsageError
 from taco_stream.extraction import extract_chat
 from taco_stream.prompting import chat_prompt
 from taco_stream.rewards.program_reward import ProgramReward
@@ -33,7 +34,10 @@ def taco(dataset: str = "BAAI/TACO", split: str = "test", difficulty: str | None
     `--epochs` asks for more samples of each; Inspect's reducers `pass_at_k` then make pass@k of them.
     """
     problems = _read(dataset, split)
-    chosen = [each for each in problems.values() if difficulty in (None, each.difficulty)]
+    selection = Selection(difficulties=(difficulty,) if difficulty else ())
+    chosen = [each for each in problems.values() if selection.admits(each)]
+    if not chosen:
+        raise UsageError(f"the dataset {dataset} has no problem of the difficulty {difficulty!r}")
     return Task(
         dataset=MemoryDataset([_sample(problem) for problem in chosen], name=dataset),
         solver=generate(),

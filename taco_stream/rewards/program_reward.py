@@ -6,6 +6,8 @@ verdict says nothing about the program, because the evaluator failed on it or th
 would teach the model that a right program is wrong.
 """
 
+import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
@@ -61,7 +63,10 @@ class ProgramReward:
         """The problem of that id. Raises `UsageError` that names the nearest id if there is none."""
         if self._problems is None:
             raise UsageError(f"there are no problems to find {name!r} in: name a dataset, or give tests")
-        problems = _dataset_by_id(self._problems) if isinstance(self._problems, str) else self._problems
+        problems = self._problems
+        if isinstance(problems, str):
+            with _reading.lock:  # `lru_cache` lets everyone read who asks before the first has read
+                problems = _dataset_by_id(problems)
         if isinstance(name, str) and name in problems:
             return problems[name]
         close = nearest_ids(str(name), problems)
@@ -111,6 +116,20 @@ def parse_tests(tests: str, starter_code: str = "", time_limit: str | float | No
         return taco.ADAPTER.parse_problem(row, 0)
     except (RowError, RecursionError) as error:
         raise UsageError(f"the tests of an answer cannot be read: {error}") from error
+
+
+class _Reading:
+    """Who reads a dataset: one thread. A forked child has a lock of its own, whatever its parent's threads did."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self.lock = threading.Lock()
+
+
+_reading = _Reading()
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ Listens at 127.0.0.1 alone. Not covered: everything else of HTTP; whatever is as
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import anyio
 import msgspec
@@ -25,14 +26,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def render(statistics: RunStatistics) -> str:
     """The page: every number in the statistics, with what it is of as labels."""
-    lines = []
+    families: dict[str, list[str]] = {}
     for name, labels, value in _figures("taco_stream", statistics):
-        head = f"# TYPE {name} gauge"
-        if head not in lines:
-            lines.append(head)
         quoted = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
-        lines.append(f"{name}{{{quoted}}} {value!r}" if quoted else f"{name} {value!r}")
-    return "\n".join([*lines, ""])
+        line = f"{name}{{{quoted}}} {value!r}" if quoted else f"{name} {value!r}"
+        # The lines of a metric have to follow each other, and come device by device.
+        families.setdefault(name, [f"# TYPE {name} gauge"]).append(line)
+    return "\n".join([*chain.from_iterable(families.values()), ""])
 
 
 async def serve_metrics(

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from taco_stream.cluster.nodes import Node, NodeGoneError
+from taco_stream.cluster.nodes import Node, NodeGoneError, NodeUnfitError
 
 
 class InProcessActor:
@@ -23,6 +23,7 @@ class InProcessActor:
         if self.killed.is_set():
             raise NodeGoneError("it was killed")
         answers: list[bytes] = []
+        raise_later: Exception | None = None
 
         async def give_up() -> None:
             await self.killed.wait()
@@ -30,8 +31,13 @@ class InProcessActor:
 
         async with anyio.create_task_group() as calling:
             calling.start_soon(give_up)
-            answers.append(await getattr(self.target, method)(*arguments))
+            try:
+                answers.append(await getattr(self.target, method)(*arguments))
+            except Exception as error:
+                raise_later = error
             calling.cancel_scope.cancel()
+        if raise_later is not None:
+            raise NodeUnfitError(f"{method} failed there: {raise_later}") from raise_later
         if not answers or self.killed.is_set():
             raise NodeGoneError("it was killed")
         return answers[0]

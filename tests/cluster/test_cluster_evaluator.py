@@ -8,8 +8,8 @@ import pytest
 from cluster.in_process import InProcessActor, InProcessCluster, in_process_cluster, until
 
 from taco_stream import __version__
+from taco_stream.cluster import actors, members
 from taco_stream.cluster import evaluator as cluster_evaluator
-from taco_stream.cluster import members
 from taco_stream.cluster.evaluator import ClusterEvaluator
 from taco_stream.cluster.protocol import Programs, decode
 from taco_stream.errors import EvaluatorError
@@ -127,6 +127,34 @@ async def test_a_node_is_recorded_with_its_tier_and_versions() -> None:
         assert isinstance(joined, NodeJoined)
         assert (joined.workers, joined.sandbox_tier) == (1, opened.sandbox_tier)
         assert joined.versions["taco-stream"] == __version__
+
+
+async def test_an_error_that_nobody_expected_at_the_start_refuses_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(actors, "Evaluator", fail)
+    async with in_process_cluster(1) as cluster:
+        with pytest.raises(EvaluatorError, match="start failed there: no descriptor is left"):
+            async with ClusterEvaluator(cluster, SETTINGS):
+                pass
+        cluster.actors.clear()  # nothing lives there that could be stopped
+
+
+async def test_an_error_that_nobody_expected_while_judging_refuses_the_node_and_others_judge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError("no memory is left")
+
+    async with in_process_cluster(1) as cluster, ClusterEvaluator(cluster, SETTINGS) as opened:
+        monkeypatch.setattr(evaluators(cluster)[0].target._evaluator, "judge_all_modes", fail)
+        cluster.join()
+        await until(lambda: opened.statistics().workers == 2)
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(opened.judge_all_modes, problem(number), ECHO)
+        assert opened.statistics().workers == 1
 
 
 async def test_a_node_that_must_not_judge_is_refused() -> None:

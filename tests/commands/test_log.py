@@ -17,7 +17,7 @@ from test_watch import start_run
 from taco_stream.commands import log
 from taco_stream.commands.log import identify, log_run
 from taco_stream.errors import StoreError, TrackerError
-from taco_stream.store.run_directory import RunFiles
+from taco_stream.store.run_directory import RESULTS, RunFiles
 from taco_stream.trackers.tracker import TrackedRun, Tracker, TrackerKind
 from taco_stream.types import Status
 
@@ -88,6 +88,26 @@ def test_a_running_run_is_followed_to_its_end(tmp_path: Path, sent: Sent, monkey
     assert steps == sorted(steps)
     assert len(set(steps)) > 1
     assert steps[-1] == 24
+
+
+def test_what_is_written_while_the_tracker_is_being_told_is_sent_too(
+    tmp_path: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "run", record("a", 0))
+    last = RunFiles(write_run(tmp_path / "last", record("b", 0))).path / RESULTS
+    running = [True]
+    monkeypatch.setattr(RunFiles, "is_running", property(lambda _: running[0]))
+
+    def log_slowly(recorder: Recorder, numbers: Mapping[str, float], step: int) -> None:
+        sent.numbers.append((step, numbers))
+        if running[0]:
+            with (tmp_path / "run" / RESULTS).open("ab") as file:
+                file.write(last.read_bytes())
+            running[0] = False
+
+    monkeypatch.setattr(Recorder, "log", log_slowly)
+    log_run(tmp_path / "run", TrackerKind.WANDB, project="demo", follow=True)
+    assert [step for step, _ in sent.numbers] == [1, 2]
 
 
 def test_a_trackers_outage_ends_the_command_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

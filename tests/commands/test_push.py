@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import pyarrow
 import pyarrow.parquet
 import pytest
 import yaml
 from sample_values import record
 from test_runs import write_run
 
-from taco_stream.commands.push import TABLE, push_run, write_folder
+from taco_stream.commands.push import TABLE, public_settings, push_run, write_folder
 from taco_stream.commands.report import count_records, read_run, sum_up
 from taco_stream.errors import StoreError, TrackerError, UsageError
 from taco_stream.types import Status
@@ -96,7 +98,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    records = [record("a", 0), record("a", 1, Status.WRONG_ANSWER), record("b", 0)]
+    engine = "local:/home/me/model float32"
+    records = [
+        record("a", 0, engine=engine),
+        record("a", 1, Status.WRONG_ANSWER, engine=engine),
+        record("b", 0, engine=engine),
+    ]
     private = {"server": "http://me:secret@host/v1", "api_key_env": "KEY", "verdict_cache": "/home/me/cache"}
     return write_run(tmp_path / "run", *records, model="/home/me/model", dataset="BAAI/TACO@main", **private)
 
@@ -130,9 +137,44 @@ def test_programs_are_published_only_if_asked_for(run: Path, tmp_path: Path, wit
 
 def test_nothing_of_this_machine_is_published(hub: Hub, run: Path) -> None:
     push_run(run, "me/scores", private=False, with_programs=True, model=None)
-    for name in ("README.md", "run.json", "summary.json"):
-        text = hub.commits[0][1][name].decode()
+    files = hub.commits[0][1]
+    table = pyarrow.parquet.read_table(pyarrow.BufferReader(files.pop(TABLE)))
+    published = {name: content.decode() for name, content in files.items()} | {TABLE: str(table.to_pylist())}
+    for name, text in published.items():
         assert not [word for word in ("secret", "/home/me", "KEY") if word in text], name
+
+
+@pytest.mark.parametrize(
+    ("setting", "published"),
+    [
+        ({"engine": "replay:/home/me/completions.jsonl"}, {"engine": "replay:completions.jsonl"}),
+        ({"engine": "server"}, {"engine": "server"}),
+        ({"dataset": "../me/problems.jsonl"}, {"dataset": "problems.jsonl"}),
+        ({"dataset": "BAAI/TACO@main"}, {"dataset": "BAAI/TACO@main"}),
+        ({"model": "demo"}, {"model": "demo"}),
+        ({"exclude": "~/me/ids.txt", "reuse": "../me/run", "ray": "10.1.2.3:6379", "few_shot": "me.jsonl"}, {}),
+        ({"system": "Answer in Python / C."}, {"system": "Answer in Python / C."}),
+    ],
+)
+def test_a_setting_is_published_without_where_it_lies(setting: dict[str, str], published: dict[str, str]) -> None:
+    assert public_settings(setting) == published
+
+
+def test_a_hub_library_without_scores_is_refused_before_anything_is_published(
+    hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = huggingface_hub.__getattr__  # its names are imported when they are first used
+
+    def find_others(name: str) -> Any:
+        if name == "EvalResultEntry":
+            raise AttributeError(name)
+        return find(name)
+
+    monkeypatch.setattr(huggingface_hub, "__getattr__", find_others)
+    monkeypatch.delitem(vars(huggingface_hub), "EvalResultEntry", raising=False)
+    with pytest.raises(UsageError, match="newer huggingface_hub"):
+        push_run(run, "me/scores", private=False, with_programs=False, model="me/model")
+    assert hub.commits == []
 
 
 def test_the_score_is_proposed_to_a_model_and_never_written(hub: Hub, run: Path) -> None:

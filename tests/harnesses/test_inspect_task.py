@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taco_stream.datasets.open import open_dataset
+from taco_stream.errors import UsageError
 
 TESTS = json.dumps({"inputs": ["2", "3"], "outputs": ["4", "6"]})
 
@@ -51,6 +52,23 @@ def test_answers_are_scored_and_grouped_by_difficulty(tmp_path: Path) -> None:
     score = log.samples[1].scores["taco_verdict"]
     assert score.value == "C"
     assert score.answer.strip() == json.loads(problems[1].solutions)[0].strip()
+
+
+@pytest.mark.parametrize("difficulty", ["MEDIUM_HARD", "medium hard"])
+def test_a_difficulty_is_named_as_everywhere(difficulty: str) -> None:
+    pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
+    from taco_stream.harnesses.inspect_task import taco
+
+    chosen = taco("demo", difficulty=difficulty).dataset
+    assert len(chosen) == sum(problem.difficulty == "MEDIUM_HARD" for problem in open_dataset("demo"))
+
+
+def test_a_difficulty_that_no_problem_has_is_refused() -> None:
+    pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
+    from taco_stream.harnesses.inspect_task import taco
+
+    with pytest.raises(UsageError, match="no problem of the difficulty 'esy'"):
+        taco("demo", difficulty="esy")
 
 
 def test_epochs_make_pass_at_k(tmp_path: Path) -> None:

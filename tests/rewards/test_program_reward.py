@@ -1,12 +1,15 @@
 """From a problem and an answer to a reward."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from taco_stream.errors import UsageError
 from taco_stream.evaluator.blocking import open_evaluator
 from taco_stream.evaluator.settings import EvaluatorSettings
+from taco_stream.rewards import program_reward
 from taco_stream.rewards.program_reward import ProgramReward, parse_tests, read_answer
 from taco_stream.types import Problem, Status, Verdict
 
@@ -67,3 +70,18 @@ def test_tests_that_call_a_function_name_it() -> None:
 )
 def test_the_answer_is_the_text_of_the_last_message_by_the_assistant(completion: object, text: str) -> None:
     assert read_answer(completion) == text  # type: ignore[arg-type]
+
+
+def test_a_dataset_that_many_threads_ask_for_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def read(dataset: str) -> list[Problem]:
+        reads.append(dataset)
+        time.sleep(0.2)  # long enough for all to ask
+        return [SQUARES]
+
+    monkeypatch.setattr(program_reward, "open_dataset", read)
+    reward = ProgramReward("a dataset of this test alone")
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(reward.find_problem, ["squares/1"] * 16)) == [SQUARES] * 16
+    assert len(reads) == 1

@@ -4,6 +4,7 @@ import re
 import socket
 
 import anyio
+import msgspec
 import pytest
 from sample_values import statistics
 
@@ -38,6 +39,13 @@ def test_every_number_is_a_figure() -> None:
     assert "taco_stream_tail_mean_rows 1.5" in lines
     assert 'taco_stream_peak_process_bytes{process="generation worker"} 250.0' in lines
     assert 'taco_stream_device_utilisation{device="0"} 0.5' in lines
+
+
+def test_the_lines_of_a_metric_follow_each_other_for_all_devices() -> None:
+    devices = (SEEN.devices[0], msgspec.structs.replace(SEEN.devices[0], memory_bytes=8))
+    lines = render(msgspec.structs.replace(SEEN, devices=devices)).splitlines()
+    first = lines.index('taco_stream_device_memory_bytes{device="0"} 9.0')
+    assert lines[first + 1] == 'taco_stream_device_memory_bytes{device="1"} 8.0'
 
 
 def test_what_is_not_known_is_left_out() -> None:

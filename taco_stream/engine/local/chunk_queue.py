@@ -52,8 +52,8 @@ class ChunkQueue:
         self.notify()
 
     async def take(self, worker: WorkerHandle) -> Chunk | None:
-        """The next chunk for a worker; None when the queue is closed and every chunk has been answered."""
-        while True:
+        """The next chunk for a worker; None when it is dropped, or the queue is closed and all is answered."""
+        while not worker.is_dropped:
             for chunk in self._waiting:
                 if chunk.condemned_by is not worker or not self.has_others(worker):
                     self._waiting.remove(chunk)
@@ -62,6 +62,7 @@ class ChunkQueue:
             if self._is_closed and not self._waiting and not any(each.chunks for each in self._workers):
                 return None
             await self._changed.wait()
+        return None
 
     def has_others(self, worker: WorkerHandle) -> bool:
         """Whether another worker is left."""

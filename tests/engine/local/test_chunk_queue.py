@@ -42,6 +42,28 @@ async def test_nobody_leaves_while_another_holds_what_may_come_back(workers: lis
     assert taken == [held, None]
 
 
+async def test_a_dropped_worker_that_waits_does_not_take_back_what_it_gave(workers: list[WorkerHandle]) -> None:
+    """It may be the first in the line of those who wait, and nobody reads its answers any more."""
+    queue, (one, other) = ChunkQueue(workers), workers
+    held = chunk()
+    one.chunks[1] = held
+    queue.close()
+    taken: dict[str, Chunk | None] = {}
+
+    async def take(name: str, worker: WorkerHandle) -> None:
+        taken[name] = await queue.take(worker)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take, "dropped", one)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(take, "other", other)
+        await anyio.wait_all_tasks_blocked()
+        one.is_dropped = True
+        one.abandon()
+        queue.put_back([held])
+    assert taken == {"dropped": None, "other": held}
+
+
 async def test_putting_waits_for_a_taker_and_a_chunk_that_is_not_taken_is_withdrawn(
     workers: list[WorkerHandle],
 ) -> None:
