@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             ("workers", "background", "device_gauges", "terminal", "settings", "extraction", "sample_set", "events"),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
-            ("report", "formats", "run", "cluster", "audit", "doctor", "rewards", "trackers"),
+            ("report", "formats", "run", "cluster", "audit", "doctor", "rewards", "trackers", "service"),
             ("commands", "harnesses"),
             ("cli", "notebook"),
             ("__main__",),

@@ -1,0 +1,68 @@
+"""The seam between HTTP and formats: the work that a request asks for, and routes that speak another tool's format.
+
+Everything here is a value. A format's module parses bodies and writes replies, and runs nothing itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from taco_stream.evaluator.protocol import Limits
+from taco_stream.types import ComparisonMode, ExecutionResult, Problem, Verdict
+
+
+class JudgeWork(msgspec.Struct, frozen=True, kw_only=True):
+    """A program to judge: the arguments of `Evaluator.judge`."""
+
+    problem: Problem
+    program: str
+    mode: ComparisonMode | None = None
+    limits: Limits | None = None
+    full_results: bool | None = None
+
+
+class ExecuteWork(msgspec.Struct, frozen=True, kw_only=True):
+    """A program to execute: the arguments of `Evaluator.execute`."""
+
+    program: str
+    stdin: bytes
+    limits: Limits
+
+
+Work = JudgeWork | ExecuteWork
+Result = Verdict | ExecutionResult
+"""Of a `JudgeWork` and of an `ExecuteWork`."""
+
+
+class WireRequest(NamedTuple):
+    """A request in another tool's format.
+
+    After `deadline_seconds` its caller no longer listens. A patient caller is never told to come back: its work waits
+    until the deadline, and is then answered with 504. Everyone else is answered with 503 at once if the work would not
+    be begun in time. `context` is for the format's own `reply`.
+    """
+
+    work: tuple[Work, ...]
+    deadline_seconds: float | None = None
+    is_patient: bool = False
+    context: Any = None
+
+
+class WireReply(NamedTuple):
+    """An answer: an HTTP status, and a body to be encoded as JSON."""
+
+    body: Any
+    status: int = 200
+
+
+class WireRoute(NamedTuple):
+    """A path to POST to, in another tool's format.
+
+    `parse` may take long and is called in a thread if the body is large; it raises `UsageError` for a body that it does
+    not understand. `reply` is given the results in the order of the work, those on which the evaluator failed included.
+    """
+
+    path: str
+    parse: Callable[[bytes], WireRequest]
+    reply: Callable[[WireRequest, Sequence[Result]], WireReply]
