@@ -38,19 +38,17 @@ Result = Verdict | ExecutionResult
 class WireRequest(NamedTuple):
     """A request in another tool's format.
 
-    After `deadline_seconds` its caller no longer listens. A patient caller is never told to come back: its work waits
-    until the deadline, and is then answered with 504. Everyone else is answered with 503 at once if the work would not
-    be begun in time. `context` is for the format's own `reply`.
+    After `deadline_seconds`, counted from its arrival, its caller no longer listens: the work is done by then or
+    dropped. `context` is for the format's own `reply`.
     """
 
     work: tuple[Work, ...]
     deadline_seconds: float | None = None
-    is_patient: bool = False
     context: Any = None
 
 
 class WireReply(NamedTuple):
-    """An answer: an HTTP status, and a body to be encoded as JSON."""
+    """An answer: a body to be encoded as JSON, and an HTTP status."""
 
     body: Any
     status: int = 200
@@ -60,9 +58,14 @@ class WireRoute(NamedTuple):
     """A path to POST to, in another tool's format.
 
     `parse` may take long and is called in a thread if the body is large; it raises `UsageError` for a body that it does
-    not understand. `reply` is given the results in the order of the work, those on which the evaluator failed included.
+    not understand, which is answered with 400. `reply` is given the results in the order of the work, those on which
+    the evaluator failed included. Refusals have the body `{"detail": …}`.
+
+    Callers of a patient route are not told to come back later: their work waits until the deadline, and is then
+    answered with 504. Others are answered with 503 and `Retry-After` at once if the work would not be done in time.
     """
 
     path: str
     parse: Callable[[bytes], WireRequest]
     reply: Callable[[WireRequest, Sequence[Result]], WireReply]
+    is_patient: bool = False
