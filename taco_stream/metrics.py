@@ -31,7 +31,7 @@ import msgspec
 
 from taco_stream.errors import UsageError
 from taco_stream.sample_set import SampleSet
-from taco_stream.types import ComparisonMode, ExtractionMethod, FinishReason, SampleKey, Status
+from taco_stream.types import ComparisonMode, ExtractionMethod, FinishReason, SampleKey, Status, Verdict
 
 DEFAULT_KS = (1, 10, 100)
 TAIL = 0.025
@@ -299,3 +299,15 @@ def _estimates(counts: Iterable[ProblemCount], ks: Sequence[int]) -> dict[int, E
         if values:
             estimates[k] = mean_estimate(values)
     return estimates
+
+
+def reward(verdict: Verdict, *, share_of_tests: bool = False) -> float | None:
+    """1 for a program that passes every test and 0 for one that does not, or the share of tests that it passes.
+
+    The share is of a verdict with full results. None if the verdict says nothing about the program.
+    """
+    if not verdict.status.is_scored:
+        return None
+    if share_of_tests and verdict.test_statuses:
+        return verdict.test_statuses.count(Status.PASSED) / len(verdict.test_statuses)
+    return float(verdict.status is Status.PASSED)

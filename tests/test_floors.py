@@ -18,7 +18,17 @@ FLOORS: dict[str, int] = {
     for floor, rooms in enumerate(
         (
             ("types", "errors", "statistics", "machine", "hub_access", "readable_file"),
-            ("workers", "background", "device_gauges", "terminal", "settings", "extraction", "sample_set", "events"),
+            (
+                "workers",
+                "background",
+                "device_gauges",
+                "terminal",
+                "settings",
+                "extraction",
+                "sample_set",
+                "events",
+                "exposition",
+            ),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),
             ("report", "formats", "run", "cluster", "audit", "doctor", "rewards", "trackers", "service"),

@@ -22,8 +22,9 @@ from taco_stream.errors import UsageError
 from taco_stream.evaluator.blocking import BlockingEvaluator
 from taco_stream.evaluator.settings import EvaluatorSettings
 from taco_stream.extraction import extract_chat
+from taco_stream.metrics import reward
 from taco_stream.rewards.shared_evaluators import find_evaluator
-from taco_stream.types import Problem, Status, Verdict
+from taco_stream.types import Problem, Verdict
 
 DEFAULT_SETTINGS = EvaluatorSettings(failures_first=True)
 
@@ -89,11 +90,7 @@ class ProgramReward:
 
     def worth(self, verdict: Verdict) -> float | None:
         """The reward of one verdict."""
-        if not verdict.status.is_scored:
-            return None
-        if self._share_of_tests and verdict.test_statuses:
-            return verdict.test_statuses.count(Status.PASSED) / len(verdict.test_statuses)
-        return float(verdict.status is Status.PASSED)
+        return reward(verdict, share_of_tests=self._share_of_tests)
 
 
 def read_answer(completion: Messages) -> str:

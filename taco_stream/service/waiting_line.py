@@ -44,7 +44,7 @@ class Ticket:
         self.state = TicketState.WAITING
 
 
-class Refusal(NamedTuple):
+class NotAdmitted(NamedTuple):
     """Work that is not admitted, and when to ask again."""
 
     reason: str
@@ -72,7 +72,7 @@ class WaitingLine:
 
     def admit(
         self, client: Hashable, count: int, now: float, *, deadline: float = math.inf, is_patient: bool = False
-    ) -> list[Ticket] | Refusal:
+    ) -> list[Ticket] | NotAdmitted:
         """Tickets for `count` programs, or none at all.
 
         With a deadline all of them have to be done by then, as far as that can be predicted. A patient caller rather
@@ -138,16 +138,16 @@ class WaitingLine:
 
     def _refuse(
         self, client: Hashable, count: int, now: float, *, deadline: float, latest_start: float
-    ) -> Refusal | None:
+    ) -> NotAdmitted | None:
         room = self.max_waiting - self.waiting + max(0, self.places - self.running - self.waiting)
         if count > room:
             seconds = (count - room) * self.mean_seconds / self.places
             reason = f"{self.waiting} programs are waiting, and at most {self.max_waiting} may"
-            return Refusal(reason, _retry_seconds(seconds))
+            return NotAdmitted(reason, _retry_seconds(seconds))
         wait = self.predict_wait(client, count if deadline < math.inf else 1)
         seconds_late = now + wait - min(now + self.max_wait_seconds, latest_start)
         if seconds_late > 0:
-            return Refusal(f"it would be about {wait:.0f} s until a program is begun", _retry_seconds(seconds_late))
+            return NotAdmitted(f"it would be about {wait:.0f} s until a program is begun", _retry_seconds(seconds_late))
         return None
 
     def _remove(self, ticket: Ticket) -> None:

@@ -9,7 +9,8 @@ import pytest
 from sample_values import statistics
 
 from taco_stream.errors import UsageError
-from taco_stream.run.prometheus import render, serve_metrics
+from taco_stream.exposition import render
+from taco_stream.run.prometheus import serve_metrics
 from taco_stream.statistics import DeviceStatistics, EngineStatistics, Tail
 
 SEEN = statistics(
@@ -31,7 +32,7 @@ def free_port() -> int:
 
 
 def test_every_number_is_a_figure() -> None:
-    lines = render(SEEN).splitlines()
+    lines = render("taco_stream", SEEN).splitlines()
     assert "taco_stream_generated 3.0" in lines
     assert "taco_stream_loading 1.0" in lines
     assert "taco_stream_startup_seconds 1.5" in lines
@@ -43,13 +44,13 @@ def test_every_number_is_a_figure() -> None:
 
 def test_the_lines_of_a_metric_follow_each_other_for_all_devices() -> None:
     devices = (SEEN.devices[0], msgspec.structs.replace(SEEN.devices[0], memory_bytes=8))
-    lines = render(msgspec.structs.replace(SEEN, devices=devices)).splitlines()
+    lines = render("taco_stream", msgspec.structs.replace(SEEN, devices=devices)).splitlines()
     first = lines.index('taco_stream_device_memory_bytes{device="0"} 9.0')
     assert lines[first + 1] == 'taco_stream_device_memory_bytes{device="1"} 8.0'
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    page = render(SEEN)
+    page = render("taco_stream", SEEN)
     assert "samples_expected" not in page
     assert "evaluator" not in page
     assert "problem_id" not in page
@@ -57,7 +58,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_the_page_follows_the_text_format() -> None:
     """Every line is a figure or says a figure's type, once and before it, and the last one ends too."""
-    page = render(SEEN)
+    page = render("taco_stream", SEEN)
     assert page.endswith("\n")
     typed: set[str] = set()
     for line in page.splitlines():
@@ -89,7 +90,7 @@ async def test_the_page_is_served_to_whoever_asks_on_this_machine() -> None:
                         pass
             head, _, body = answer.partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 OK")
-            assert body.decode() == render(SEEN)
+            assert body.decode() == render("taco_stream", SEEN)
         tasks.cancel_scope.cancel()
 
 

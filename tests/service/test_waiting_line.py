@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taco_stream.service.waiting_line import Refusal, Ticket, TicketState, WaitingLine
+from taco_stream.service.waiting_line import NotAdmitted, Ticket, TicketState, WaitingLine
 
 
 def line_with(
@@ -24,13 +24,13 @@ def admit(
     line: WaitingLine, client: Hashable, count: int, *, now: float, deadline: float = math.inf, is_patient: bool = False
 ) -> Sequence[Ticket]:
     admitted = line.admit(client, count, now, deadline=deadline, is_patient=is_patient)
-    assert not isinstance(admitted, Refusal), admitted
+    assert not isinstance(admitted, NotAdmitted), admitted
     return admitted
 
 
-def refused(line: WaitingLine, client: Hashable, count: int, *, now: float, deadline: float = math.inf) -> Refusal:
+def refused(line: WaitingLine, client: Hashable, count: int, *, now: float, deadline: float = math.inf) -> NotAdmitted:
     refusal = line.admit(client, count, now, deadline=deadline)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, NotAdmitted)
     return refusal
 
 
@@ -56,7 +56,7 @@ def test_a_full_line_refuses_the_whole_request_and_says_when_to_come_back() -> N
     line.take_turns(0.0)
     admit(line, "a", 1, now=0.0)
     refusal = refused(line, "b", 2, now=0.0)
-    assert refusal == Refusal("1 programs are waiting, and at most 2 may", 4)
+    assert refusal == NotAdmitted("1 programs are waiting, and at most 2 may", 4)
     admit(line, "b", 1, now=0.0)
     assert line.waiting == 2
 
@@ -75,7 +75,7 @@ def test_a_request_that_would_wait_for_too_long_is_refused_when_it_arrives() -> 
     admit(line, "a", 2 + 10, now=0.0)
     line.take_turns(0.0)
     assert line.predict_wait("a") == 11.0
-    assert refused(line, "a", 1, now=0.0) == Refusal("it would be about 11 s until a program is begun", 1)
+    assert refused(line, "a", 1, now=0.0) == NotAdmitted("it would be about 11 s until a program is begun", 1)
 
 
 def test_a_newcomers_wait_is_predicted_by_its_turn_and_not_by_the_length_of_other_lines() -> None:
@@ -159,7 +159,7 @@ def test_whatever_happens_every_program_is_in_one_place_and_predictions_match_th
     for now, (action, number) in enumerate(steps, start=1):
         if action <= 1:
             admitted = line.admit(number % 3, number, now)
-            open_tickets += [] if isinstance(admitted, Refusal) else admitted
+            open_tickets += [] if isinstance(admitted, NotAdmitted) else admitted
         elif action == 2:
             line.take_turns(now)
         elif open_tickets:
