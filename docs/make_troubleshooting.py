@@ -149,6 +149,12 @@ FAMILIES = (
         "`unjudged_score`.",
     ),
     Family(
+        "Requests to the service",
+        ("service/",),
+        "`taco-stream serve` answers a body that it does not understand with HTTP status 400 and the sentence as "
+        "`detail`; no command ends. What cannot be read is never taken for no tests, or for a program that failed.",
+    ),
+    Family(
         "Trackers and publishing",
         ("trackers/", "commands/log.py", "commands/push.py"),
         "Raised by `taco-stream log` and `push` ([Send a run to a tracker](how-to/tracking.md)), which only read the "

@@ -218,12 +218,12 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """The observations from running a program's tests, up to the failing test that counts.
 
     `failed_test` is the original index of the first failing test, None if none failed. `test_statuses` has one
-    status per test in the original order, and only if full results were asked for. `cpu_seconds` and `wall_seconds`
-    are sums over the tests that ran; `peak_cpu_seconds` and `peak_memory_bytes` are the largest of them. `detail` is
-    one sentence for a person (`ZeroDivisionError: division by zero (line 7)`, `line 2: printed 4, expected
-    5`). `stderr_tail` is the end of what the failing test wrote there, and `output_head` the beginning of a
-    wrong answer. `judged_in_program` says that the tests are code that had to run in the program's process, so
-    that a program written to cheat could have forged this verdict.
+    status per test in the original order, and `test_cpu_seconds` the CPU time of each; both are there only if full
+    results were asked for. `cpu_seconds` and `wall_seconds` are sums over the tests that ran; `peak_cpu_seconds` and
+    `peak_memory_bytes` are the largest of them. `detail` is one sentence for a person (`ZeroDivisionError: division by
+    zero (line 7)`, `line 2: printed 4, expected 5`). `stderr_tail` is the end of what the failing test wrote there, and
+    `output_head` the beginning of a wrong answer. `judged_in_program` says that the tests are code that had to run in
+    the program's process, so that a program written to cheat could have forged this verdict.
     """
 
     failed_test: int | None = None
@@ -237,6 +237,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     stderr_tail: str = ""
     output_head: str = ""
     test_statuses: tuple[Status, ...] | None = None
+    test_cpu_seconds: tuple[float, ...] | None = None
     sandbox_tier: str = ""
     judged_in_program: bool = False
 

@@ -232,6 +232,7 @@ class ModeTally:
         if self._lacks_checker and status is Status.WRONG_ANSWER:
             status = Status.NO_CHECKER
         executions = self._executions.values()
+        is_full = sweep is Sweep.FULL
         return Verdict(
             status=status,
             failed_test=self.failed_test,
@@ -244,7 +245,8 @@ class ModeTally:
             detail=self._reason or (wrong.sentence if wrong else last_line(tail)),
             stderr_tail=tail,
             output_head=wrong.head if wrong else "",
-            test_statuses=tuple(self.statuses.values()) if sweep is Sweep.FULL else None,
+            test_statuses=tuple(self.statuses.values()) if is_full else None,
+            test_cpu_seconds=tuple(round(each.cpu_seconds, 6) for each in executions) if is_full else None,
             sandbox_tier=tier,
             judged_in_program=bool(self._tests.epilogue) or any(each.in_program for each in executions),
         )

@@ -132,6 +132,17 @@ async def test_full_results_are_the_callers_to_ask_for(evaluator: Evaluator) -> 
         assert full.test_statuses == (Status.WRONG_ANSWER, Status.PASSED, Status.WRONG_ANSWER)
 
 
+async def test_full_results_have_the_seconds_of_each_test(evaluator: Evaluator) -> None:
+    program = "import time\nend = time.process_time() + float(input())\nwhile time.process_time() < end: pass"
+    problem = stdin_problem(("0\n", ""), ("0.2\n", ""), ("0\n", "1\n"))
+    verdict = await evaluator.judge(problem, program, full_results=True)
+    assert verdict.test_cpu_seconds is not None
+    quick, slow, wrong = verdict.test_cpu_seconds
+    assert slow > 0.15 > max(quick, wrong) > 0
+    assert sum(verdict.test_cpu_seconds) == pytest.approx(verdict.cpu_seconds, abs=1e-5)
+    assert (await evaluator.judge(problem, program)).test_cpu_seconds is None
+
+
 async def test_the_mode_is_the_callers_to_choose(evaluator: Evaluator) -> None:
     """`3 3` is the set {3}, which the original takes for `3`."""
     program = "print(sum(map(int, input().split())), 3)"

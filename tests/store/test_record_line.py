@@ -41,6 +41,7 @@ observations = st.fixed_dictionaries(
         "detail": st.text(max_size=5),
         "output_head": st.text(max_size=5),
         "test_statuses": st.none() | st.lists(st.sampled_from(Status), max_size=3).map(tuple),
+        "test_cpu_seconds": st.none() | st.lists(microseconds, max_size=3).map(tuple),
         "sandbox_tier": st.sampled_from(["", "namespaces"]),
     },
 )
