@@ -151,7 +151,7 @@ FAMILIES = (
     Family(
         "Requests to the service",
         ("service/",),
-        "`taco-stream serve` answers a body that it does not understand with HTTP status 400 and the sentence as "
+        "The service answers a body that it does not understand with HTTP status 400 and the sentence as "
         "`detail`; no command ends. What cannot be read is never taken for no tests, or for a program that failed.",
     ),
     Family(
