@@ -64,6 +64,15 @@ def sample_body(model: str, request: Request, sample_index: int, dropped: frozen
 
     One request asks for one sample, so each has a seed of its own and can be repeated alone.
     """
+    body = _prompt_body(model, request, dropped)
+    if "seed" in dropped:
+        return body
+    return msgspec.structs.replace(body, seed=sample_seed(request.seed, request.problem_id, sample_index))
+
+
+@lru_cache(maxsize=64)  # the samples of a prompt are asked for one after the other
+def _prompt_body(model: str, request: Request, dropped: frozenset[str]) -> Body:
+    """The body that all samples of a request share, which has no seed."""
     sampling, prompt = request.sampling, request.prompt
     fields: dict[str, Any] = {
         "max_tokens": sampling.max_new_tokens,
@@ -73,7 +82,6 @@ def sample_body(model: str, request: Request, sample_index: int, dropped: frozen
         "min_p": sampling.min_p,
         "repetition_penalty": 1.0,  # vLLM takes the model's, which is 1.1 for Qwen2.5-Coder-Instruct
         "n": 1,
-        "seed": sample_seed(request.seed, request.problem_id, sample_index),
         "stop": stop_strings_to_send(sampling.stop) or None,
     }
     if isinstance(prompt, ChatPrompt):

@@ -125,16 +125,14 @@ class RemoteServer:
 
         Raises `UsageError` if the server refuses requests of this kind, or gives other samples than those asked for.
         """
-        kind = (
-            isinstance(request.prompt, ChatPrompt),
-            request.prompt.thinking if isinstance(request.prompt, ChatPrompt) else None,
-            msgspec.structs.replace(request.sampling, max_new_tokens=PROBE_TOKENS),
-        )
-        if kind in self._dialects:
-            return self._dialects[kind]
+        thinking = request.prompt.thinking if isinstance(request.prompt, ChatPrompt) else None
+        kind = (type(request.prompt), thinking, request.sampling)
+        if (dialect := self._dialects.get(kind)) is not None:
+            return dialect
         async with self._learning:
             if kind not in self._dialects:
-                learnt = await self._probe(probe_request(request.prompt, kind[2]))
+                sampling = msgspec.structs.replace(request.sampling, max_new_tokens=PROBE_TOKENS)
+                learnt = await self._probe(probe_request(request.prompt, sampling))
                 if not isinstance(learnt, Dialect):
                     return learnt
                 self._dialects[kind] = learnt
