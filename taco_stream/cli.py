@@ -365,6 +365,42 @@ def view(
 
 
 @app.command()
+@with_settings(DatasetSettings, EvaluatorSettings, but=("dataset", "shuffle", "shard"))
+def serve(
+    config: ConfigOption = None,
+    *,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="TEXT", help="Problems that requests may name by their ids; default: none."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; others than this machine's need --token-env.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = 8321,
+    token_env: Annotated[
+        str | None, typer.Option("--token-env", metavar="NAME", help="Variable with a token that every request needs.")
+    ] = None,
+    queue: Annotated[
+        int, typer.Option("--queue", min=1, help="Programs that may wait, and that one request may have.")
+    ] = 10_000,
+    max_wait: Annotated[
+        float, typer.Option("--max-wait", metavar="SECONDS", help="Refuse programs that would wait for longer.")
+    ] = 60.0,
+    max_body: Annotated[
+        int, typer.Option("--max-body", min=1, max=1024, metavar="MIB", help="Largest body of a request.")
+    ] = 64,
+    flags: Flags,
+) -> None:
+    """Judge programs over HTTP, for trainers and other tools, until Ctrl-C or SIGTERM (an extra)."""
+    from taco_stream.commands.serve import Serving, serve
+
+    serving = Serving(host, port, token_env, queue, max_wait, max_body << 20)
+    raise typer.Exit(serve({**flags, "dataset": dataset}, config, serving))
+
+
+@app.command()
 def watch(run_directory: ExistingRun) -> None:
     """Show the live view of a run that another terminal started. Ends with the run's report and its exit code."""
     from taco_stream.commands.watch import watch

@@ -41,7 +41,7 @@ script answers in its place (`engine/scripted_worker`): a worker takes seconds t
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ZENSICAL = shutil.which("zensical", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 DEMO_MODEL = Path(taco_stream.__file__).parent / "demo" / "model"
-OTHER_PROGRAMS = {"hf", "mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export", "ray"}
+OTHER_PROGRAMS = {"hf", "mkdir", "tail", "python", "pip", "git", "cd", "docker", "source", "export", "ray", "curl"}
 HARNESSES = {"inspect", "lm_eval"}
 SERVERS = {"vllm", "llama-server", "transformers"}
 """What a reader has without taco-stream."""
@@ -167,7 +167,8 @@ def test_a_sample_is_debugged_as_the_guide_says(tmp_path: Path, line: str, demo_
 
 def script(path: Path) -> str:
     """The blocks of a page of steps as one script."""
-    lines = ["set -euo pipefail"]
+    # A page may leave a service running if one of its steps fails.
+    lines = ["set -euo pipefail", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"]
     for block in fenced(path):
         if block.language == "sh" and not block.why_not:
             lines.append(block.body)

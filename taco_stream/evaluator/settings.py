@@ -99,10 +99,15 @@ def limits_per_test(problem: Problem, settings: EvaluatorSettings) -> Limits:
     cpu_seconds = (problem.time_limit_seconds or settings.time_limit_seconds) * settings.time_limit_factor
     return Limits(
         cpu_seconds=cpu_seconds,
-        wall_seconds=math.ceil(cpu_seconds * settings.wall_multiple + 1),
+        wall_seconds=clock_limit(cpu_seconds, settings),
         memory_bytes=max(problem.memory_limit_bytes or 0, settings.memory_limit_bytes),
         output_bytes=settings.output_limit_bytes,
     )
+
+
+def clock_limit(cpu_seconds: float, settings: EvaluatorSettings) -> float:
+    """The limit on the clock of a test that may use so much CPU time."""
+    return math.ceil(cpu_seconds * settings.wall_multiple + 1)
 
 
 def check_limits(limits: Limits) -> None:
