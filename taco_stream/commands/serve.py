@@ -26,6 +26,7 @@ from taco_stream.run.settings import SETTINGS, RunSettings
 from taco_stream.run.watching import under_signals
 from taco_stream.service.dispatcher import Dispatcher
 from taco_stream.service.open_instruct import OpenInstruct
+from taco_stream.service.sandbox_fusion import SandboxFusion
 from taco_stream.settings import resolve
 from taco_stream.terminal import stderr_console
 from taco_stream.types import Problem
@@ -124,8 +125,9 @@ class _Serve(NamedTuple):
             stopping.set()
 
         async def work() -> None:
+            settings = self.settings.evaluator
             events, to_print = anyio.create_memory_object_stream[EvaluatorEvent](MAX_EVENTS)
-            async with events, to_print, Evaluator(self.settings.evaluator, events=events) as evaluator:
+            async with events, to_print, Evaluator(settings, events=events) as evaluator:
                 dispatcher = Dispatcher(
                     evaluator, max_waiting=self.serving.max_waiting, max_wait_seconds=self.serving.max_wait_seconds
                 )
@@ -133,10 +135,10 @@ class _Serve(NamedTuple):
                     evaluator,
                     dispatcher,
                     problems=self.problems,
-                    settings=self.settings.evaluator,
+                    settings=settings,
                     sandbox_tier=evaluator.sandbox_tier,
                     dataset=self.settings.dataset.dataset if self.problems else None,
-                    routes=OpenInstruct(self.settings.evaluator).routes,
+                    routes=(*SandboxFusion(settings).routes, *OpenInstruct(settings).routes),
                     max_body_bytes=self.serving.max_body_bytes,
                     token=self.token,
                     report=self.say,

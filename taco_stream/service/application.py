@@ -32,6 +32,7 @@ from taco_stream.evaluator.settings import EvaluatorSettings, check_limits
 from taco_stream.exposition import CONTENT_TYPE, render
 from taco_stream.service.dispatcher import Dispatcher, RefusedError, ServedEvaluator, ServiceStatistics
 from taco_stream.service.judge_request import JudgeReply, Submission, parse_request, reply_to
+from taco_stream.service.sandbox_fusion import PING_PATH, PONG
 from taco_stream.service.waiting_line import Ticket
 from taco_stream.service.wire import Result, WireRoute, Work
 from taco_stream.statistics import EvaluatorStatistics
@@ -152,7 +153,7 @@ class Service:
                 Route("/health", self._health),
                 Route("/metrics", self._metrics),
                 Route("/v1/info", self._info),
-                Route("/v1/ping", lambda _: encode_response("pong")),
+                Route(PING_PATH, lambda _: encode_response(PONG)),
                 Route("/v1/judge", _Posted(self, self._judge), methods=["POST"]),
                 *(Route(each.path, _Posted(self, self._speaking(each)), methods=["POST"]) for each in self._routes),
             ],
