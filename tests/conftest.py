@@ -46,6 +46,7 @@ SLOW = (
     "report/test_page_in_a_browser.py",
     "rewards/test_shared_evaluators.py",
     "rewards/test_verl.py",
+    "service/test_serve.py",
     "test_bad_input.py",
     "test_chaos.py",
     "test_cli.py",
