@@ -7,6 +7,7 @@ second signal kills this process; workers end with the pipes to it.
 
 import ipaddress
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,10 @@ ANSWER_SECONDS = 2
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than balancers and clients keep theirs (60 seconds), so that none sends a
 request into a connection that is being closed."""
+
+MAX_DESCRIPTORS, KEPT_DESCRIPTORS = 1 << 16, 256
+"""Descriptors for connections, and those kept for the evaluator, which needs a few for each worker. The usual limit of
+1,024 is less than a trainer's batch with a connection for each program."""
 
 MAX_EVENTS = 64
 """Events of the evaluator that may wait to be printed, which takes no time."""
@@ -197,12 +202,22 @@ def _server(app: Any) -> Any:
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,  # they would rename connections, which take turns by their names
+        limit_concurrency=max(1, raise_descriptors() - KEPT_DESCRIPTORS),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=ANSWER_SECONDS,
     )
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals
     return server
+
+
+def raise_descriptors() -> int:
+    """Allows this process as many descriptors as it may have, or enough of them; the number."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 """The application (ASGI): from requests to work, and from results to answers.
 
-Every answer but a stream of verdicts is JSON, and one that is not what was asked for is `{"detail": …}` under its
-status: 400 for a body that is not understood, 401 without the token, 413 for a body or a list that is too long, 503
-with `Retry-After` for work that is not admitted, 504 for work that was not done by its deadline, 500 for a fault of
-ours. None of them is a verdict.
+A request that is not answered as it asks is answered with a status and `{"detail": …}`: 400 for a body that is not
+understood, 401 without the token, 413 for a body or a list that is too long, 503 with `Retry-After` for work that is
+not admitted, 504 for work that was not done by its deadline, 500 for a fault of ours. None of them is a verdict.
 
 Who may ask: programs, not web pages. A browser lets a page of any site send requests to this machine, and names the
 page in them (`Origin`): those are refused. With a token everything but `/health` needs it, as a bearer token or as
@@ -245,7 +244,7 @@ class Service:
         """Answers requests in another tool's format."""
 
         async def answer(exchange: Exchange, body: bytes) -> None:
-            asked = await _parse(body, lambda: route.parse(body))
+            asked = await _parse(body, lambda: route.parse(body), is_slow=route.is_slow)
             for work in asked.work:
                 if work.limits is not None:
                     check_limits(work.limits)
@@ -369,9 +368,9 @@ def is_authorised(header: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
-async def _parse(body: bytes, parse: Callable[[], T]) -> T:
-    """What `parse` makes of the body."""
-    return parse() if len(body) <= LARGE_BODY_BYTES else await to_thread.run_sync(parse)
+async def _parse(body: bytes, parse: Callable[[], T], *, is_slow: bool = False) -> T:
+    """Parses the body, in a thread if that may take long."""
+    return await to_thread.run_sync(parse) if is_slow or len(body) > LARGE_BODY_BYTES else parse()
 
 
 def _read_seconds(request: Request) -> float | None:

@@ -95,6 +95,7 @@ class Dispatcher:
         self._is_idle = anyio.Event()
         self._callers = 0
         self.is_closing = False
+        self._has_ended = False
 
     @property
     def max_waiting(self) -> int:
@@ -132,6 +133,8 @@ class Dispatcher:
             self._scopes.add(scope)
             is_finished = False
             try:
+                if self._has_ended:
+                    return None
                 await self._turns[ticket].wait()
                 if ticket.state is TicketState.LATE:
                     return None
@@ -150,6 +153,7 @@ class Dispatcher:
         if self._callers:
             with anyio.move_on_after(seconds):
                 await self._is_idle.wait()
+        self._has_ended = True
         for scope in self._scopes:
             scope.cancel()
 

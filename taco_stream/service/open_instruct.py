@@ -65,9 +65,10 @@ class OpenInstruct(NamedTuple):
     @property
     def routes(self) -> Sequence[WireRoute]:
         """What an application serves."""
+        # Tests that were compressed are a thousand times as large as the body.
         return (
-            WireRoute("/test_program", self.parse_assertions, reply),
-            WireRoute("/test_program_stdio", self.parse_stdio, reply),
+            WireRoute("/test_program", self.parse_assertions, reply, is_slow=True),
+            WireRoute("/test_program_stdio", self.parse_stdio, reply, is_slow=True),
         )
 
     def parse_assertions(self, body: bytes) -> WireRequest:

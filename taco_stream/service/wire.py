@@ -57,9 +57,9 @@ class WireReply(NamedTuple):
 class WireRoute(NamedTuple):
     """A path to POST to, in another tool's format.
 
-    `parse` may take long and is called in a thread if the body is large; it raises `UsageError` for a body that it does
-    not understand, which is answered with 400. `reply` is given the results in the order of the work, those on which
-    the evaluator failed included. Refusals have the body `{"detail": …}`.
+    `parse` is called in a thread if the body is large, and always if it `is_slow`: a small body may hold a lot. It
+    raises `UsageError` for a body that it does not understand, which is answered with 400. `reply` is given the results
+    in the order of the work, those on which the evaluator failed included. Refusals have the body `{"detail": …}`.
 
     Callers of a patient route are not told to come back later: their work waits until the deadline, and is then
     answered with 504. Others are answered with 503 and `Retry-After` at once if the work would not be done in time.
@@ -69,3 +69,4 @@ class WireRoute(NamedTuple):
     parse: Callable[[bytes], WireRequest]
     reply: Callable[[WireRequest, Sequence[Result]], WireReply]
     is_patient: bool = False
+    is_slow: bool = False

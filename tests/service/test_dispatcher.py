@@ -140,3 +140,10 @@ async def test_what_does_not_finish_before_the_end_gets_no_result() -> None:
         await dispatcher.close(0.0)
     assert results == [None]
     assert evaluator.cancelled == ["p"]
+
+
+async def test_work_that_is_begun_after_the_end_gets_no_result_either() -> None:
+    dispatcher = Dispatcher(FakeEvaluator(concurrency=1), max_waiting=10, max_wait_seconds=60.0)
+    with dispatcher.admitted("a", 1) as (ticket,):
+        await dispatcher.close(0.0)
+        assert await dispatcher.carry_out(ticket, judge_work("p")) is None
