@@ -34,6 +34,7 @@ SECTIONS = {
     "extraction": "Programs in answers",
     "evaluator": "Judging",
     "rewards": "Rewards",
+    "formats": "Evaluations and runs",
     "notebook": "Evaluations and runs",
     "report": "Evaluations and runs",
     "metrics": "Scores",

@@ -149,6 +149,13 @@ FAMILIES = (
         "`unjudged_score`.",
     ),
     Family(
+        "Plug-ins",
+        ("plug_ins.py",),
+        "A distribution that adds an engine, a dataset or a format ([Write a plug-in](how-to/plug-ins.md)) raised an "
+        "exception, or two have one of the same name. `taco-stream doctor` lists them all. `--debug` shows the "
+        "plug-in's own traceback.",
+    ),
+    Family(
         "Requests to the service",
         ("service/",),
         "The service answers a body that it does not understand with HTTP status 400 and the sentence as "

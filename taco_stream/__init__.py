@@ -72,6 +72,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.extraction import Extraction as Extraction
     from taco_stream.extraction import extract_base as extract_base
     from taco_stream.extraction import extract_chat as extract_chat
+    from taco_stream.formats.samples import ProblemRecords as ProblemRecords
     from taco_stream.metrics import Estimate as Estimate
     from taco_stream.metrics import Scores as Scores
     from taco_stream.metrics import Tally as Tally
@@ -150,6 +151,7 @@ _HOMES = {
     "evaluate": "taco_stream.notebook.evaluation",
     "evaluate_blocking": "taco_stream.notebook.evaluation",
     "Evaluation": "taco_stream.notebook.evaluation",
+    "ProblemRecords": "taco_stream.formats.samples",
     "load_run": "taco_stream.notebook.loaded_run",
     "LoadedRun": "taco_stream.notebook.loaded_run",
     "Summary": "taco_stream.report.summary",

@@ -79,8 +79,10 @@ ModeOption = Annotated[
 ]
 KOption = Annotated[list[int] | None, parsed_option("--k", int, "A k of pass@k; repeatable. Default: the run's.")]
 ExportFormatOption = Annotated[
-    ExportFormat,
-    parsed_option("--format", ExportFormat, f"{', '.join(ExportFormat)}, which needs the extra of that name."),
+    str,
+    typer.Option(
+        "--format", help=f"{', '.join(ExportFormat)}, which needs the extra of that name, or a plug-in.", metavar="NAME"
+    ),
 ]
 
 

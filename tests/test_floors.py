@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
                 "sample_set",
                 "events",
                 "exposition",
+                "plug_ins",
             ),
             ("prompting", "metrics"),
             ("datasets", "engine", "evaluator", "store", "demo"),

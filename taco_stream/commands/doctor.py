@@ -59,6 +59,7 @@ def diagnose(directory: Path) -> list[Diagnosis]:
         diagnosis.diagnose_disk(readings.read_folder("runs", directory), is_needed=True),
         diagnosis.diagnose_disk(readings.read_folder("HF_HOME", Path(constants.HF_HOME)), is_needed=False),
         *diagnosis.diagnose_packages(readings.read_packages()),
+        *diagnosis.diagnose_plug_ins(readings.read_plug_ins()),
         diagnosis.diagnose_hub(has_token=get_token() is not None, is_offline=constants.HF_HUB_OFFLINE),
     ]
 

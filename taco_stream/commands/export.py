@@ -5,22 +5,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from taco_stream.commands.report import count_records, read_run
-from taco_stream.formats import export
+from taco_stream.formats import export, find_format
 from taco_stream.metrics import DEFAULT_KS, settled_ks
 from taco_stream.prompting import build_prompting
 from taco_stream.run.problems import problem_source, with_readable_dataset
 from taco_stream.terminal import stderr_console
-from taco_stream.types import ComparisonMode, ExportFormat, Prompt, TextPrompt
+from taco_stream.types import ComparisonMode, Prompt, TextPrompt
 
 
 def export_run(
-    path: Path, target: Path, kind: ExportFormat, *, mode: ComparisonMode | None, ks: tuple[int, ...]
+    path: Path, target: Path, name: str, *, mode: ComparisonMode | None, ks: tuple[int, ...]
 ) -> tuple[Path, ...]:
-    """Writes the run at `path` into `target` in the format asked for; the files written.
+    """Writes the run at `path` into `target` in the format of that name; the files written.
 
-    Raises `UsageError` if a `k` asked for is over the samples of a problem. A dataset that came on standard input
-    has to come there again.
+    Raises `UsageError` if there is no such format, or a `k` asked for is over the samples of a problem. A dataset that
+    came on standard input has to come there again.
     """
+    kind = find_format(name)
     files, settings = read_run(path, mode, ks)
     if ks:
         counts = count_records(files).problems[settings.evaluator.mode].values()

@@ -30,6 +30,7 @@ from taco_stream.commands.report import sum_up
 from taco_stream.datasets.open import dataset_fingerprint
 from taco_stream.datasets.selection import parse_shard
 from taco_stream.datasets.settings import SELECTING, DatasetSettings
+from taco_stream.engine.base import Engine
 from taco_stream.engine.libraries import check_libraries, missing_libraries
 from taco_stream.engine.local.engine import LocalEngine
 from taco_stream.engine.scripted import Script, ScriptedEngine, read_script
@@ -44,6 +45,7 @@ from taco_stream.extraction import Extraction, extract_base, extract_chat
 from taco_stream.formats import FieldNames, match_ids, read_completions
 from taco_stream.machine import generating_cores, hardware
 from taco_stream.metrics import Tally, settled_ks
+from taco_stream.plug_ins import PlugIn, PlugInKind, find_plug_in
 from taco_stream.prompting import Prompting, build_prompting
 from taco_stream.report.html import write_html
 from taco_stream.report.summary import Summary
@@ -122,17 +124,19 @@ async def run(
             existing = open_existing(source.path, settings.samples, problems, opened, console)
         task = build_task(settings, problems, existing)
         cluster = opened.enter_context(connected(address)) if address else None
-        engine: LocalEngine | ScriptedEngine | ServerEngine | ClusterEngine | None = None
+        engine: Engine | None = None
         if cluster is not None and source.kind in ("local", "scripted"):
             engine = ClusterEngine(cluster, build_blueprint(settings, source, is_judged=is_judged), events=entries)
         elif source.kind == "local":
-            engine = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
+            engine = local = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
             if not missing_libraries():
-                await opened.enter_async_context(engine.prepared())
+                await opened.enter_async_context(local.prepared())
         elif source.kind == "server":
             engine = ServerEngine(settings.server, model=settings.model.model, events=entries)
         elif source.kind == "scripted":
             engine = ScriptedEngine(read_script(source.path) if source.path else Script())
+        elif source.plug_in is not None:
+            engine = source.plug_in.call(source.argument, settings.model)
         evaluator: Evaluator | ClusterEvaluator | None = None
         if is_judged and cluster is not None:
             judging = ClusterEvaluator(cluster, with_absolute_paths(settings.evaluator), events=entries)
@@ -192,20 +196,30 @@ def find_settings(completions: Path) -> Mapping[str, Any]:
 
 
 class AnsweredBy(NamedTuple):
-    """The parts of `--engine`: `local`, `server`, `scripted` or `replay`, and the file of the latter two, if given."""
+    """The parts of `--engine`: `local`, `server`, `scripted`, `replay` or a plug-in, and what is behind the colon."""
 
     kind: str
-    path: Path | None
+    argument: str
+    plug_in: PlugIn | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file of `scripted` or `replay`, if one is given."""
+        return Path(self.argument) if self.argument else None
 
 
 def parse_engine(text: str) -> AnsweredBy:
     """Who answers. Raises `UsageError` if the text names nobody."""
-    kind, _, path = text.partition(":")
-    if kind not in ("local", "server", "replay", "scripted") or (kind in ("local", "server") and path):
+    kind, _, argument = text.partition(":")
+    if kind in ("replay", "scripted") or (kind in ("local", "server") and not argument):
+        return AnsweredBy(kind, argument)
+    plug_in = None if kind in ("local", "server") else find_plug_in(PlugInKind.ENGINE, kind)
+    if plug_in is None:
         raise UsageError(
-            f"--engine cannot be {text!r}: it is local, server, replay, replay:FILE, scripted or scripted:FILE"
+            f"--engine cannot be {text!r}: it is local, server, replay, replay:FILE, scripted, scripted:FILE or "
+            "the name of a plug-in"
         )
-    return AnsweredBy(kind, Path(path) if path else None)
+    return AnsweredBy(kind, argument, plug_in)
 
 
 def name_shard(settings: RunSettings) -> RunSettings:

@@ -6,6 +6,7 @@ row is met while iterating, and is fatal or handed to `on_bad_row` and skipped, 
 
 import hashlib
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,11 @@ from taco_stream.datasets import apps, code_contests, eval_plus, human_eval, liv
 from taco_stream.datasets.hub import hub_fingerprint, hub_reference
 from taco_stream.datasets.rows import Adapter, BadRow, RowError, Table
 from taco_stream.datasets.selection import Selection, nearest_ids
-from taco_stream.datasets.sources import STANDARD_INPUT, find_files, open_tables, standard_input
+from taco_stream.datasets.sources import DEMO, STANDARD_INPUT, find_files, open_tables, standard_input
 from taco_stream.datasets.special_judges import read_special_judges
 from taco_stream.datasets.spool import read_back, spool_problems
 from taco_stream.errors import DatasetError, NoProblemError
+from taco_stream.plug_ins import PlugIn, PlugInKind, find_plug_in
 from taco_stream.types import Problem, SpecialJudge
 
 ADAPTERS: tuple[Adapter, ...] = tuple(
@@ -37,13 +39,19 @@ def open_dataset(
     special_judges: Path | None = None,
     on_bad_row: Callable[[BadRow], None] | None = None,
 ) -> Iterator[Problem]:
-    """The selected problems of `spec`: `demo`, `-`, a file, a folder, or a dataset of the hub (`BAAI/TACO[@revision]`).
+    """The selected problems of `spec`: `demo`, `-`, a file, a folder, a dataset of the hub (`BAAI/TACO[@revision]`), or
+    a plug-in's, `NAME[:ARGUMENT]`.
 
     Problems are read as they are asked for and none is kept; a shuffle, or a selection by id, reads the whole source
     first and keeps the selected problems in a temporary file. Ids are unique: a row that repeats one is a bad row.
     Without `on_bad_row` the first bad row raises `DatasetError`. So does a selection that leaves nothing, and an id
     asked for that does not exist, before the first problem.
     """
+    classes = read_special_judges(special_judges) if special_judges else {}
+    if (plug_in := find_dataset(spec)) is not None:
+        provided = _provided_problems(plug_in, spec, selection.split)
+        given = (_with_special_judge(problem, classes) for problem in provided)
+        return _never_empty(_select(given, selection, spec), spec)
     files = () if spec == STANDARD_INPUT else find_files(spec, selection.split)
     tables: Sequence[Table] = open_tables(files) if files else [standard_input()]
     adapter = _adapter_for(tables[0])
@@ -54,7 +62,6 @@ def open_dataset(
                 f"{table.name} has no {', '.join(sorted(missing))}, unlike {files[0]} beside it: "
                 "name one file, or put those that belong together into a folder of their own"
             )
-    classes = read_special_judges(special_judges) if special_judges else {}
 
     def raise_bad_row(bad_row: BadRow) -> None:
         raise DatasetError(f"{bad_row} (--skip-bad-rows leaves such rows out)")
@@ -68,14 +75,18 @@ def dataset_fingerprint(spec: str, *, split: str = "test") -> str:
     """Identifies a dataset, to see later whether it has changed: a digest of the names, sizes and contents of its
     files.
 
-    Every byte of a local file is read, about a second per gigabyte. A dataset of the hub is named by its revision.
-    Standard input cannot be read twice and is only named.
+    Every byte of a local file is read, about a second per gigabyte, and every problem of a plug-in. A dataset of the
+    hub is named by its revision. Standard input cannot be read twice and is only named.
     """
     if spec == STANDARD_INPUT:
         return "stdin"
+    digest = hashlib.sha256()
+    if (plug_in := find_dataset(spec)) is not None:
+        for problem in _provided_problems(plug_in, spec, split):
+            digest.update(msgspec.msgpack.encode(problem))
+        return f"sha256:{digest.hexdigest()}"
     if not Path(spec).expanduser().exists() and (reference := hub_reference(spec)):
         return hub_fingerprint(reference, split)
-    digest = hashlib.sha256()
     for path in find_files(spec, split):
         try:
             with path.open("rb") as file:
@@ -84,6 +95,30 @@ def dataset_fingerprint(spec: str, *, split: str = "test") -> str:
         except OSError as error:
             raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
     return f"sha256:{digest.hexdigest()}"
+
+
+def find_dataset(spec: str) -> PlugIn | None:
+    """The plug-in that a spec names, `NAME` or `NAME:ARGUMENT`, if it names nothing else."""
+    if spec in (DEMO, STANDARD_INPUT) or os.path.exists(os.path.expanduser(spec)) or hub_reference(spec):
+        return None
+    return find_plug_in(PlugInKind.DATASET, spec.partition(":")[0])
+
+
+def _provided_problems(plug_in: PlugIn, spec: str, split: str) -> Iterator[Problem]:
+    """The problems of a plug-in, which is called at once. Raises `DatasetError` for anything else, or an id twice."""
+    given = plug_in.call(spec.partition(":")[2], split=split)
+
+    def checked() -> Iterator[Problem]:
+        seen: set[str] = set()
+        for problem in plug_in.watch(given):
+            if not isinstance(problem, Problem) or problem.problem_id in seen:
+                is_problem = isinstance(problem, Problem)
+                what = f"the id {problem.problem_id} twice" if is_problem else f"a {type(problem).__name__}"
+                raise DatasetError(f"the plug-in {plug_in.entry.name} of {plug_in.distribution} yields {what}")
+            seen.add(problem.problem_id)
+            yield problem
+
+    return checked()
 
 
 def _adapter_for(table: Table) -> Adapter:

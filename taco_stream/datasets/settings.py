@@ -13,7 +13,9 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True):
     dataset: Annotated[
         str,
         setting(
-            "Problems: a file, a folder, - for standard input, a hub id, or 'demo'.", changes_results=True, min_length=1
+            "Problems: a file, a folder, - for standard input, a hub id, 'demo', or a plug-in.",
+            changes_results=True,
+            min_length=1,
         ),
     ] = "demo"
     limit: Annotated[int | None, setting("At most this many problems.", changes_results=True, ge=1)] = None

@@ -223,6 +223,18 @@ def diagnose_packages(packages: Sequence[Package]) -> list[Diagnosis]:
     return diagnoses
 
 
+def diagnose_plug_ins(found: Mapping[str, str]) -> list[Diagnosis]:
+    """The plug-ins, by what they add and where they come from, and why one cannot be imported. Runs can do without."""
+    remedy = "upgrade or uninstall the distribution"
+    broken = [
+        Diagnosis("plug-ins", Level.NOTE, f"{name} cannot be imported: {failure}", remedy)
+        for name, failure in found.items()
+        if failure
+    ]
+    working = [name for name, failure in found.items() if not failure]
+    return [*broken, Diagnosis("plug-ins", Level.OK, ", ".join(working))] if working else broken
+
+
 def diagnose_hub(*, has_token: bool, is_offline: bool) -> Diagnosis:
     """Whether the hub can be reached."""
     if is_offline:

@@ -28,6 +28,7 @@ from taco_stream.evaluator.sandbox import landlock
 from taco_stream.evaluator.sandbox.plan import Layer
 from taco_stream.evaluator.sandbox.probe import FORCED_TIER, available_plans, layers_that_work, refusals, refused_plans
 from taco_stream.machine import read_kernel_file
+from taco_stream.plug_ins import list_plug_ins
 from taco_stream.store.atomic import write_atomically
 from taco_stream.store.lock import exclusive
 from taco_stream.types import Problem, Status, Verdict
@@ -223,6 +224,21 @@ def read_packages() -> list[Package]:
             installed = installed_version(requirement.name)
             packages.append(Package(requirement.name, str(requirement.specifier), extra, installed))
     return packages
+
+
+def read_plug_ins() -> dict[str, str]:
+    """The plug-ins, by what they add and where they come from, with the exception if one cannot be imported."""
+    found = {}
+    for each in list_plug_ins():
+        adds = each.kind.removeprefix("taco_stream.").removesuffix("s")
+        name = f"{adds} {each.entry.name} of {each.distribution}"
+        try:
+            each.entry.load()
+        except Exception as error:  # another's code
+            found[name] = repr(error)
+        else:
+            found[name] = ""
+    return found
 
 
 def installed_version(name: str) -> str:

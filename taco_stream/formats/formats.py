@@ -19,6 +19,7 @@ from taco_stream.formats import (
 from taco_stream.formats.json_files import read_entries
 from taco_stream.formats.named_fields import FieldNames
 from taco_stream.formats.samples import ProblemRecords, Prompts, SampleText, group_records, number_samples
+from taco_stream.plug_ins import PlugIn, PlugInKind, find_plug_in
 from taco_stream.store.run_directory import RecordIndex, RunFiles
 from taco_stream.types import ComparisonMode, Completion, ExportFormat
 
@@ -72,9 +73,18 @@ def _not_empty(samples: Iterator[SampleText], path: Path) -> Iterator[SampleText
     return chain([first], samples)
 
 
+def find_format(name: str) -> ExportFormat | PlugIn:
+    """The format of that name. Raises `UsageError` if neither taco-stream nor a plug-in has one."""
+    if name in [*ExportFormat]:  # of a name that is none, Python 3.11 raises `TypeError`
+        return ExportFormat(name)
+    if (plug_in := find_plug_in(PlugInKind.FORMAT, name)) is None:
+        raise UsageError(f"--format cannot be {name!r}: it is {', '.join(ExportFormat)} or the name of a plug-in")
+    return plug_in
+
+
 def export(
     run: RunFiles,
-    kind: ExportFormat,
+    kind: ExportFormat | PlugIn,
     folder: Path,
     *,
     prompts: Prompts,
@@ -82,6 +92,7 @@ def export(
     ks: Sequence[int],
 ) -> tuple[Path, ...]:
     """Writes the run's records into `folder`, which is made; the files written. `mode` is the verdict that counts.
+    A plug-in is called with the problems, the folder, and the mode.
 
     One problem's records are in memory at a time (for Inspect all of them, its writer takes a whole log). Raises
     `StoreError` if a file cannot be written or the run holds problems that `prompts` does not have.
@@ -96,6 +107,8 @@ def export(
         return group_records(index, prompts)
 
     match kind:
+        case PlugIn():
+            return tuple(kind.watch(kind.call(problems(), folder, mode=mode)))
         case ExportFormat.TACO:
             return (
                 taco_files.write_generations(problems(), folder / "generations.json"),

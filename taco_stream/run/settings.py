@@ -25,7 +25,11 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
         int | None, setting("Samples per problem; default: 10, or all that a replay has.", ge=1, le=MAX_SAMPLES)
     ] = None
     engine: Annotated[
-        str, setting("local, server, replay (reference solutions), replay:FILE, scripted[:FILE].", changes_results=True)
+        str,
+        setting(
+            "local, server, replay (reference solutions), replay:FILE, scripted[:FILE], or a plug-in.",
+            changes_results=True,
+        ),
     ] = "local"
     seed: Annotated[int, setting("Seed of the samples: same seed, same samples.", changes_results=True, ge=0)] = 0
     k: Annotated[

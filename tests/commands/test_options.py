@@ -17,7 +17,7 @@ from taco_stream.run.settings import SETTINGS
         ("report x --k ten", "--k cannot be 'ten': it is a whole number"),
         (
             "export x --format json",
-            "--format cannot be 'json': it is taco, evalplus, livecodebench, parquet or inspect",
+            "--format cannot be 'json': it is taco, evalplus, livecodebench, parquet, inspect or the name of a plug-in",
         ),
     ],
 )
