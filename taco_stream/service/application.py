@@ -183,16 +183,25 @@ class Service:
     async def holding_body(self, request: Request) -> AsyncIterator[bytes]:
         """The body, which counts as held within. Raises `AnswerError` if it, or all that are held, are too large."""
         length = request.headers.get("content-length", "0")
-        chunks, size = [], 0
+        declared = int(length) if length.isdecimal() else 0
+        chunks, size, refusal = [], 0, None
         try:
             async for chunk in request.stream():
+                if refusal is not None:
+                    continue  # a caller that is answered while it still sends is reset, and does not read the answer
                 chunks.append(chunk)
                 size += len(chunk)
                 self._body_bytes += len(chunk)
-                if max(size, int(length) if length.isdecimal() else 0) > self._max_body_bytes:
-                    raise AnswerError(413, f"a body may have {self._max_body_bytes:,} bytes (--max-body)")
-                if self._body_bytes > MAX_HELD_BODIES * self._max_body_bytes:
-                    raise AnswerError(503, "the bodies of requests take too much memory already", retry_seconds=5)
+                if max(size, declared) > self._max_body_bytes:
+                    refusal = AnswerError(413, f"a body may have {self._max_body_bytes:,} bytes (--max-body)")
+                elif self._body_bytes > MAX_HELD_BODIES * self._max_body_bytes:
+                    refusal = AnswerError(503, "the bodies of requests take too much memory already", retry_seconds=5)
+                if refusal is not None:
+                    chunks.clear()
+                    self._body_bytes -= size
+                    size = 0
+            if refusal is not None:
+                raise refusal
             body = b"".join(chunks)
             chunks.clear()
             yield body

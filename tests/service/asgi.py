@@ -8,7 +8,7 @@ import anyio
 
 
 class Asked:
-    """One request: what was answered so far. `leave` is the caller's disconnection."""
+    """One request: what was answered so far, and of its body what was not taken yet. `leave` is the disconnection."""
 
     def __init__(self, app: Any, path: str, *, method: str = "POST", headers: Mapping[str, str], client: int) -> None:
         path, _, query = path.partition("?")
@@ -28,6 +28,7 @@ class Asked:
             "client": ("127.0.0.1", client),
             "server": ("127.0.0.1", 8321),
         }
+        self.unsent: list[bytes] = []
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -45,7 +46,7 @@ class Asked:
 
     async def run(self, *chunks: bytes) -> None:
         """Sends the body and waits until the application is done."""
-        to_send = list(chunks) or [b""]
+        to_send = self.unsent = list(chunks) or [b""]
 
         async def receive() -> Any:
             if to_send:

@@ -212,7 +212,7 @@ async def test_a_list_that_is_longer_than_the_line_can_ever_be_is_told_so() -> N
 
 
 @pytest.mark.parametrize(
-    ("headers", "chunks"), [({"content-length": "101"}, [b"x"]), ({}, [b"x" * 60, b"x" * 60])], ids=["said", "found"]
+    ("headers", "chunks"), [({"content-length": "101"}, [b"x"] * 3), ({}, [b"x" * 60] * 4)], ids=["said", "found"]
 )
 async def test_a_body_that_is_too_large_is_refused_by_its_limit(
     headers: Mapping[str, str], chunks: list[bytes]
@@ -220,6 +220,7 @@ async def test_a_body_that_is_too_large_is_refused_by_its_limit(
     request = asked(Served(max_body_bytes=100).app, "/v1/judge", headers=headers)
     await request.run(*chunks)
     assert (request.status, request.json) == (413, {"detail": "a body may have 100 bytes (--max-body)"})
+    assert request.unsent == []  # a caller that still sends is reset if it is not listened to
 
 
 async def test_no_more_bodies_are_held_than_there_is_memory_for() -> None:
