@@ -29,7 +29,7 @@ PROBLEM = Problem(
     tests=json.dumps({"inputs": ["1"], "outputs": ["1"]}),
     time_limit_seconds=1.0,
 )
-CALLS = "for n in range(18_000): assert f(n) == n"
+CALLS = "for n in range(10_000): assert f(n) == n"  # 0.3 s of CPU, 0.7 where others use the core's caches
 ASSERTED = Problem(
     problem_id="a",
     position=0,
@@ -66,8 +66,12 @@ async def test_a_program_that_is_kept_from_running_is_not_a_slow_one() -> None:
             assert verdict.status is Status.PASSED, verdict
             assert verdict.wall_seconds > CLOCK_SECONDS, "the load was too low to show anything"
             # Asserting and asserted process take turns, so each is idle while the other is kept from running.
-            asserted = await evaluator.judge(ASSERTED, "def f(a): return a")
-            assert asserted.status is Status.PASSED, asserted
-            assert asserted.wall_seconds > CLOCK_SECONDS, "the load was too low to show anything"
+            for number in range(8):  # the kernel lets processes that take short turns pass, but not for long
+                asserted = await evaluator.judge(ASSERTED, f"def f(a): return a  # {number}")
+                assert asserted.status is Status.PASSED, asserted
+                if asserted.wall_seconds > 2 * CLOCK_SECONDS:  # half of it each process waits for the other
+                    break
+            else:
+                pytest.fail("the load was too low to show anything")
             sleeper = await evaluator.judge(PROBLEM, "import time; time.sleep(1000)")
             assert sleeper.status is Status.TIME_LIMIT

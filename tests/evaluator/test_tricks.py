@@ -99,7 +99,7 @@ def test_a_comparison_whose_process_is_killed_is_made_again() -> None:
 
 def test_a_comparison_whose_process_is_killed_every_time_is_not_the_programs_fault() -> None:
     comparer = Comparer(pulse=lambda: os.kill(comparer.pid or 0, signal.SIGKILL))
-    written = b'{"set":[' + b",".join(b'{"i":"%d"}' % (((1 << 61) - 1) * k) for k in range(1, 40_000)) + b"]}"
+    written = b'{"set":[' + b",".join(b'{"i":"%x"}' % (((1 << 61) - 1) * k) for k in range(1, 40_000)) + b"]}"
     test = problem_tests.Test(b"", {1}, 10)
     try:
         with pytest.raises(ComparerError, match="was killed"):
@@ -112,7 +112,7 @@ ALIKE = """
 import os
 def f(*_):
     alike = ((1 << 61) - 1)
-    os.write(3, ('{"set":[' + ','.join('{"i":"%d"}' % (alike * k) for k in range(1, 60001)) + ']}').encode())
+    os.write(3, ('{"set":[' + ','.join('{"i":"%x"}' % (alike * k) for k in range(1, 60001)) + ']}').encode())
     os._exit(0)
 """
 TOO_LARGE = "def f(*_): return 10 ** 400"
