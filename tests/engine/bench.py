@@ -16,6 +16,9 @@ from taco_stream.events import EngineEvent
 from taco_stream.types import Completion, Request, SampleKey, SamplingParameters, TextPrompt
 
 GREEDY = SamplingParameters(max_new_tokens=40, temperature=0)
+BRIEF = SamplingParameters(max_new_tokens=20, temperature=0)
+"""For what is tried with every architecture: more tokens repeat the same step."""
+
 SAMPLED = SamplingParameters(max_new_tokens=24, temperature=0.9, top_p=0.95)
 
 
@@ -100,18 +103,19 @@ def reference(checkpoint: Checkpoint, asked: list[Request], folder: Path) -> dic
     return expected
 
 
-GREEDY_TEXTS: dict[tuple[Path, str], str] = {}
-"""What transformers generates with `GREEDY`, by the folder of a model that no test changes and the prompt."""
+GREEDY_TEXTS: dict[tuple[Path, SamplingParameters, str], str] = {}
+"""What transformers generates, by the folder of a model that no test changes, the sampling and the prompt."""
 
 
 def greedy_reference(checkpoint: Checkpoint, asked: list[Request], folder: Path) -> dict[SampleKey, str]:
-    """`reference` of greedy requests; tests of one model share what it generates."""
+    """`reference` of greedy requests of one sampling; tests of one model share what it generates."""
+    (sampling,) = {request.sampling for request in asked}
     by_prompt = {request.prompt.text: request for request in asked if isinstance(request.prompt, TextPrompt)}
-    new = [request for text, request in by_prompt.items() if (folder, text) not in GREEDY_TEXTS]
+    new = [request for text, request in by_prompt.items() if (folder, sampling, text) not in GREEDY_TEXTS]
     generated = {key.problem_id: text for key, text in reference(checkpoint, new, folder).items()} if new else {}
-    GREEDY_TEXTS.update({(folder, request.prompt.text): generated[request.problem_id] for request in new})  # type: ignore[union-attr]
+    GREEDY_TEXTS.update({(folder, sampling, request.prompt.text): generated[request.problem_id] for request in new})  # type: ignore[union-attr]
     return {
-        SampleKey(request.problem_id, index): GREEDY_TEXTS[folder, text]
+        SampleKey(request.problem_id, index): GREEDY_TEXTS[folder, sampling, text]
         for text, request in by_prompt.items()
         for index in request.sample_indices
     }

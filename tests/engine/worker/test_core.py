@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine.bench import GREEDY, SAMPLED, Bench, few_shot, greedy_reference, reference, requests, texts
+from engine.bench import BRIEF, GREEDY, SAMPLED, Bench, few_shot, greedy_reference, reference, requests, texts
 from engine.tiny_models import ARCHITECTURES
 
 from taco_stream.engine.worker.prefill_pace import PrefillPace
@@ -24,10 +24,10 @@ def test_greedy_samples_equal_generate(model_folder: ModelFolder, architecture: 
     folder = model_folder(architecture)
     bench = Bench(folder)
     bench.core.limit_prefill(50)
-    asked = requests(GREEDY, count=5)
+    asked = requests(BRIEF, count=5)
     bench.add(asked)
     completions: list[Completion] = []
-    for _ in range(30):
+    for _ in range(20):
         completions += [finished.completion for finished in bench.core.step()]
     bench.core.preempt()
     completions += bench.finish()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.bench import GREEDY, SAMPLED, Bench, few_shot, greedy_reference, requests, texts
+from engine.bench import BRIEF, GREEDY, SAMPLED, Bench, few_shot, greedy_reference, requests, texts
 from engine.tiny_models import ARCHITECTURES
 
 from taco_stream.engine.worker.model_runner import buckets_up_to
@@ -24,7 +24,7 @@ def late_reading(folder: Path) -> Bench:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_greedy_samples_equal_generate(model_folder: ModelFolder, architecture: str) -> None:
     folder = model_folder(architecture)
-    asked = requests(GREEDY, samples=2, count=5)
+    asked = requests(BRIEF, samples=2, count=5)
     bench = late_reading(folder)
     assert texts(bench.generate(asked)) == greedy_reference(bench.checkpoint, asked, folder)
 
