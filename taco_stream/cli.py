@@ -388,7 +388,7 @@ def serve(
         int, typer.Option("--queue", min=1, help="Programs that may wait, and that one request may have.")
     ] = 10_000,
     max_wait: Annotated[
-        float, typer.Option("--max-wait", metavar="SECONDS", help="Refuse programs that would wait for longer.")
+        float, typer.Option("--max-wait", min=0, metavar="SECONDS", help="Refuse programs that would wait for longer.")
     ] = 60.0,
     max_body: Annotated[
         int, typer.Option("--max-body", min=1, max=1024, metavar="MIB", help="Largest body of a request.")

@@ -148,6 +148,8 @@ FORBIDDEN = {
     "taco_stream.engine.worker.scheduler": {"torch", "transformers", "anyio"},
     "taco_stream.evaluator.worker": {"torch", "anyio", "numpy"},
     "taco_stream.evaluator.zygote": {"torch", "anyio", "numpy"},
+    "taco_stream.service.dispatcher": {"torch", "starlette", "uvicorn"},
+    "taco_stream.service.waiting_line": {"torch", "anyio", "starlette"},
 }
 
 

@@ -14,6 +14,7 @@ Nothing that a request holds is logged or printed. A fault of ours is reported b
 import base64
 import hmac
 import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -260,17 +261,26 @@ class Service:
             self._check_count(len(asked.work))
             deadline = exchange.deadline(asked.deadline_seconds)
             client = exchange.request.client
-            with self._dispatcher.admitted(
-                client, len(asked.work), deadline=deadline, is_patient=route.is_patient
-            ) as tickets:
-                results = await self._results(tickets, asked.work)
+            try:
+                with self._dispatcher.admitted(
+                    client, len(asked.work), deadline=deadline, is_patient=route.is_patient
+                ) as tickets:
+                    results = await self._results(tickets, asked.work)
+            except RefusedError as error:
+                if route.is_patient:
+                    raise AnswerError(504, str(error)) from error
+                raise
+            if results is None:
+                has_ended = self._dispatcher.is_closing
+                status = 503 if has_ended and not route.is_patient else 504
+                raise AnswerError(status, ENDED if has_ended else TOO_LATE)
             reply = route.reply(asked, results)
             await exchange.respond(reply.body, reply.status)
 
         return answer
 
-    async def _results(self, tickets: Sequence[Ticket], work: Sequence[Work]) -> list[Result]:
-        """The results of all work, in its order. Raises `AnswerError` if one has none."""
+    async def _results(self, tickets: Sequence[Ticket], work: Sequence[Work]) -> list[Result] | None:
+        """The results of all work, in its order; None if one has none."""
         results: dict[int, Result | None] = {}
 
         async def carry_out(number: int) -> None:
@@ -280,11 +290,7 @@ class Service:
             for number in range(len(work)):
                 tasks.start_soon(carry_out, number)
         done = [result for _, result in sorted(results.items()) if result is not None]
-        if len(done) < len(work):
-            if self._dispatcher.is_closing:
-                raise AnswerError(503, ENDED, retry_seconds=5)
-            raise AnswerError(504, TOO_LATE)
-        return done
+        return done if len(done) == len(work) else None
 
     def _check_count(self, count: int) -> None:
         if count > self._dispatcher.max_waiting:
@@ -366,7 +372,7 @@ def encode_response(body: object, status: int = 200, headers: Mapping[str, str] 
 def is_authorised(header: str, token: str) -> bool:
     """Whether an `Authorization` header has the token, as a bearer token or as a password."""
     scheme, _, given = header.partition(" ")
-    password = given.strip().encode()
+    password = given.strip().encode("latin-1")  # the bytes that a header came in
     if scheme.lower() == "basic":
         try:
             password = base64.b64decode(password, validate=True).partition(b":")[2]
@@ -374,7 +380,7 @@ def is_authorised(header: str, token: str) -> bool:
             return False
     elif scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(password, token.encode())
+    return hmac.compare_digest(password, os.fsencode(token))
 
 
 async def _parse(body: bytes, parse: Callable[[], T], *, is_slow: bool = False) -> T:

@@ -20,11 +20,8 @@ from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.settings import EvaluatorSettings, check_limits, clock_limit, limits_per_test
 from taco_stream.extraction import extract_chat
 from taco_stream.metrics import reward
-from taco_stream.service.wire import JudgeWork
+from taco_stream.service.wire import MAX_TESTS, JudgeWork
 from taco_stream.types import ComparisonMode, ExtractionMethod, Problem, Status, Verdict
-
-MAX_TESTS = 10_000
-"""Tests of one problem: a hundred times as many as any of TACO's has at most."""
 
 ItemId = str | int | None
 

@@ -12,7 +12,8 @@ JSON as a text, or `base64(zlib(pickle))` of it, as in open-instruct's datasets,
 
 The original refuses programs that mention modules such as `os` without running them, executes the others without a
 sandbox, and takes tests that it cannot read for no tests. Here every program runs in the sandbox, unreadable tests are
-an error (400), and so is a failure of the evaluator (500, which its client tries again): neither is a 0.
+an error (400), and so is a failure of the evaluator (500). Its client scores every error as 0: it means to ask again
+after 500 to 504, but urllib3's `Retry` leaves out POST unless told otherwise. So a request is not refused, but waits.
 """
 
 import ast
@@ -31,10 +32,9 @@ from taco_stream.evaluator.assertions import Assertions
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.settings import EvaluatorSettings, check_limits
 from taco_stream.service.pickled_data import PickleError, read_pickle
-from taco_stream.service.wire import JudgeWork, Result, WireReply, WireRequest, WireRoute
+from taco_stream.service.wire import MAX_TESTS, JudgeWork, Result, WireReply, WireRequest, WireRoute
 from taco_stream.types import Problem, Status, Verdict
 
-MAX_TESTS = 10_000
 MAX_TESTS_BYTES = 64 << 20
 """What tests may take when they are decoded. Zlib makes a thousand bytes of one."""
 
@@ -67,8 +67,8 @@ class OpenInstruct(NamedTuple):
         """What an application serves."""
         # Tests that were compressed are a thousand times as large as the body.
         return (
-            WireRoute("/test_program", self.parse_assertions, reply, is_slow=True),
-            WireRoute("/test_program_stdio", self.parse_stdio, reply, is_slow=True),
+            WireRoute("/test_program", self.parse_assertions, reply, is_patient=True, is_slow=True),
+            WireRoute("/test_program_stdio", self.parse_stdio, reply, is_patient=True, is_slow=True),
         )
 
     def parse_assertions(self, body: bytes) -> WireRequest:

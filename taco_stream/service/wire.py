@@ -11,6 +11,9 @@ import msgspec
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.types import ComparisonMode, ExecutionResult, Problem, Verdict
 
+MAX_TESTS = 10_000
+"""Tests of one problem, in any format: many times what datasets have."""
+
 
 class JudgeWork(msgspec.Struct, frozen=True, kw_only=True):
     """A program to judge: the arguments of `Evaluator.judge`."""

@@ -296,23 +296,30 @@ async def test_the_end_lets_accepted_work_finish_and_says_so() -> None:
         await until(lambda: served.dispatcher.is_closing)
         health = await get(served.app, "/health")
         assert (health.status, health.json) == (503, {"status": "draining"})
-        answer = await post(served.app, "/patient", ["q"])
+        answer = await post(served.app, "/impatient", ["q"])
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        answer = await post(served.app, "/patient", ["q"])
+        assert (answer.status, answer.json) == (504, {"detail": "the service is about to end"})
         served.evaluator.finish("p")
     assert (request.status, request.json["reward"]) == (200, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/v1/judge", b'{"problem_id":"sum","program":"p"}'), ("/patient", b'["p"]')]
+    ("path", "body", "status"),
+    [
+        ("/v1/judge", b'{"problem_id":"sum","program":"p"}', 503),
+        ("/impatient", b'["p"]', 503),
+        ("/patient", b'["p"]', 504),
+    ],
 )
-async def test_what_is_cut_off_by_the_end_is_not_a_verdict(path: str, body: bytes) -> None:
+async def test_what_is_cut_off_by_the_end_is_not_a_verdict(path: str, body: bytes, status: int) -> None:
     served = Served(at_once=False)
     request = asked(served.app, path)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(request.run, body)
         await until(lambda: "p" in served.evaluator.running)
         await served.dispatcher.close(0.0)
-    assert request.status == 503
+    assert request.status == status
     assert application.ENDED in request.body.decode()
 
 
@@ -342,6 +349,11 @@ async def test_with_a_token_everything_but_the_health_needs_it() -> None:
 )
 def test_a_token_is_a_bearer_token_or_a_password(header: str, is_right: bool) -> None:
     assert is_authorised(header, "s3cret") == is_right
+
+
+def test_a_token_is_compared_as_bytes() -> None:
+    assert is_authorised("Bearer " + "s3crét".encode().decode("latin-1"), "s3crét")
+    assert not is_authorised("Bearer s3crét", "s3crét")
 
 
 async def test_a_web_page_gets_no_answer() -> None:

@@ -218,3 +218,8 @@ tests = st.lists(st.fixed_dictionaries({"input": st.text(max_size=9), "output": 
 def test_the_three_forms_are_the_same_tests(given_tests: list[dict[str, str]]) -> None:
     as_json = msgspec.json.encode(given_tests).decode()
     assert decode_tests(given_tests) == decode_tests(as_json) == decode_tests(encode_tests(given_tests)) == given_tests
+
+
+def test_its_requests_wait_because_its_client_asks_only_once() -> None:
+    """A 503 with `Retry-After` would be a 0: urllib3 does not repeat a POST."""
+    assert all(route.is_patient and route.is_slow for route in OpenInstruct(EvaluatorSettings()).routes)
