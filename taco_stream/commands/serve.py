@@ -10,8 +10,9 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,8 +79,9 @@ def serve(flags: Mapping[str, Any], config: Path | None, serving: Serving) -> in
         if "dataset" in given:
             dataset = with_readable_dataset(settings.dataset, opened)
             problems = {problem.problem_id: problem for problem in problem_source(dataset, console)()}
-        work = _Serve(settings, problems, serving, token, listening, console)
-        return anyio.run(work.run, backend_options={"use_uvloop": True})
+        work = partial(_serve, settings, problems, serving, listening=listening, token=token, console=console)
+        anyio.run(work, backend_options={"use_uvloop": True})
+    return 0
 
 
 @contextmanager
@@ -108,90 +110,84 @@ def _read_token(name: str | None) -> str | None:
     return token
 
 
-class _Serve(NamedTuple):
-    """One service, from its evaluator to its end."""
+async def _serve(
+    settings: RunSettings,
+    problems: Mapping[str, Problem],
+    serving: Serving,
+    *,
+    listening: socket.socket,
+    token: str | None,
+    console: Console,
+) -> None:
+    """Opens the evaluator and serves until a signal."""
+    from taco_stream.service.application import Service
 
-    settings: RunSettings
-    problems: Mapping[str, Problem]
-    serving: Serving
-    token: str | None
-    listening: socket.socket
-    console: Console
+    stopping = anyio.Event()
+    say = partial(console.print, soft_wrap=True, style="dim")
 
-    async def run(self) -> int:
-        from taco_stream.service.application import Service
+    def stop(number: int) -> None:
+        if stopping.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stopping.set()
 
-        stopping = anyio.Event()
+    async def work() -> None:
+        events, to_print = anyio.create_memory_object_stream[EvaluatorEvent](MAX_EVENTS)
+        async with events, to_print, Evaluator(settings.evaluator, events=events) as evaluator:
+            dispatcher = Dispatcher(
+                evaluator, max_waiting=serving.max_waiting, max_wait_seconds=serving.max_wait_seconds
+            )
+            service = Service(
+                evaluator,
+                dispatcher,
+                problems=problems,
+                settings=settings.evaluator,
+                sandbox_tier=evaluator.sandbox_tier,
+                dataset=settings.dataset.dataset if problems else None,
+                routes=(*SandboxFusion(settings.evaluator).routes, *OpenInstruct(settings.evaluator).routes),
+                max_body_bytes=serving.max_body_bytes,
+                token=token,
+                report=say,
+            )
+            server = _build_server(service.app())
 
-        def stop(number: int) -> None:
-            if stopping.is_set():
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
-            stopping.set()
+            async def drain() -> None:
+                await stopping.wait()
+                say("finishing what was accepted; a second signal ends it at once")
+                await dispatcher.close(DRAIN_SECONDS)
+                server.should_exit = True
 
-        async def work() -> None:
-            settings = self.settings.evaluator
-            events, to_print = anyio.create_memory_object_stream[EvaluatorEvent](MAX_EVENTS)
-            async with events, to_print, Evaluator(settings, events=events) as evaluator:
-                dispatcher = Dispatcher(
-                    evaluator, max_waiting=self.serving.max_waiting, max_wait_seconds=self.serving.max_wait_seconds
-                )
-                service = Service(
-                    evaluator,
-                    dispatcher,
-                    problems=self.problems,
-                    settings=settings,
-                    sandbox_tier=evaluator.sandbox_tier,
-                    dataset=self.settings.dataset.dataset if self.problems else None,
-                    routes=(*SandboxFusion(settings).routes, *OpenInstruct(settings).routes),
-                    max_body_bytes=self.serving.max_body_bytes,
-                    token=self.token,
-                    report=self.say,
-                )
-                server = _server(service.app())
-                async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(drain)
+                tasks.start_soon(_print_events, to_print, say)
+                say(_start_line(evaluator, settings, problems))
+                print(f"http://{_format_address(listening)}", flush=True)
+                await server.serve(sockets=[listening])
+                tasks.cancel_scope.cancel()
 
-                    async def drain() -> None:
-                        await stopping.wait()
-                        self.say("finishing what was accepted; a second signal ends it at once")
-                        await dispatcher.close(DRAIN_SECONDS)
-                        server.should_exit = True
-
-                    tasks.start_soon(drain)
-                    tasks.start_soon(self.print_events, to_print)
-                    self.say(self.start_line(evaluator))
-                    print(f"http://{_shown(self.listening)}", flush=True)
-                    await server.serve(sockets=[self.listening])
-                    tasks.cancel_scope.cancel()
-
-        await under_signals(work, stop)
-        return 0
-
-    async def print_events(self, events: ObjectReceiveStream[EvaluatorEvent]) -> None:
-        """Prints what happens to the evaluator. Reasons of failures are left out: they may quote a program."""
-        async for event in events:
-            match event:
-                case EvaluatorRestarted():
-                    self.say("an evaluator worker ended and was replaced")
-                case JudgingFailed():
-                    self.say("the evaluator failed on a program")
-                case _:
-                    self.say(event.message)
-
-    def start_line(self, evaluator: Evaluator) -> str:
-        """What is served."""
-        workers = evaluator.statistics().workers
-        dataset = (
-            f"{len(self.problems):,} problems of {self.settings.dataset.dataset}" if self.problems else "no dataset"
-        )
-        noun = "worker" if workers == 1 else "workers"
-        return f"sandbox {evaluator.sandbox_tier}; {workers} {noun}; {dataset}; {evaluator.settings.worst_case}"
-
-    def say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, style="dim")
+    await under_signals(work, stop)
 
 
-def _server(app: Any) -> Any:
+async def _print_events(events: ObjectReceiveStream[EvaluatorEvent], say: Callable[[str], None]) -> None:
+    """Prints what happens to the evaluator. Reasons of failures are left out: they may quote a program."""
+    async for event in events:
+        match event:
+            case EvaluatorRestarted():
+                say("an evaluator worker ended and was replaced")
+            case JudgingFailed():
+                say("the evaluator failed on a program")
+            case _:
+                say(event.message)
+
+
+def _start_line(evaluator: Evaluator, settings: RunSettings, problems: Mapping[str, Problem]) -> str:
+    count = evaluator.statistics().workers
+    workers = "1 worker" if count == 1 else f"{count} workers"
+    dataset = f"{len(problems):,} problems of {settings.dataset.dataset}" if problems else "no dataset"
+    return f"sandbox {evaluator.sandbox_tier}; {workers}; {dataset}; {settings.evaluator.worst_case}"
+
+
+def _build_server(app: Any) -> Any:
     """A server whose signals are handled here: uvicorn's own handling would end the process by the signal."""
     import uvicorn
 
@@ -225,6 +221,6 @@ def _no_signals() -> Iterator[None]:
     yield
 
 
-def _shown(listening: socket.socket) -> str:
+def _format_address(listening: socket.socket) -> str:
     host, port, *_ = listening.getsockname()
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -155,7 +155,7 @@ class Service:
                 Route("/v1/info", self._info),
                 Route(PING_PATH, lambda _: encode_response(PONG)),
                 Route("/v1/judge", _Posted(self, self._judge), methods=["POST"]),
-                *(Route(each.path, _Posted(self, self._speaking(each)), methods=["POST"]) for each in self._routes),
+                *(Route(each.path, _Posted(self, self._build_answer(each)), methods=["POST"]) for each in self._routes),
             ],
             default=encode_response({"detail": "there is no such path"}, 404),
         )
@@ -250,8 +250,8 @@ class Service:
             return reply_to(submission, result), False
         return reply_to(submission, None, error=ENDED if self._dispatcher.is_closing else TOO_LATE), True
 
-    def _speaking(self, route: WireRoute) -> Answer:
-        """Answers requests in another tool's format."""
+    def _build_answer(self, route: WireRoute) -> Answer:
+        """The way to answer requests in another tool's format."""
 
         async def answer(exchange: Exchange, body: bytes) -> None:
             asked = await _parse(body, lambda: route.parse(body), is_slow=route.is_slow)

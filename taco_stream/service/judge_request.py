@@ -93,11 +93,11 @@ def parse_request(body: bytes, problems: Mapping[str, Problem], settings: Evalua
     except NOT_DECODED as error:
         raise UsageError(f"the body is not an item or a list of items: {error}") from error
     if isinstance(items, JudgeItem):
-        return JudgeRequest((_submission(items, None, problems, settings),), is_list=False)
+        return JudgeRequest((_read_submission(items, None, problems, settings),), is_list=False)
     submissions = []
     for number, item in enumerate(items):
         try:
-            submissions.append(_submission(item, number, problems, settings))
+            submissions.append(_read_submission(item, number, problems, settings))
         except UsageError as error:
             raise UsageError(f"item {number}: {error}") from error
     return JudgeRequest(tuple(submissions), is_list=True)
@@ -118,10 +118,10 @@ def reply_to(submission: Submission, verdict: Verdict | None, *, error: str = ""
     )
 
 
-def _submission(
+def _read_submission(
     item: JudgeItem, number: int | None, problems: Mapping[str, Problem], settings: EvaluatorSettings
 ) -> Submission:
-    problem = _problem(item, problems)
+    problem = _read_problem(item, problems)
     if (item.completion is None) == (item.program is None):
         raise UsageError("there has to be a completion or a program, one of them")
     extraction, program = None, item.program
@@ -134,14 +134,14 @@ def _submission(
             problem=problem,
             program=program,
             mode=item.mode,
-            limits=None if item.limits is None else _limits(item.limits, problem, settings),
+            limits=None if item.limits is None else _read_limits(item.limits, problem, settings),
             full_results=True if item.share_of_tests else item.full_results,
         )
     name = number if item.id is msgspec.UNSET else item.id
     return Submission(name, work, extraction, item.share_of_tests)
 
 
-def _problem(item: JudgeItem, problems: Mapping[str, Problem]) -> Problem:
+def _read_problem(item: JudgeItem, problems: Mapping[str, Problem]) -> Problem:
     has_tests = bytes(item.tests) not in (b"", b"null")
     if [item.problem_id is not None, has_tests, item.asserts is not None].count(True) != 1:
         raise UsageError("there has to be a problem_id, tests or asserts, one of them")
@@ -150,11 +150,11 @@ def _problem(item: JudgeItem, problems: Mapping[str, Problem]) -> Problem:
             raise UsageError(f"there is no problem {item.problem_id!r} among the {len(problems)} of this service")
         return problems[item.problem_id]
     if item.asserts is not None:
-        return _asserted_problem(item.asserts, item.entry_point)
-    return _inline_problem(bytes(item.tests), item.starter_code)
+        return _read_asserts(item.asserts, item.entry_point)
+    return _read_inline_tests(bytes(item.tests), item.starter_code)
 
 
-def _inline_problem(tests: bytes, starter_code: str) -> Problem:
+def _read_inline_tests(tests: bytes, starter_code: str) -> Problem:
     text = msgspec.json.decode(tests, type=str) if tests.startswith(b'"') else tests.decode()
     try:
         problem = taco.ADAPTER.parse_problem({"id": "tests", "input_output": text, "starter_code": starter_code}, 0)
@@ -165,7 +165,7 @@ def _inline_problem(tests: bytes, starter_code: str) -> Problem:
     return problem
 
 
-def _asserted_problem(statements: tuple[str, ...], entry_point: str | None) -> Problem:
+def _read_asserts(statements: tuple[str, ...], entry_point: str | None) -> Problem:
     if not statements or not entry_point:
         raise UsageError("asserts need an entry_point, the function that they call, and there has to be one at least")
     _check_count(len(statements))
@@ -178,7 +178,7 @@ def _check_count(count: int) -> None:
         raise UsageError(f"there are {count:,} tests; at most {MAX_TESTS:,} are judged")
 
 
-def _limits(given: GivenLimits, problem: Problem, settings: EvaluatorSettings) -> Limits:
+def _read_limits(given: GivenLimits, problem: Problem, settings: EvaluatorSettings) -> Limits:
     limits = limits_per_test(problem, settings)
     if given.cpu_seconds is not None and math.isfinite(given.cpu_seconds):
         limits = msgspec.structs.replace(limits, wall_seconds=clock_limit(given.cpu_seconds, settings))
