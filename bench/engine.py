@@ -160,8 +160,8 @@ async def generate_with_ours(folder: str, workload: Sequence[Sample], rows: int,
     from taco_stream.engine.settings import Dtype, ModelSettings
 
     longest = max(len(sample.prompt) + sample.length for sample in workload)
-    settings = ModelSettings(model=folder, devices="cpu", dtype=Dtype(dtype), batch_size=rows)
-    async with LocalEngine(settings, context_length=longest, threads=threads) as engine:
+    settings = ModelSettings(model=folder, devices="cpu", dtype=Dtype(dtype), batch_size=rows, threads=threads)
+    async with LocalEngine(settings, context_length=longest) as engine:
         async with engine.generate(
             make_requests([sample._replace(length=8) for sample in workload[:2]])
         ) as completions:

@@ -56,9 +56,9 @@ def main() -> None:
 async def soak(folder: str, samples: int, rows: int) -> list[dict[str, int]]:
     """Generates, and reads the resident memory of this process and of the worker on the way."""
     gauges = []
-    settings = ModelSettings(model=folder, devices="cpu", batch_size=rows)
+    settings = ModelSettings(model=folder, devices="cpu", batch_size=rows, threads=1)
     async with (
-        LocalEngine(settings, context_length=128, threads=1) as engine,
+        LocalEngine(settings, context_length=128) as engine,
         engine.generate(requests(samples)) as completions,
     ):
         count = 0

@@ -33,7 +33,14 @@ so and counts it.
 """
 
 SECTIONS = {
-    "The run": (events.RunStarted, events.RunResumed, events.RunMerged, events.RunGauges, events.RunFinished),
+    "The run": (
+        events.RunStarted,
+        events.RunResumed,
+        events.RunMerged,
+        events.RunGauges,
+        events.RunFinished,
+        events.CoresDivided,
+    ),
     "Generation": get_args(events.EngineEvent),
     "Judging": get_args(events.EvaluatorEvent),
     "Cluster": get_args(events.ClusterEvent),

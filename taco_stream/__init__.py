@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow `_HOMES`
     from taco_stream.evaluator.protocol import Limits as Limits
     from taco_stream.evaluator.settings import EvaluatorSettings as EvaluatorSettings
     from taco_stream.events import ClockCountsLoad as ClockCountsLoad
+    from taco_stream.events import CoresDivided as CoresDivided
     from taco_stream.events import DeviceDropped as DeviceDropped
     from taco_stream.events import EngineEvent as EngineEvent
     from taco_stream.events import EvaluatorEvent as EvaluatorEvent
@@ -202,6 +203,7 @@ _HOMES = {
     "PrefillHalved": "taco_stream.events",
     "SlotsHalved": "taco_stream.events",
     "WorkerRestarted": "taco_stream.events",
+    "CoresDivided": "taco_stream.events",
     "DeviceDropped": "taco_stream.events",
     "RequestCondemned": "taco_stream.events",
     "ServerUp": "taco_stream.events",

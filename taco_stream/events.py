@@ -59,6 +59,21 @@ class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
     statistics: RunStatistics
 
 
+class CoresDivided(_Notice, frozen=True, kw_only=True, tag="cores_divided"):
+    """Sent when the number of evaluator workers in use changes: at first when generating begins, which needs cores.
+
+    `workers` is the number from then on, and `claimed_cores` are those that generating needs. In the window before,
+    nothing was generated for the share `generating_idle`, the workers judged for `judging_busy`, and `programs_waiting`
+    had no worker at its end. Not sent if the number was given.
+    """
+
+    workers: int
+    claimed_cores: int
+    generating_idle: float
+    judging_busy: float
+    programs_waiting: int
+
+
 class PromptTooLong(_Notice, frozen=True, kw_only=True, tag="prompt_too_long"):
     """Sent once for a problem and a worker or server, when the prompt leaves fewer new tokens than were asked for.
 
@@ -285,7 +300,17 @@ EvaluatorEvent = ClockCountsLoad | EvaluatorRestarted | JudgingFailed | VerdictC
 ClusterEvent = NodeJoined | NodeLost | NodeRefused
 """The events that a cluster's engine and evaluator send beside those of their nodes."""
 
-Event = RunStarted | RunResumed | RunMerged | RunGauges | RunFinished | EngineEvent | EvaluatorEvent | ClusterEvent
+Event = (
+    RunStarted
+    | RunResumed
+    | RunMerged
+    | RunGauges
+    | RunFinished
+    | CoresDivided
+    | EngineEvent
+    | EvaluatorEvent
+    | ClusterEvent
+)
 """Everything that can happen."""
 
 

@@ -23,15 +23,21 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def available_cores() -> int:
-    """The cores that the system lets this process run on; on systems that do not say, all of the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process has: those it may run on, and no more than its control group grants.
+
+    On systems that do not say, all of the machine's.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = read_control_group(read_kernel_file(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup")).cores
+    return cores if granted is None else max(1, min(cores, int(granted)))
 
 
 def generating_cores(*, is_judged: bool) -> int:
     """The cores to generate with on a CPU: all of them, or half if programs are judged on them at the same time.
 
     A model's threads wait for each other several hundred times in a step. One of them that has to share its core holds
-    up all, so more threads than are free make generating slower, not faster (`bench/LOG.md`).
+    up all, so more threads than are free make generating slower, not faster (`bench/LOG.md`). The number is settled
+    before a run and kept, since it changes samples in their last bits (docs/design/engine.md).
     """
     return max(1, available_cores() // 2) if is_judged else available_cores()
 

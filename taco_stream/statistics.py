@@ -16,7 +16,8 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     `busy_seconds` is wall time with at least one row busy, `row_seconds` the sum over rows of the time each was busy
     and `row_seconds_available` the same had every row been busy while any was, so that their ratio is the occupancy.
     Engines without a batch leave the row figures zero. A local engine generates on `devices`, and has given up
-    `devices_dropped`, whose workers kept dying.
+    `devices_dropped`, whose workers kept dying. While it is open it needs `cores`: one for each thread on a CPU, one
+    for each other device.
     """
 
     rows_busy: int = 0
@@ -31,10 +32,13 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     devices: int = 0
     devices_dropped: int = 0
+    cores: int = 0
 
 
 class EvaluatorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A glance at the evaluator: `busy` of its `workers` are judging now, and `waiting` programs have no worker yet.
+
+    `workers` are those in use; more may be busy for a moment after their number was lowered.
 
     `busy_seconds` is the sum over workers of the time each was judging.
     """

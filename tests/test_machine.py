@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from taco_stream.machine import available_cores, generating_cores, hardware, read_control_group, read_process_tree
+from taco_stream.machine import (
+    ControlGroup,
+    available_cores,
+    generating_cores,
+    hardware,
+    read_control_group,
+    read_process_tree,
+)
 
 GIB = 1 << 30
 
@@ -19,6 +26,16 @@ def test_only_cores_that_this_process_may_run_on_count() -> None:
         assert available_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(("granted", "cores"), [(None, 8), (2.5, 2), (0.5, 1), (64.0, 8)])
+def test_no_more_cores_count_than_the_control_group_grants(
+    monkeypatch: pytest.MonkeyPatch, granted: float | None, cores: int
+) -> None:
+    group = ControlGroup(version=2, path="/", memory_bytes=None, cores=granted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("taco_stream.machine.read_control_group", lambda membership, root: group)
+    assert available_cores() == cores
 
 
 @pytest.mark.parametrize(("cores", "alone", "beside"), [(1, 1, 1), (2, 2, 1), (3, 3, 1), (16, 16, 8)])

@@ -280,7 +280,8 @@ def local_engine(blueprint: ModelBlueprint, events: MemoryObjectSendStream[Engin
     settings = blueprint.settings
     if settings.model == "demo":
         settings = msgspec.structs.replace(settings, model=str(Path(taco_stream.demo.__file__).parent / "model"))
-    return LocalEngine(settings, threads=generating_cores(is_judged=blueprint.is_judged), events=events)
+    threads = settings.threads or generating_cores(is_judged=blueprint.is_judged)
+    return LocalEngine(msgspec.structs.replace(settings, threads=threads), events=events)
 
 
 def other_version(version: bytes) -> str:

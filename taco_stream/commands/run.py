@@ -128,7 +128,7 @@ async def run(
         if cluster is not None and source.kind in ("local", "scripted"):
             engine = ClusterEngine(cluster, build_blueprint(settings, source, is_judged=is_judged), events=entries)
         elif source.kind == "local":
-            engine = local = local_engine(settings.model, entries, generating_cores(is_judged=is_judged))
+            engine = local = local_engine(settings.model, entries, is_judged=is_judged)
             if not missing_libraries():
                 await opened.enter_async_context(local.prepared())
         elif source.kind == "server":
@@ -138,11 +138,14 @@ async def run(
         elif source.plug_in is not None:
             engine = source.plug_in.call(source.argument, settings.model)
         evaluator: Evaluator | ClusterEvaluator | None = None
+        use_workers: Callable[[int], None] | None = None
         if is_judged and cluster is not None:
             judging = ClusterEvaluator(cluster, with_absolute_paths(settings.evaluator), events=entries)
             evaluator = await opened.enter_async_context(judging)
         elif is_judged:
-            evaluator = await opened.enter_async_context(Evaluator(settings.evaluator, events=entries))
+            pool = Evaluator(settings.evaluator, events=entries)
+            use_workers = pool.use_workers if settings.evaluator.workers is None else None
+            evaluator = await opened.enter_async_context(pool)
         manifest = build_manifest(settings, dataset.dataset, evaluator.sandbox_tier if evaluator else "")
         opening = open_run(path, manifest, RunSettings().results(), Growth(SELECTING, partial(left_out, dataset)))
         directory = await opened.enter_async_context(opening)
@@ -158,6 +161,7 @@ async def run(
             tally=tally,
             entries=(entries, to_write),
             completions_buffer=settings.samples.completions_buffer,
+            use_workers=use_workers,
             started_at=started_at,
         )
         work = partial(carry_out, pipeline, directory, tally, settings, console, problems=problems)
@@ -253,11 +257,13 @@ def name_served_model(settings: RunSettings, console: Console) -> RunSettings:
     return msgspec.structs.replace(settings, model=ModelSettings(model=name))
 
 
-def local_engine(settings: ModelSettings, events: ObjectSendStream[EngineEvent], threads: int) -> LocalEngine:
-    """The engine for a transformers model; `threads` is the number that it may use on a CPU."""
-    if settings.model == "demo":
-        settings = msgspec.structs.replace(settings, model=str(DEMO / "model"))
-    return LocalEngine(settings, threads=threads, events=events)
+def local_engine(
+    settings: ModelSettings, events: ObjectSendStream[EngineEvent] | None, *, is_judged: bool
+) -> LocalEngine:
+    """The engine for a transformers model, with the threads that it may use beside an evaluator if it has one."""
+    model = str(DEMO / "model") if settings.model == "demo" else settings.model
+    threads = settings.threads or generating_cores(is_judged=is_judged)
+    return LocalEngine(msgspec.structs.replace(settings, model=model, threads=threads), events=events)
 
 
 def build_blueprint(settings: RunSettings, source: AnsweredBy, *, is_judged: bool) -> EngineBlueprint:

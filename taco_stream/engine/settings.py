@@ -36,6 +36,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: Annotated[int | None, setting("Rows decoded at once per device; default: what memory holds.", ge=1)] = (
         None
     )
+    threads: Annotated[
+        int | None,
+        setting("CPU threads to generate with, of all workers; default: half of the cores if judging.", ge=1, le=1024),
+    ] = None
     dtype: Annotated[Dtype, setting("auto, float32, bfloat16 or float16.", changes_results=True)] = Dtype.AUTO
     quantize: Annotated[
         Quantization | None, setting("int8: weights in a quarter of the memory.", changes_results=True)

@@ -1,8 +1,9 @@
 """The evaluator: a pool of spawned workers that give verdicts on programs.
 
-Who runs: one worker (`worker_handle`) per core, each with a zygote of its own. A caller of `judge` or `execute`
-waits for a free worker; any number may wait. A worker is given programs of a problem whose tests it already has if
-there is a choice.
+Who runs: one worker (`worker_handle`) per core, each with a zygote of its own. A caller of `judge` or `execute` waits
+for a free worker; any number may wait. How many workers are in use may change at any time (`use_workers`): all
+processes stay, and those beyond the number are given nothing. A worker is given programs of a problem whose tests it
+already has if there is a choice.
 
 Promised: exactly one verdict for each call. A worker that dies, or says nothing for longer than one test can take, is
 killed and replaced, and the program is tried once more; the second failure is the verdict `infrastructure_error`. Load
@@ -74,7 +75,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         self._events = events
         self._workers = [EvaluatorWorker() for _ in range(settings.workers or available_cores())]
         self._free = list(self._workers)
-        self._places = anyio.Semaphore(len(self._workers))
+        self._places = anyio.CapacityLimiter(len(self._workers))
         self._cache = VerdictCache(None if settings.verdict_cache is None else Path(settings.verdict_cache))
         self._under_way: dict[bytes, anyio.Event] = {}
         self._specs: dict[tuple[Problem, Limits | None], JudgeSpec] = {}
@@ -96,7 +97,18 @@ class Evaluator(anyio.AsyncContextManagerMixin):
     @property
     def concurrency(self) -> int:
         """How many programs it does well to have at once: while one is judged the next is already there."""
-        return 2 * len(self._workers)
+        return 2 * self._used
+
+    @property
+    def _used(self) -> int:
+        return int(self._places.total_tokens)
+
+    def use_workers(self, number: int) -> None:
+        """Gives programs to so many workers from now on, or to all if there are fewer; at least to one.
+
+        A worker that is judging finishes.
+        """
+        self._places.total_tokens = max(1, min(number, len(self._workers)))
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -214,7 +226,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         """The evaluator as it is now."""
         self._count_busy_seconds()
         return EvaluatorStatistics(
-            workers=len(self._workers),
+            workers=self._used,
             busy=len(self._workers) - len(self._free),
             waiting=self._waiting,
             judged=self._judged,

@@ -38,7 +38,14 @@ class EvaluatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     mode: Annotated[ComparisonMode, setting("Score by strict, official or spj; all are recorded.")] = (
         ComparisonMode.STRICT
     )
-    workers: Annotated[int | None, setting("Evaluator processes; default: one per core.", ge=1, le=1024)] = None
+    workers: Annotated[
+        int | None,
+        setting(
+            "Evaluator processes; default: the cores that generating leaves, and its own when it is idle.",
+            ge=1,
+            le=1024,
+        ),
+    ] = None
     time_limit_factor: Annotated[
         float, setting("Multiplies every problem's time limit.", changes_results=True, gt=0, le=10_000)
     ] = 2.0

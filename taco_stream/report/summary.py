@@ -1,6 +1,6 @@
 """The summary of a run: everything `summary.json`, the text report and the HTML report say, computed once."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from taco_stream.events import (
+    CoresDivided,
     DamagedEvent,
     DeviceDropped,
     PromptTooLong,
@@ -62,7 +63,7 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
 
     `generating_seconds` and `judging_seconds` are wall time with that stage busy, `overlapped_seconds` with both. The
     first token and verdict, and the tail, are those of the newest start that had any. What an older version did not
-    note is None.
+    note is None. `core_divisions` says how the newest start divided the cores, and why: its last ten decisions.
     """
 
     wall_seconds: float
@@ -78,6 +79,7 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: float | None = None
     first_verdict_seconds: float | None = None
     tail: Tail | None = None
+    core_divisions: tuple[str, ...] = ()
 
     @property
     def tokens_per_second(self) -> float:
@@ -207,6 +209,7 @@ class EventTotals:
         self.damaged: list[int] = []
         self.worker_restarts = 0
         self.dropped_devices: list[str] = []
+        self._core_divisions: deque[str] = deque(maxlen=NAMES_SHOWN)
         self._ended: list[RunStatistics] = []
         self._current: RunStatistics | None = None
         self._peak_memory_bytes = 0
@@ -217,6 +220,9 @@ class EventTotals:
             case RunStarted() | RunResumed():
                 self._ended = self._starts()
                 self._current = None
+                self._core_divisions.clear()
+            case CoresDivided(message=message):
+                self._core_divisions.append(message)
             case RunGauges(statistics=statistics) | RunFinished(statistics=statistics):
                 self._current = statistics
                 # Counted while the run goes on, so not known at first; until then an earlier start's number holds.
@@ -258,6 +264,7 @@ class EventTotals:
             first_token_seconds=_newest(each.first_token_seconds for each in starts),
             first_verdict_seconds=_newest(each.first_verdict_seconds for each in starts),
             tail=_newest(each.tail for each in starts),
+            core_divisions=tuple(self._core_divisions),
         )
 
     def _starts(self) -> list[RunStatistics]:

@@ -147,7 +147,8 @@ def describe_speed(throughput: Throughput) -> list[str]:
     parts.append(f"overlapping {throughput.overlapped_seconds:.1f} s")
     if throughput.peak_memory_bytes:
         parts.append(f"peak memory {throughput.peak_memory_bytes / 2**20:,.0f} MiB")
-    return ["; ".join(parts), *_where_time_went(throughput), *_tail(throughput)]
+    divisions = [f"cores: {'; '.join(throughput.core_divisions)}"] if throughput.core_divisions else []
+    return ["; ".join(parts), *_where_time_went(throughput), *_tail(throughput), *divisions]
 
 
 def describe_generation_speed(throughput: Throughput) -> list[str]:

@@ -7,11 +7,12 @@ problems ─▶ feed ─requests─▶ engine ─generated─▶ journal ─▶ 
                                                       └──────── completions ───────┘
 ```
 
-Who runs: one task per stage in one task group, plus one that takes gauges. Signals come from outside (`stop`). Every
-stream is finite; what limits memory is the sum of their sizes. `journal` puts a completion on its way to the disk
-before it hands it to the evaluator, and one writer takes both kinds of line in order, so a completion is always on disk
-before its verdict. What engine and evaluator have to report they send straight to that writer, from the moment that
-they are entered: `entries` exists before the pipeline, which closes it when nothing runs any more.
+Who runs: one task per stage in one task group, plus one that takes gauges and one that divides the cores. Signals come
+from outside (`stop`). Every stream is finite; what limits memory is the sum of their sizes. `journal` puts a completion
+on its way to the disk before it hands it to the evaluator, and one writer takes both kinds of line in order, so a
+completion is always on disk before its verdict. What engine and evaluator have to report they send straight to that
+writer, from the moment that they are entered: `entries` exists before the pipeline, which closes it when nothing runs
+any more.
 
 How it ends:
 
@@ -49,6 +50,7 @@ from taco_stream.errors import TacoStreamError
 from taco_stream.events import RunGauges
 from taco_stream.machine import read_process_tree
 from taco_stream.metrics import Tally
+from taco_stream.run.balance import keep_balance
 from taco_stream.run.feed import feed
 from taco_stream.run.judge import judge, leave_unjudged
 from taco_stream.run.progress import Progress
@@ -89,9 +91,10 @@ class Pipeline:
 
     `engine` is entered and left in here. Without one nothing is generated, without an `evaluator` nothing is judged.
     Records are counted in `tally`. `completions_buffer` is how many completions may wait for the evaluator before
-    generation pauses. `started_at` is when the start began, by the monotonic clock, if that was earlier than now. A
-    caller whose engine or evaluator sends events gives them the sending end of an `entry_stream`, and the pipeline both
-    ends as `entries`; `run` closes them.
+    generation pauses. With `use_workers`, which sets how many of the evaluator's workers are in use, the cores are
+    divided between the stages (`balance`). `started_at` is when the start began, by the monotonic clock, if that was
+    earlier than now. A caller whose engine or evaluator sends events gives them the sending end of an `entry_stream`,
+    and the pipeline both ends as `entries`; `run` closes them.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Pipeline:
         tally: Tally | None = None,
         entries: EntryStream | None = None,
         completions_buffer: int = 4096,
+        use_workers: Callable[[int], None] | None = None,
         started_at: float | None = None,
     ) -> None:
         self._task = task
@@ -113,6 +117,7 @@ class Pipeline:
         self._tally = Tally() if tally is None else tally
         self._entries = entries
         self._completions_buffer = completions_buffer
+        self._use_workers = use_workers
         self._progress = Progress(started_at)
         self._feeding = anyio.CancelScope()
         self._loading = anyio.CancelScope()
@@ -255,6 +260,8 @@ class Pipeline:
             writer.start_soon(partial(record, to_write, store=self._store, tally=self._tally, is_last=is_last))
             async with entries, anyio.create_task_group() as gauging:
                 gauging.start_soon(self._gauge, entries)
+                if self._use_workers is not None:
+                    gauging.start_soon(keep_balance, self._use_workers, self.statistics, entries)
                 async with anyio.create_task_group() as stages:
                     stages.start_soon(self._feed, feeding)
                     stages.start_soon(self._generate, asked, generated)

@@ -320,6 +320,29 @@ async def test_a_sleeper_stalls_nobody_but_its_own_worker(anyio_backend: object)
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.both_loops
+async def test_workers_that_are_not_in_use_are_given_nothing(anyio_backend: object) -> None:
+    def at_work() -> tuple[int, int, int]:
+        now = evaluator.statistics()
+        return now.workers, now.busy, now.waiting
+
+    settings = EvaluatorSettings(workers=2, wall_multiple=400.0, unsafe_no_sandbox=True)
+    async with Evaluator(settings) as evaluator, anyio.create_task_group() as tasks:
+        evaluator.use_workers(1)
+        assert evaluator.concurrency == 2
+        for number in range(3):
+            tasks.start_soon(evaluator.judge, SUM, f"import time\ntime.sleep(1000)\n# {number}")
+        while at_work() != (1, 1, 2):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        evaluator.use_workers(99)
+        while at_work() != (2, 2, 1):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        evaluator.use_workers(0)  # the one that is judging finishes
+        assert at_work() == (1, 2, 1)
+        tasks.cancel_scope.cancel()
+    assert evaluator.statistics().busy == 0
+
+
 async def test_a_program_cannot_choose_to_be_the_evaluators_fault(shared: Evaluator) -> None:
     """It sleeps in the whole run, and would answer at once if it were the first test of its process."""
     dodge = "import os, time\ntime.sleep(0 if os.getpid() - os.getppid() == 1 else 1000)\n" + RIGHT

@@ -8,9 +8,11 @@ from sample_values import finished, gauges, record
 from test_summary import summarise_records
 
 from taco_stream.events import (
+    CoresDivided,
     DamagedEvent,
     DeviceDropped,
     PromptTooLong,
+    RunResumed,
     UnknownEvent,
     WorkerRestarted,
     WrittenEvent,
@@ -181,6 +183,18 @@ def test_a_device_that_was_dropped_and_workers_that_were_replaced_are_reported()
     text = printed([record()], [died, died, DeviceDropped(device="cuda:1", message=message)])
     assert message in text
     assert "generation workers that died or hung and were replaced: 2" in text
+
+
+def test_the_newest_starts_division_of_the_cores_is_reported_with_its_reasons() -> None:
+    def divided(message: str) -> CoresDivided:
+        figures = {"workers": 1, "claimed_cores": 1, "generating_idle": 0.0, "judging_busy": 0.0, "programs_waiting": 0}
+        return CoresDivided(message=message, **figures)
+
+    first = [divided("3 evaluator workers: of an earlier start"), gauges(elapsed_seconds=5), RunResumed()]
+    second = [divided("1 evaluator worker: why"), divided("2 evaluator workers: because"), gauges(elapsed_seconds=5)]
+    text = printed([record()], [*first, *second])
+    assert "cores: 1 evaluator worker: why; 2 evaluator workers: because" in text
+    assert "an earlier start" not in text
 
 
 def test_events_of_a_newer_version_are_noted() -> None:

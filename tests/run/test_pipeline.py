@@ -15,14 +15,14 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskStatus
 
 from taco_stream.engine.scripted import Script, ScriptedEngine
 from taco_stream.errors import DatasetError, EngineError, EvaluatorError, ModelError, StoreError, TacoStreamError
-from taco_stream.events import EvaluatorRestarted, Event, RunGauges, WorkerRestarted
+from taco_stream.events import CoresDivided, EvaluatorRestarted, Event, RunGauges, WorkerRestarted
 from taco_stream.extraction import Extraction, extract_base
 from taco_stream.run import pipeline as pipeline_module
 from taco_stream.run.existing import Existing
 from taco_stream.run.pipeline import Pipeline, entry_stream
 from taco_stream.run.task import Entry, Task
 from taco_stream.run.watching import interruptible, under_signals
-from taco_stream.statistics import EvaluatorStatistics
+from taco_stream.statistics import EngineStatistics, EvaluatorStatistics
 from taco_stream.types import (
     ComparisonMode,
     Completion,
@@ -505,6 +505,29 @@ async def test_gauges_hold_the_statistics(monkeypatch: pytest.MonkeyPatch) -> No
         1,
         2,
     )
+
+
+class Claiming(ScriptedEngine):
+    """Needs a core of the machine while it plays."""
+
+    def statistics(self) -> EngineStatistics:
+        return msgspec.structs.replace(super().statistics(), cores=1)
+
+
+async def test_cores_that_generating_needs_are_taken_from_judging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taco_stream.run.balance.TICK_SECONDS", 0.0)
+    store, used = MemoryStore(), list[int]()
+    engine = Claiming(Script(rows=1, seconds=0.01))
+    await Pipeline(task(), engine=engine, evaluator=ToldJudge(), store=store, use_workers=used.append).run()
+    assert used == [1]
+    assert [each.workers for each in events_in(store) if isinstance(each, CoresDivided)] == used
+
+
+async def test_a_given_number_of_workers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taco_stream.run.balance.TICK_SECONDS", 0.0)
+    store = MemoryStore()
+    await Pipeline(task(), engine=Claiming(Script(rows=1, seconds=0.01)), evaluator=ToldJudge(), store=store).run()
+    assert not any(isinstance(each, CoresDivided) for each in events_in(store))
 
 
 async def test_a_start_that_is_killed_soon_has_left_gauges(monkeypatch: pytest.MonkeyPatch) -> None:

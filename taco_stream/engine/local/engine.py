@@ -44,11 +44,11 @@ from taco_stream.workers.process import WorkerGoneError
 class LocalEngine(anyio.AsyncContextManagerMixin):
     """Generates with a transformers model folder or hub id.
 
-    `model` is a name, or the settings with it. `threads` is what the workers together compute with on a CPU, by default
-    one for each core; `context_length` the longest prompt with its completion, by default the longest that the model
-    allows. A model whose generation_config.json asks for what is not done here (a repetition penalty, say) is refused
-    unless `ignore_generation_config` names the field. Whatever happens to the engine itself (restarts, shrunk batches)
-    is sent to `events`, and dropped once that is closed.
+    `model` is a name, or the settings with it, whose `threads` are one for each core by default. `context_length` is
+    the longest prompt with its completion, by default the longest that the model allows. A model whose
+    generation_config.json asks for what is not done here (a repetition penalty, say) is refused unless
+    `ignore_generation_config` names the field. Whatever happens to the engine itself (restarts, shrunk batches) is sent
+    to `events`, and dropped once that is closed.
     """
 
     _intake: anyio.CancelScope  # of a run, since a scope needs a running event loop
@@ -59,7 +59,6 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
         model: ModelSettings | str | Path,
         *,
         context_length: int | None = None,
-        threads: int | None = None,
         events: ObjectSendStream[EngineEvent] | None = None,
     ) -> None:
         settings = model if isinstance(model, ModelSettings) else ModelSettings(model=str(model))
@@ -73,7 +72,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             ignore_generation_config=settings.ignore_generation_config,
         )
         self._devices = tuple(name.strip() for name in settings.devices.split(",") if name.strip())
-        self._threads = threads or available_cores()
+        self._threads = settings.threads or available_cores()
         self._events = events
         self._early_events: list[EngineEvent] = []
         self._workers: list[WorkerHandle] = []
@@ -178,6 +177,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
             samples_finished=self._samples_finished,
             devices=len(self._workers) - dropped,
             devices_dropped=dropped,
+            cores=sum(each.cores for each in self._workers if not each.is_dropped) if self._is_open else 0,
         )
 
     def worker_pids(self) -> tuple[int, ...]:

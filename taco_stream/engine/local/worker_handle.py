@@ -135,6 +135,13 @@ class WorkerHandle:
         return None if self._process is None else self._process.pid
 
     @property
+    def cores(self) -> int:
+        """The CPU cores that it needs once its model is loaded: one for each thread on a CPU, one beside a device."""
+        if self.ready is None:
+            return 0
+        return (self.load.threads or 1) if self.ready.device == "cpu" else 1
+
+    @property
     def in_flight(self) -> int:
         """Samples given to the worker whose completions the caller has not taken yet."""
         return sum(len(chunk.unanswered) for chunk in self.chunks.values()) + len(self.finished)

@@ -33,8 +33,8 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.fixture(scope="module", params=["llama", "qwen3_5_text"], ids=["attention", "recurrent layers"])
 async def engine(request: pytest.FixtureRequest, model_folder: ModelFolder) -> AsyncIterator[LocalEngine]:
     """An open engine for the tests that leave it as they found it: a worker takes seconds to import torch."""
-    settings = ModelSettings(model=str(model_folder(request.param)), devices="cpu", batch_size=4)
-    async with LocalEngine(settings, threads=1) as started:
+    settings = ModelSettings(model=str(model_folder(request.param)), devices="cpu", batch_size=4, threads=1)
+    async with LocalEngine(settings) as started:
         yield started
 
 
@@ -50,6 +50,7 @@ async def test_every_sample_asked_for_completes_exactly_once(engine: LocalEngine
     assert sorted(completion.key for completion in completions) == sorted(expected)
     assert all(completion.error is None and completion.text for completion in completions)
     assert engine.statistics().samples_finished - before == len(expected)
+    assert engine.statistics().cores == 1
 
 
 async def test_no_requests_end_at_once(engine: LocalEngine) -> None:
@@ -71,8 +72,8 @@ async def test_two_workers_of_which_one_is_killed_give_the_samples_of_one_undist
     completions: dict[SampleKey, Completion] = {}
     sent, events = anyio.create_memory_object_stream[EngineEvent](100)
     with sent, events:
-        settings = ModelSettings(model=str(folder), devices="cpu,cpu", batch_size=4, dtype="float32")
-        async with LocalEngine(settings, threads=1, events=sent) as two, two.generate(asked) as stream:
+        settings = ModelSettings(model=str(folder), devices="cpu,cpu", batch_size=4, dtype="float32", threads=1)
+        async with LocalEngine(settings, events=sent) as two, two.generate(asked) as stream:
             async for completion in stream:
                 completions[completion.key] = completion
                 if len(completions) == 10:
@@ -91,8 +92,8 @@ async def test_a_folder_full_of_modules_is_not_imported(
     for name in ("json", "random", "types", "torch", "transformers", "taco_stream", "msgspec", "typing"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not the module that was meant')")
     monkeypatch.chdir(tmp_path)
-    settings = ModelSettings(model=str(folder), devices="cpu", batch_size=4)
-    async with LocalEngine(settings, threads=1) as started, started.generate(ASKED[:1]) as stream:
+    settings = ModelSettings(model=str(folder), devices="cpu", batch_size=4, threads=1)
+    async with LocalEngine(settings) as started, started.generate(ASKED[:1]) as stream:
         assert len([completion async for completion in stream]) == 3
 
 

@@ -189,7 +189,7 @@ def texts(found: list[Completion]) -> dict[tuple[str, int], tuple[str, FinishRea
 
 
 async def local(asked: list[Request]) -> list[Completion]:
-    return await answers(LocalEngine(ModelSettings(model=str(MODEL), devices="cpu"), threads=1), asked)
+    return await answers(LocalEngine(ModelSettings(model=str(MODEL), devices="cpu", threads=1)), asked)
 
 
 async def test_greedy_texts_of_vllm_are_the_local_engines(vllm_server: RealServer) -> None:
