@@ -5,6 +5,7 @@ tests in TACO's columns, or on assertions. Keys that are not known are refused, 
 limit that is not there.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -89,8 +90,8 @@ class JudgeRequest(NamedTuple):
 def parse_request(body: bytes, problems: Mapping[str, Problem], settings: EvaluatorSettings) -> JudgeRequest:
     """The items of a body. Raises `UsageError` that names the first that cannot be judged as given."""
     try:
-        items = msgspec.json.decode(body, type=tuple[JudgeItem, ...] | JudgeItem)
-    except NOT_DECODED as error:
+        items = _decode(body)
+    except (*NOT_DECODED, ValueError) as error:
         raise UsageError(f"the body is not an item or a list of items: {error}") from error
     if isinstance(items, JudgeItem):
         return JudgeRequest((_read_submission(items, None, problems, settings),), is_list=False)
@@ -101,6 +102,20 @@ def parse_request(body: bytes, problems: Mapping[str, Problem], settings: Evalua
         except UsageError as error:
             raise UsageError(f"item {number}: {error}") from error
     return JudgeRequest(tuple(submissions), is_list=True)
+
+
+def _decode(body: bytes) -> tuple[JudgeItem, ...] | JudgeItem:
+    try:
+        return msgspec.json.decode(body, type=tuple[JudgeItem, ...] | JudgeItem)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # Python's own writer writes NaN, which tests may have, and halves of characters, which a model may.
+        given = json.loads(body)
+        for item in given if isinstance(given, list) else [given]:
+            if isinstance(item, dict) and "tests" in item:
+                item["tests"] = msgspec.Raw(json.dumps(item["tests"]).encode())
+        return msgspec.convert(given, tuple[JudgeItem, ...] | JudgeItem)
 
 
 def reply_to(submission: Submission, verdict: Verdict | None, *, error: str = "") -> JudgeReply:
@@ -121,7 +136,11 @@ def reply_to(submission: Submission, verdict: Verdict | None, *, error: str = ""
 def _read_submission(
     item: JudgeItem, number: int | None, problems: Mapping[str, Problem], settings: EvaluatorSettings
 ) -> Submission:
-    problem = _read_problem(item, problems)
+    try:
+        problem = _read_problem(item, problems)
+        str(item.id).encode()  # it is sent back
+    except UnicodeEncodeError as error:
+        raise UsageError(f"a text beside the program is not Unicode: {error.reason}") from error
     if (item.completion is None) == (item.program is None):
         raise UsageError("there has to be a completion or a program, one of them")
     extraction, program = None, item.program

@@ -115,15 +115,15 @@ class WaitingLine:
 
     def leave(self, ticket: Ticket, now: float, *, is_finished: bool) -> None:
         """Gives up a program's place in its line, or among those that run. Does nothing the second time."""
+        if ticket.state in (TicketState.WAITING, TicketState.RUNNING):
+            self.finished += is_finished
+            self.late += not is_finished and now >= ticket.deadline
+            self.withdrawn += not is_finished and now < ticket.deadline
         if ticket.state is TicketState.WAITING:
             self._remove(ticket)
-            self.late += now >= ticket.deadline
-            self.withdrawn += now < ticket.deadline
         elif ticket.state is TicketState.RUNNING:
             self.running -= 1
             seconds = now - ticket.began_at
-            self.finished += is_finished
-            self.withdrawn += not is_finished
             # One that was cut short would have taken longer than it did: that counts only if it says something.
             if is_finished or seconds > self.mean_seconds:
                 weight = WEIGHT if self.mean_seconds else 1.0

@@ -1,6 +1,7 @@
 """The service's own format: what is understood, what is refused, and what a verdict is worth."""
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -97,6 +98,20 @@ def test_mode_and_full_results_are_passed_on() -> None:
     assert (work.mode, work.full_results) == (ComparisonMode.SPJ, True)
 
 
+def test_a_program_that_is_not_unicode_is_judged_as_one_and_refuses_nobody_elses() -> None:
+    items = [{"problem_id": "sum", "program": "print('\ud800')"}, {"tests": TESTS, "program": "p"}]
+    first, second = (submission.work for submission in parse(items).submissions)
+    assert first is not None
+    assert first.program == "print('\ud800')"
+    assert second is not None
+    assert json.loads(second.problem.tests) == TESTS
+
+
+def test_tests_may_have_the_numbers_that_json_lacks() -> None:
+    _, work = parse_one(tests={"fn_name": "f", "inputs": [[1]], "outputs": [math.inf]}, program="p")
+    assert json.loads(work.problem.tests)["outputs"] == [math.inf]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -119,6 +134,9 @@ def test_mode_and_full_results_are_passed_on() -> None:
         ({"program": "p", "tests": {"inputs": ["1"] * 10_001, "outputs": ["1"] * 10_001}}, "there are 10,001 tests"),
         ({"program": "p", "asserts": ["assert f() == 1"]}, "asserts need an entry_point"),
         ({"program": "p", "asserts": [], "entry_point": "f"}, "asserts need an entry_point"),
+        ({"program": "p", "asserts": ["\ud800"], "entry_point": "f"}, "a text beside the program is not Unicode"),
+        ({"program": "p", "problem_id": "sum", "id": "\ud800"}, "a text beside the program is not Unicode"),
+        ({"program": "\ud800", "problem_id": "sum", "time_limit": 3}, "unknown field `time_limit`"),
         ([{"program": "p", "problem_id": "sum"}, {"program": "p", "problem_id": 3}], r"\$\[1\]"),
         ([{"program": "p", "problem_id": "sum"}, {"program": "p", "problem_id": "x"}], "item 1: there is no problem"),
     ],

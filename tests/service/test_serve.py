@@ -145,7 +145,7 @@ def test_a_burst_is_answered_exactly_once_each(service: Process) -> None:
 
         async def ask() -> None:
             for number in numbers:
-                body = item(f"{RIGHT}# {number % 200}\nimport time; time.sleep(0.01)", id=number)
+                body = item(f"{RIGHT}# {number % 40}\nimport time; time.sleep(0.02)", id=number)
                 async with session.post(f"{service.address}/v1/judge", json=body) as answer:
                     told = await answer.json()
                     assert answer.status in (200, 503), told
@@ -226,11 +226,12 @@ def test_hostile_programs_do_no_more_than_without_http(service: Process) -> None
 
     def judge(program: HostileProgram) -> Any:
         tests = json.loads(problems[program.problem].tests)
-        return service.post("/v1/judge", {"tests": tests, "program": program.text, "limits": limits})
+        return service.post("/v1/judge", {"tests": tests, "program": program.text, "limits": limits}, timeout=550)
 
-    with opened_world() as world:
+    with opened_world() as world, ThreadPoolExecutor(8) as callers:
         problems = make_problems(world)
-        verdicts = {each.name: judge(each)["verdict"] for each in HOSTILE}
+        answers = callers.map(judge, HOSTILE)
+        verdicts = {each.name: answer["verdict"] for each, answer in zip(HOSTILE, answers, strict=True)}
         changes = world.changes()
     allowed = {each.name: each.statuses for each in HOSTILE}
     assert {name: each for name, each in verdicts.items() if each["status"] not in allowed[name]} == {}

@@ -140,6 +140,15 @@ def test_programs_that_were_cut_short_do_not_lower_the_mean() -> None:
     assert line.withdrawn == 2
 
 
+def test_what_is_left_after_its_deadline_is_late_whether_it_ran_or_not() -> None:
+    line = line_with(places=1)
+    tickets = admit(line, "a", 2, now=0.0, deadline=5.0)
+    line.take_turns(0.0)
+    for ticket in tickets:
+        line.leave(ticket, 5.0, is_finished=False)
+    assert (line.late, line.withdrawn, line.finished) == (2, 0, 0)
+
+
 def test_withdrawn_work_makes_room_and_leaves_once() -> None:
     line = line_with(places=1, max_waiting=2)
     tickets = admit(line, "a", 3, now=0.0)
