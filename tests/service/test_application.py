@@ -119,11 +119,11 @@ async def test_a_broken_evaluator_is_no_reward_and_never_zero(item: object) -> N
 
 async def test_what_is_not_done_by_the_deadline_is_no_reward_either() -> None:
     served = Served(at_once=False)
-    answer = await post(served.app, "/v1/judge?deadline_seconds=0.05", ITEM)
+    answer = await post(served.app, "/v1/judge?deadline_seconds=0.3", ITEM)
     assert answer.status == 504
     assert (answer.json["reward"], answer.json["verdict"]) == (None, None)
     assert "deadline" in answer.json["error"]
-    answer = await post(served.app, "/v1/judge?deadline_seconds=0.05", [ITEM, {"problem_id": "sum", "completion": ""}])
+    answer = await post(served.app, "/v1/judge?deadline_seconds=0.3", [ITEM, {"problem_id": "sum", "completion": ""}])
     assert answer.status == 200
     assert sorted((line["id"], line["reward"]) for line in answer.lines) == [(0, None), (1, 0.0)]
     assert served.evaluator.running == {}

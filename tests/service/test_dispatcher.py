@@ -82,7 +82,7 @@ async def test_a_deadline_ends_what_waits_and_what_runs_with_no_result() -> None
     evaluator = FakeEvaluator(concurrency=1)
     dispatcher = Dispatcher(evaluator, max_waiting=10, max_wait_seconds=60.0)
     results: dict[int, Result | None] = {}
-    with dispatcher.admitted("a", 2, deadline=anyio.current_time() + 0.05) as tickets:
+    with dispatcher.admitted("a", 2, deadline=anyio.current_time() + 0.3) as tickets:
 
         async def carry_out(number: int) -> None:
             results[number] = await dispatcher.carry_out(tickets[number], judge_work(f"{number}"))
