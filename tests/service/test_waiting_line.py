@@ -121,6 +121,30 @@ def test_a_mean_beyond_the_deadline_does_not_shut_everybody_out_for_ever() -> No
     assert line.mean_seconds < 60.0
 
 
+def test_four_times_too_much_work_does_not_keep_the_service_from_finishing_any() -> None:
+    """Patient callers, each with a deadline of ten seconds, ask for 16 programs a second where four can be done."""
+    line = line_with(places=4)
+    seconds, deadline_seconds = 1.0, 10.0
+    waiting: list[Ticket] = []
+    running: list[Ticket] = []
+    for step in range(16 * 60):
+        now = step / 16
+        for ticket in [each for each in running if now >= min(each.began_at + seconds, each.deadline)]:
+            running.remove(ticket)
+            line.leave(ticket, now, is_finished=now >= ticket.began_at + seconds)
+        for ticket in [each for each in waiting if now >= each.deadline]:
+            waiting.remove(ticket)
+            line.leave(ticket, now, is_finished=False)
+        waiting += admit(line, step, 1, now=now, deadline=now + deadline_seconds, is_patient=True)
+        for ticket in line.take_turns(now):
+            waiting.remove(ticket)
+            if ticket.state is TicketState.RUNNING:
+                running.append(ticket)
+    assert line.finished >= 4 * 58
+    assert line.late + line.finished + line.running + line.waiting == 16 * 60 - line.withdrawn
+    assert line.waiting <= 16 * deadline_seconds
+
+
 def test_the_mean_follows_what_programs_take() -> None:
     line = line_with(mean=1.0)
     for _ in range(40):
