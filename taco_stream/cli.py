@@ -253,6 +253,24 @@ def evaluate(
 
 
 @app.command()
+@with_settings(
+    *(group for group in PANELS if group not in (ServerSettings, ClusterSettings)),
+    but=("engine", "id_field", "text_field", "strict_ids", "reuse", "completions_buffer", "metrics_port"),
+)
+def tune(
+    file: Annotated[Path, typer.Argument(help="Settings file to write.")] = Path("tuned.toml"),
+    config: ConfigOption = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to look at each choice.")] = 6,
+    *,
+    flags: Flags,
+) -> None:
+    """Measure a model on this machine for about a minute, and write the settings that run it fastest."""
+    from taco_stream.commands.tune import start
+
+    raise typer.Exit(start(_resolve_run({"engine": None, **flags}, config), file, seconds=seconds))
+
+
+@app.command()
 def report(
     run_directory: ExistingRun,
     json: JsonOption = False,
