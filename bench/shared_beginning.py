@@ -79,10 +79,10 @@ def measure(shape: Shape, workload: list[Sample], options: argparse.Namespace) -
     launch = core.runner.launch
     computed = 0
 
-    def counted(step: Step, *, exact: bool = True) -> Launched:
+    def counted(step: Step) -> Launched:
         nonlocal computed
         computed += sum(len(chunk.tokens) for chunk in step.chunks)
-        return launch(step, exact=exact)
+        return launch(step)
 
     core.runner.launch = counted  # type: ignore[method-assign]
     started_at = time.process_time()

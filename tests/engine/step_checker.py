@@ -85,7 +85,7 @@ def captured_step(architecture: str) -> StepChecker:
         with META:
             model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
         slots = SlotAttention()
-        runner = ModelRunner(model, slots, device=META, fixed_shapes=True)
+        runner = ModelRunner(model, slots, device=META, fixed_shapes=True, reads_late=True)
         slots.attach(model)
         runner.probe()
         runner.allocate(ROWS, 200)

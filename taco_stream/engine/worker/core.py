@@ -27,8 +27,6 @@ from taco_stream.types import Completion, FinishReason, Request
 
 SMALLEST_CHUNK = 8
 LENGTH_STEP = 256
-EXACT_STEPS = 64
-"""Steps that are drawn exactly, which waits for the device, after one whose tokens the window sampler did not know."""
 
 
 @dataclass(eq=False, slots=True)
@@ -73,7 +71,6 @@ class EngineCore:
         self._in_flight: deque[Launched] = deque()
         self._finished: list[Finished] = []
         self._draining = False
-        self._exact_steps = 0
         self._gauges = _Gauges()
         count = slots(length)  # asked for once: what is allocated is no longer free
         runner.allocate(count, length)
@@ -159,11 +156,9 @@ class EngineCore:
         for sample in (*(chunk.sample for chunk in step.chunks), *(row.sample for row in step.beginning)):
             progress = self._progress[sample]
             progress.begun_at = progress.begun_at or now
-        is_exact = not self.runner.reads_late or self._exact_steps > 0
-        self._exact_steps = max(0, self._exact_steps - 1)
         is_computed = False
         try:
-            self._in_flight.append(self.runner.launch(step, exact=is_exact))
+            self._in_flight.append(self.runner.launch(step))
             is_computed = True
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -173,14 +168,8 @@ class EngineCore:
 
     def _take_tokens(self, launched: Launched) -> None:
         """Looks at the tokens of a step, and lets the samples go that have ended."""
-        grown, repeated = self._scheduler.record(launched.step, launched.read())
-        for sample in repeated:
-            # A row that missed the window once is likely to miss it again, and each miss costs a step.
-            self._exact_steps = EXACT_STEPS
-            if sample.tokens and sample.slot is not None:
-                self.runner.feed(sample.slot, sample.tokens[-1])
         is_sound = True
-        for sample in grown:
+        for sample in self._scheduler.record(launched.step, launched.read()):
             token = sample.tokens[-1]
             if token == UNSOUND:
                 is_sound = False

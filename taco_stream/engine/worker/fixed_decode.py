@@ -6,8 +6,7 @@ its neighbours are, which is what the reproducible mode is.
 
 Row i of the batch is slot i. A slot that does not decode takes part with a dummy token: it reads one position and
 writes its key and value to the row's last position, which no sample uses (`SlotCache.scratch`), so that a prompt that
-is kept or computed in it is not touched. The window sampler runs inside the step; if it reports that a row's token
-cannot be known from the window, the caller repeats the row with `exact`, which waits for the device and sorts.
+is kept or computed in it is not touched. Tokens are drawn inside the step.
 """
 
 import contextlib
@@ -22,12 +21,15 @@ from torch import Tensor
 from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import FlashRows, Group, Layout, SlotAttention
 from taco_stream.engine.worker.device_memory import is_out_of_memory
-from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_tokens, uniform_numbers
+from taco_stream.engine.worker.sampling import RowSampling, uniform_numbers
 from taco_stream.engine.worker.scheduler import BatchRow
 from taco_stream.events import GraphsOff
 
 Forward = Callable[[Tensor, Tensor, Layout], Tensor]
 """Takes the tokens fed and their positions, both [rows], and a layout; gives logits [rows, vocabulary]."""
+
+Sampler = Callable[[Tensor, RowSampling, Tensor], Tensor]
+"""Takes logits [rows, vocabulary], settings and numbers in [0, 1) [rows]; gives tokens [rows]."""
 
 
 class SlotState(NamedTuple):
@@ -48,13 +50,6 @@ class SlotState(NamedTuple):
         return cls(sampling, zeros(torch.int64), zeros(torch.int64))
 
 
-class Drawn(NamedTuple):
-    """Tokens, and whether each must be drawn again with `exact`: tensors [rows] on the device."""
-
-    tokens: Tensor
-    is_short: Tensor
-
-
 @dataclass(eq=False)
 class _Shape:
     """The inputs, outputs and graph of one batch size and key length."""
@@ -63,7 +58,7 @@ class _Shape:
     longest: int
     graph: "torch.cuda.CUDAGraph | None" = None
     logits: Tensor | None = None
-    drawn: Drawn | None = None
+    drawn: Tensor | None = None  # tokens [rows]
 
 
 class FixedDecode:
@@ -77,6 +72,7 @@ class FixedDecode:
     def __init__(
         self,
         forward: Forward,
+        sample: Sampler,
         attention: SlotAttention,
         state: SlotState,
         *,
@@ -87,6 +83,7 @@ class FixedDecode:
     ) -> None:
         assert attention.cache is not None
         self._forward = forward
+        self._sample = sample
         self._cache = attention.cache
         self._state = state
         self._buckets = tuple(buckets)
@@ -100,8 +97,8 @@ class FixedDecode:
         self._pool = torch.cuda.graph_pool_handle() if self._uses_graphs else None
         self._stream = torch.cuda.Stream(self._device) if self._uses_graphs else None  # type: ignore[no-untyped-call]
 
-    def run(self, rows: Sequence[BatchRow], *, exact: bool) -> Drawn:
-        """Decodes one token for each row. With `exact` every token is final, and the device is waited for."""
+    def run(self, rows: Sequence[BatchRow]) -> Tensor:
+        """Decodes one token for each row; tokens [rows], on the device."""
         shape = self._shape_for(rows)
         inputs = self._inputs(rows, shape)
         shape.inputs.copy_(inputs.pin_memory() if self._uses_graphs else inputs, non_blocking=True)
@@ -111,10 +108,7 @@ class FixedDecode:
             self._compute(shape)
         assert shape.drawn is not None
         slots = torch.tensor([row.slot for row in rows]).to(self._device, non_blocking=True)
-        # Not before: whether a row is short is known only when the device has computed the step.
-        if exact:
-            self._redraw_short_rows(shape, slots)
-        return Drawn(shape.drawn.tokens[slots], shape.drawn.is_short[slots])
+        return shape.drawn[slots]
 
     def _shape_for(self, rows: Sequence[BatchRow]) -> _Shape:
         size = next(bucket for bucket in self._buckets if bucket > max(row.slot for row in rows))
@@ -148,9 +142,8 @@ class FixedDecode:
         known = torch.where(decodes == 1, positions, 0)  # the scratch position may be one more than a model knows
         shape.logits = self._forward(fed, known, Layout(places, self._groups(shape.longest, lengths), []))
         sampling = RowSampling(*(setting[:size] for setting in self._state.sampling))
-        drawn = sample_in_window(shape.logits, sampling, uniform_numbers(self._state.keys[:size], indices))
-        shape.drawn = Drawn(*drawn)
-        fed.copy_(torch.where(decodes == 1, drawn[0].clamp_min(0), fed))  # `UNSOUND` is no token that can be fed
+        shape.drawn = self._sample(shape.logits, sampling, uniform_numbers(self._state.keys[:size], indices))
+        fed.copy_(torch.where(decodes == 1, shape.drawn.clamp_min(0), fed))  # `UNSOUND` is no token that can be fed
 
     def _groups(self, longest: int, lengths: Tensor) -> list[Group]:
         size = len(lengths)
@@ -164,19 +157,6 @@ class FixedDecode:
         if self._device.type == "cuda":
             group.flash = FlashRows.from_lengths(lengths, self._cache.stride)
         return [group]
-
-    def _redraw_short_rows(self, shape: _Shape, slots: Tensor) -> None:
-        """Draws with a wider window, or a full sort, what the window did not decide."""
-        assert shape.drawn is not None
-        assert shape.logits is not None
-        short = slots[shape.drawn.is_short[slots]]
-        if len(short):
-            sampling = RowSampling(*(setting[short] for setting in self._state.sampling))
-            numbers = uniform_numbers(self._state.keys[short], shape.inputs[2][short])
-            tokens = sample_tokens(shape.logits[short], sampling, numbers)
-            shape.drawn.tokens[short] = tokens
-            shape.drawn.is_short[short] = False
-            self._state.tokens[short] = tokens.clamp_min(0)
 
     def _capture(self, shape: _Shape) -> None:
         """Captures a shape's graph. A model that waits for the device inside its forward is run without graphs."""

@@ -11,6 +11,7 @@ from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import SlotAttention
 from taco_stream.engine.worker.checkpoint import Checkpoint, open_checkpoint
 from taco_stream.engine.worker.core import EngineCore
+from taco_stream.engine.worker.counted_sampling import BYTES_PER_ROW
 from taco_stream.engine.worker.device_memory import free_bytes, is_out_of_memory
 from taco_stream.engine.worker.fallback import GenerateCore, alike_in_batches
 from taco_stream.engine.worker.generation_config import recommendation
@@ -257,6 +258,7 @@ def slots_in_memory(checkpoint: Checkpoint, per_slot: int) -> int:
     free = free_bytes(checkpoint.device)
     text = checkpoint.model.config.get_text_config(decoder=True)
     workspace = LARGEST_CHUNK[kind] * 24 * text.hidden_size * checkpoint.model.dtype.itemsize
-    logits = MAX_SLOTS[kind] * text.vocab_size * 12  # as computed, in float32, and the sampler's copy
+    counted = BYTES_PER_ROW if kind == "cuda" else 0
+    logits = MAX_SLOTS[kind] * (text.vocab_size * 12 + counted)  # as computed, in float32, and the sampler's copy
     share = 0.9 if kind == "cuda" else 0.5  # a CPU's memory also feeds the evaluator
     return int(max(1, min(MAX_SLOTS[kind], (share * free - workspace - logits) // per_slot)))

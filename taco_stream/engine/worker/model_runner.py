@@ -13,10 +13,11 @@ from torch import Tensor
 
 from taco_stream.engine.worker.admission import EventSink
 from taco_stream.engine.worker.attention import ChunkSpan, FlashRows, Group, Layout, SlotAttention
-from taco_stream.engine.worker.fixed_decode import Drawn, FixedDecode, SlotState
+from taco_stream.engine.worker.counted_sampling import sample_without_waiting
+from taco_stream.engine.worker.fixed_decode import FixedDecode, Sampler, SlotState
 from taco_stream.engine.worker.kv_cache import SlotCache
 from taco_stream.engine.worker.layer_masks import UnservedModelError
-from taco_stream.engine.worker.sampling import RowSampling, sample_in_window, sample_key, sample_tokens, uniform_numbers
+from taco_stream.engine.worker.sampling import RowSampling, sample_key, sample_tokens, uniform_numbers
 from taco_stream.engine.worker.scheduler import BatchRow, PrefillChunk, Step
 from taco_stream.engine.worker.slot_states import Past, SlotStates
 
@@ -26,15 +27,14 @@ class Launched(NamedTuple):
 
     step: Step
     tokens: Tensor
-    is_short: Tensor
     arrival: torch.cuda.Event | None
 
-    def read(self) -> list[int | None]:
-        """Waits for the tokens, one per row of the step; None if a row must be drawn again with `exact`."""
+    def read(self) -> list[int]:
+        """Waits for the tokens, one per row of the step."""
         if self.arrival is not None:
             self.arrival.synchronize()
-        pairs = zip(self.tokens.tolist(), self.is_short.tolist(), strict=True)
-        return [None if is_short else token for token, is_short in pairs]
+        tokens: list[int] = self.tokens.tolist()
+        return tokens
 
 
 class ModelRunner:
@@ -60,13 +60,17 @@ class ModelRunner:
         reproducible: bool = False,
         emit: EventSink = lambda _: None,
     ) -> None:
-        """Whatever slows the runner down is sent to `emit`."""
+        """`reads_late` says that a step is launched before the tokens of the one before it are read.
+
+        Whatever slows the runner down is sent to `emit`.
+        """
+        self.reads_late = reads_late
         self._model = model
         self._parameters = frozenset(signature(model.forward).parameters)
         self._attention = attention
         self._device = device
         self._fixed_shapes = fixed_shapes or reproducible
-        self._reads_late = reads_late
+        self._sample: Sampler = sample_without_waiting if reads_late else sample_tokens
         self._reproducible = reproducible
         self._emit = emit
         self._state = SlotState.allocate(0, device)
@@ -76,14 +80,6 @@ class ModelRunner:
         self._states: SlotStates | None = None
         self._prompt_pasts: dict[int, Past] = {}
         self._runs: tuple[tuple[int, ...], list[tuple[int, int]]] = ((), [])
-
-    @property
-    def reads_late(self) -> bool:
-        """Whether a step should be launched before the tokens of the one before it are read.
-
-        Not if states would be a token ahead of a row whose token must then be drawn again.
-        """
-        return self._reads_late and not self.has_states
 
     @property
     def has_states(self) -> bool:
@@ -158,6 +154,7 @@ class ModelRunner:
         if self._fixed_shapes:
             self._fixed = FixedDecode(
                 self._compute,
+                self._sample,
                 self._attention,
                 self._state,
                 buckets=[slots] if self._reproducible else buckets_up_to(slots),
@@ -175,8 +172,8 @@ class ModelRunner:
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def launch(self, step: Step, *, exact: bool = True) -> Launched:
-        """Computes one step. Without `exact` it does not wait for the device, and some rows may come back undrawn."""
+    def launch(self, step: Step) -> Launched:
+        """Computes one step; does not wait for the device if tokens are read late."""
         cache = self._attention.cache
         assert cache is not None
         for copy in step.copies:
@@ -189,19 +186,14 @@ class ModelRunner:
         self._note_sampling(step.beginning)
         if self._fixed is None:
             return self._send(step, [self._launch_packed(step)])
-        drawn = [self._fixed.run(step.decoding, exact=exact)] if step.decoding else []
+        drawn = [self._fixed.run(step.decoding)] if step.decoding else []
         for chunks in [[chunk] for chunk in step.chunks] if self._reproducible else [step.chunks]:
             self._keep_prompt_logits(chunks, self._forward((), chunks))
         if step.beginning:
-            drawn.append(self._draw(step.beginning, self._begin(step.beginning), exact=exact))
+            drawn.append(self._draw(step.beginning, self._begin(step.beginning)))
         return self._send(step, drawn)
 
-    @torch.inference_mode()
-    def feed(self, slot: int, token: int) -> None:
-        """Makes `token` the next that the slot's sample feeds, whatever was drawn meanwhile."""
-        self._state.tokens[slot] = token
-
-    def _launch_packed(self, step: Step) -> Drawn:
+    def _launch_packed(self, step: Step) -> Tensor:
         """One forward over the decoding rows and all chunks."""
         logits = self._forward(step.decoding, step.chunks)
         decoded = len(step.decoding)
@@ -209,22 +201,20 @@ class ModelRunner:
         if step.beginning:
             begun = self._begin(step.beginning)
             logits = torch.cat([logits[:decoded], begun]) if decoded else begun
-        return self._draw(step.rows, logits[: len(step.rows)], exact=True)
+        return self._draw(step.rows, logits[: len(step.rows)])
 
-    def _send(self, step: Step, drawn: Sequence[Drawn]) -> Launched:
+    def _send(self, step: Step, drawn: Sequence[Tensor]) -> Launched:
         """Starts the tokens' way to the host."""
-        tokens = torch.cat([part.tokens for part in drawn]) if drawn else torch.empty(0, dtype=torch.int64)
-        is_short = torch.cat([part.is_short for part in drawn]) if drawn else torch.empty(0, dtype=torch.bool)
+        tokens = torch.cat([*drawn]) if drawn else torch.empty(0, dtype=torch.int64)
         if tokens.device.type != "cuda":
-            return Launched(step, tokens, is_short, None)
+            return Launched(step, tokens, None)
         # Only into pinned memory does a copy run while the host goes on.
-        hosts = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in (tokens, is_short)]
-        for host, part in zip(hosts, (tokens, is_short), strict=True):
-            host.copy_(part, non_blocking=True)
+        host = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+        host.copy_(tokens, non_blocking=True)
         arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
         # Without a stream it would be the current device's, which need not be the one that the copies are on.
         arrival.record(torch.cuda.current_stream(tokens.device))
-        return Launched(step, hosts[0], hosts[1], arrival)
+        return Launched(step, host, arrival)
 
     def _begin(self, rows: Sequence[BatchRow]) -> Tensor:
         """Logits [rows, vocabulary] behind the prompts from which `rows` begin; their states go on from there, too."""
@@ -322,21 +312,16 @@ class ModelRunner:
         ):
             stored[slots] = torch.tensor(values, dtype=stored.dtype).to(self._device, non_blocking=True)
 
-    def _draw(self, rows: Sequence[BatchRow], logits: Tensor, *, exact: bool) -> Drawn:
+    def _draw(self, rows: Sequence[BatchRow], logits: Tensor) -> Tensor:
         """A token for every row, which becomes what its slot feeds next."""
         if not rows:
-            return Drawn(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
+            return torch.empty(0, dtype=torch.int64)
         slots = self._tensor([row.slot for row in rows])
         indices = self._tensor([row.token_index for row in rows])
         sampling = RowSampling(*(setting[slots] for setting in self._state.sampling))
-        numbers = uniform_numbers(self._state.keys[slots], indices)
-        if exact:
-            tokens = sample_tokens(logits, sampling, numbers)
-            drawn = Drawn(tokens, torch.zeros_like(tokens, dtype=torch.bool))
-        else:
-            drawn = Drawn(*sample_in_window(logits, sampling, numbers))
-        self._state.tokens[slots] = drawn.tokens.clamp_min(0)  # `UNSOUND` is no token that can be fed
-        return drawn
+        tokens = self._sample(logits, sampling, uniform_numbers(self._state.keys[slots], indices))
+        self._state.tokens[slots] = tokens.clamp_min(0)  # `UNSOUND` is no token that can be fed
+        return tokens
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)

@@ -3,7 +3,8 @@
 The distribution is that of transformers' `generate`, filters in its order: temperature, top-k, top-p, min-p
 (`GenerationMixin._get_logits_processor`; on ties, too: top-k keeps all that equal the k-th; top-p keeps the higher ids,
 as there with a stable sort). Ranked by probability, what each filter keeps is a prefix, so that the largest logits
-decide nearly always and no row need be sorted whole:
+decide nearly always and no row need be sorted whole. This is the way on a CPU; where the host must not wait for what a
+row needs, it is `counted_sampling`.
 
 1. `_largest` finds the `WINDOW` largest logits of each row: of the maxima of blocks first, then inside the best blocks.
 2. `_draw` filters and draws inside the window; top-p needs the mass of the whole row, which is a sum without order.
@@ -54,8 +55,7 @@ class RowSampling(NamedTuple):
 def sample_tokens(logits: Tensor, parameters: RowSampling, uniforms: Tensor) -> Tensor:
     """Tokens [rows], int64, of floating-point `logits` [rows, vocabulary] and `uniforms` [rows] in [0, 1).
 
-    `UNSOUND` if a row's logits are not finite. Waits for the device, to learn whether rows need a wider window;
-    `sample_in_window` never waits.
+    `UNSOUND` if a row's logits are not finite. Waits for the device, to learn whether rows need a wider window.
     """
     tokens, is_short = sample_in_window(logits, parameters, uniforms)
     vocabulary = logits.shape[1]
@@ -76,7 +76,7 @@ def sample_in_window(
 ) -> tuple[Tensor, Tensor]:
     """Tokens [rows] drawn from the `window` largest logits, and where [rows] these were too few to know the token.
 
-    Never waits for the device and can be captured in a CUDA graph. A window of the whole vocabulary is never too short.
+    A window of the whole vocabulary is never too short.
     """
     vocabulary = logits.shape[1]
     is_greedy = parameters.temperature <= 0
@@ -90,6 +90,12 @@ def sample_in_window(
     is_sound = best.logits.amax(-1).isfinite()
     tokens = torch.where(is_sound, torch.where(is_greedy, first, drawn.tokens), UNSOUND)
     return tokens, is_sound & ~torch.where(is_greedy, is_first_known, ~drawn.is_short)
+
+
+def sample_sorted(logits: Tensor, parameters: RowSampling, uniforms: Tensor) -> Tensor:
+    """What `sample_tokens` returns, by a full sort of every row. Never waits for the device."""
+    tokens, _ = sample_in_window(logits, parameters, uniforms, logits.shape[1])
+    return tokens
 
 
 def sample_key(seed: int, problem_id: str, sample_index: int) -> int:
@@ -218,9 +224,8 @@ def _largest(logits: Tensor, window: int) -> _Largest:
 def _mass(logits: Tensor, best: _Largest, settings: RowSampling, is_greedy: Tensor) -> Tensor:
     """A mass for each row [rows], relative to the largest weight, that draws as the sum of all its weights does."""
     largest, temperature = best.logits[:, :1], settings.temperature[:, None]
-    # All rows whole on a GPU: separating them, as below, would make the host wait for it.
-    if logits.device.type != "cpu":
-        return _weights(logits, largest, temperature).sum(-1)
+    if best.is_whole:
+        return _weights(best.logits, largest, temperature).sum(-1)
     # Adding up the candidates and bounding the rest by the maxima of its blocks mostly shows where top-p cuts. Only
     # rows for which it does not are added up whole.
     mass = logits.new_zeros(len(logits), dtype=torch.float32)

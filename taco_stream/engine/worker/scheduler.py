@@ -16,8 +16,7 @@ first served and prompt by prompt. Finding a prefix gone (its slots were given t
 never a wrong result: where samples go after `preempt_all` is the same code.
 
 A plan may be made before the tokens of the plan before it are known (on CUDA they are read one step late). The counts
-that decide what comes next therefore count *planned* tokens; a token that comes for a sample that has left is ignored,
-and so are those *in flight* behind a token that has to be drawn again.
+that decide what comes next therefore count *planned* tokens; a token that comes for a sample that has left is ignored.
 """
 
 from collections import deque
@@ -36,7 +35,7 @@ class Sample:
     """One completion being generated.
 
     `limit` is how many tokens it may have: what was asked for, or the room left. `planned` counts tokens that exist or
-    are in flight, `ignored` those in flight that will be dropped.
+    are in flight.
     """
 
     request: Request
@@ -46,7 +45,6 @@ class Sample:
     limit: int
     tokens: list[int] = field(default_factory=list)
     planned: int = 0
-    ignored: int = 0
     slot: int | None = None
 
 
@@ -209,31 +207,15 @@ class Scheduler:
             slot.sample.planned += 1
         return Step(tuple(copies), tuple(chunks), tuple(decoding), tuple(beginning))
 
-    def record(self, step: Step, tokens: Iterable[int | None]) -> tuple[list[Sample], list[Sample]]:
-        """Appends one token to the sample of every row of `step`.
-
-        Returns the samples that got one, and those whose token could not be drawn (None): that row is planned again,
-        and what is in flight behind it is ignored. Samples that have left are in neither.
-        """
+    def record(self, step: Step, tokens: Iterable[int]) -> list[Sample]:
+        """Appends one token to the sample of every row of `step`; the samples that got one, without those that left."""
         grown: list[Sample] = []
-        repeated: list[Sample] = []
         for row, token in zip(step.rows, tokens, strict=True):
-            sample = row.sample
-            # It has left, or was preempted, after the step had been launched.
-            if sample.slot != row.slot:
-                continue
-            if sample.ignored:
-                sample.ignored -= 1
-            elif token is None:
-                # The row is planned again where it was. What is in flight behind it was fed a token that nobody drew.
-                sample.ignored = sample.planned - row.token_index - 1
-                sample.planned = row.token_index
-                self._slots[row.slot].length = row.position
-                repeated.append(sample)
-            else:
-                sample.tokens.append(token)
-                grown.append(sample)
-        return grown, repeated
+            # Else it has left, or was preempted, after the step had been launched.
+            if row.sample.slot == row.slot:
+                row.sample.tokens.append(token)
+                grown.append(row.sample)
+        return grown
 
     def finish(self, sample: Sample) -> None:
         """The sample leaves; its slot is free from the next step on."""
@@ -257,7 +239,6 @@ class Scheduler:
         for sample in sorted(samples, key=_order, reverse=True):
             sample.slot = None
             sample.planned = len(sample.tokens)
-            sample.ignored = 0
             if sample.tokens:
                 self._queue.appendleft(_Prefix((*sample.prompt, *sample.tokens), deque([sample])))
                 continue

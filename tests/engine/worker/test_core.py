@@ -59,10 +59,10 @@ def test_a_beginning_that_prompts_share_is_computed_once(model_folder: ModelFold
     computed = 0
     launch = bench.core.runner.launch
 
-    def counted(step: Step, *, exact: bool) -> Any:
+    def counted(step: Step) -> Any:
         nonlocal computed
         computed += sum(len(chunk.tokens) for chunk in step.chunks)
-        return launch(step, exact=exact)
+        return launch(step)
 
     bench.core.runner.launch = counted  # type: ignore[method-assign]
     completions = bench.generate(asked)
@@ -191,11 +191,11 @@ class Exhausted:
         self.times = times
         bench.core.runner.launch = self  # type: ignore[method-assign, assignment]
 
-    def __call__(self, step: Step, *, exact: bool) -> Any:
+    def __call__(self, step: Step) -> Any:
         if self.times and self._when(step):
             self.times -= 1
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
-        return self._launch(step, exact=exact)
+        return self._launch(step)
 
 
 def test_out_of_memory_while_decoding_halves_the_slots_and_loses_nothing(model_folder: ModelFolder) -> None:
@@ -218,11 +218,11 @@ def test_slots_that_did_not_fit_are_gone_before_others_are_made(
     old = weakref.ref(runner._attention.cache)
     is_alive = []
 
-    def fail_once(step: Step, *, exact: bool) -> Any:
+    def fail_once(step: Step) -> Any:
         held = runner._attention.cache
         if not is_alive:
             raise torch.OutOfMemoryError(f"CUDA out of memory (simulated) beside {id(held)}")
-        return launch(step, exact=exact)
+        return launch(step)
 
     def observed(slots: int, length: int) -> None:
         is_alive.append(old() is not None)
@@ -266,7 +266,7 @@ def test_a_sample_too_large_alone_is_an_error_completion(model_folder: ModelFold
 def test_another_error_of_the_model_is_not_taken_for_memory(model_folder: ModelFolder) -> None:
     bench = Bench(model_folder("llama"))
 
-    def fail(step: Step, *, exact: bool) -> Any:
+    def fail(step: Step) -> Any:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     bench.core.runner.launch = fail  # type: ignore[method-assign, assignment]

@@ -41,6 +41,29 @@ def test_sampled_tokens_equal_those_of_the_cpu(model_folder: ModelFolder) -> Non
     assert texts(Bench(folder, device="cuda").generate(requests(SAMPLED))) == on_cpu
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_tokens_are_drawn_in_a_graph_as_on_the_cpu(dtype: torch.dtype) -> None:
+    from taco_stream.engine.worker.counted_sampling import sample_without_waiting
+    from taco_stream.engine.worker.sampling import RowSampling
+
+    torch.manual_seed(0)
+    rows, vocabulary = 8, 50_000
+    logits, uniforms = (torch.randn(rows, vocabulary) * 3).to(dtype), torch.rand(rows, dtype=torch.float64)
+    sampling = RowSampling(
+        temperature=torch.tensor([0.0, 0.2, 0.8, 1.0, 3.0, 1.0, 1.0, 0.6]),
+        top_p=torch.tensor([1.0, 0.95, 0.95, 1.0, 1.0, 0.5, 1.0, 0.9]),
+        top_k=torch.tensor([0, 0, 0, 0, 0, 40, 900, 0]),
+        min_p=torch.tensor([0.0, 0.0, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0]),
+    )
+    given = (logits.cuda(), RowSampling(*(setting.cuda() for setting in sampling)), uniforms.cuda())
+    sample_without_waiting(*given)  # allocates what a capture may not
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        drawn = sample_without_waiting(*given)
+    graph.replay()
+    assert drawn.tolist() == sample_without_waiting(logits, sampling, uniforms).tolist()
+
+
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "mistral", "gpt_neox"])
 def test_half_precision_decodes_through_flash_and_graphs(model_folder: ModelFolder, architecture: str) -> None:
     bench = Bench(model_folder(architecture), device="cuda", dtype="bfloat16")

@@ -36,16 +36,12 @@ def test_late_reading_gives_the_samples_of_reading_at_once(model_folder: ModelFo
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3_5_text"])
-def test_rows_that_the_window_cannot_decide_are_drawn_again(
-    model_folder: ModelFolder, architecture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At a temperature of 30 nothing but the full sort knows the token."""
+def test_late_reading_knows_every_token_at_once(model_folder: ModelFolder, architecture: str) -> None:
+    """At a temperature of 30 no window of the largest logits does."""
     folder = model_folder(architecture)
     flat = SamplingParameters(max_new_tokens=20, temperature=30.0, top_p=0.95)
     expected = texts(Bench(folder).generate(requests(flat, samples=2)))
-    late = late_reading(folder)
-    monkeypatch.setattr("taco_stream.engine.worker.core.EXACT_STEPS", 3)
-    assert texts(late.generate(requests(flat, samples=2))) == expected
+    assert texts(late_reading(folder).generate(requests(flat, samples=2))) == expected
 
 
 def test_preempted_samples_go_on_while_tokens_are_in_flight(model_folder: ModelFolder) -> None:
@@ -98,16 +94,16 @@ def _record_logits(bench: Bench) -> dict[tuple[str, int, int], torch.Tensor]:
     def name(row: object) -> tuple[str, int, int]:
         return (row.sample.request.problem_id, row.sample.sample_index, row.token_index)  # type: ignore[attr-defined]
 
-    def run_and_record(rows: object, *, exact: bool) -> object:
-        drawn = run(rows, exact=exact)  # type: ignore[arg-type]
+    def run_and_record(rows: object) -> object:
+        drawn = run(rows)  # type: ignore[arg-type]
         (shape,) = fixed._shapes.values()
         assert shape.logits is not None
         recorded.update({name(row): shape.logits[row.slot].clone() for row in rows})  # type: ignore[attr-defined]
         return drawn
 
-    def draw_and_record(rows: object, logits: torch.Tensor, *, exact: bool) -> object:
+    def draw_and_record(rows: object, logits: torch.Tensor) -> object:
         recorded.update({name(row): row_logits for row, row_logits in zip(rows, logits.clone(), strict=True)})  # type: ignore[call-overload]
-        return draw(rows, logits, exact=exact)  # type: ignore[arg-type]
+        return draw(rows, logits)  # type: ignore[arg-type]
 
     fixed.run = run_and_record  # type: ignore[method-assign, assignment]
     runner._draw = draw_and_record  # type: ignore[method-assign, assignment]

@@ -11,6 +11,7 @@ from engine.tiny_models import change_weights, make_tokenizer
 
 from taco_stream.engine.protocol import Load
 from taco_stream.engine.worker.checkpoint import open_checkpoint
+from taco_stream.engine.worker.counted_sampling import sample_without_waiting
 from taco_stream.engine.worker.load import start
 from taco_stream.engine.worker.sampling import UNSOUND, RowSampling, sample_in_window, sample_tokens
 from taco_stream.errors import ModelError
@@ -108,6 +109,9 @@ def test_no_token_is_drawn_from_logits_that_are_not_finite(
     drawn, is_short = sample_in_window(logits, sampling, uniforms)
     assert (drawn == UNSOUND).tolist() == [False, True, True, False]
     assert not is_short[1:3].any()
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        tokens = sample_without_waiting(logits.to(dtype), sampling, uniforms)
+        assert (tokens == UNSOUND).tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bloom"])

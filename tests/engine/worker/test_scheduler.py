@@ -61,7 +61,7 @@ def run(scheduler: Scheduler, cache: TokenCache, budget: int = 64, lag: int = 0)
             flying.append((step, cache.compute(step)))
             yield step
         while len(flying) > (0 if step.is_empty else lag):
-            grown, _ = scheduler.record(*flying.pop(0))
+            grown = scheduler.record(*flying.pop(0))
             for sample in grown:
                 if len(sample.tokens) == sample.limit:
                     scheduler.finish(sample)
@@ -164,7 +164,7 @@ def test_a_token_for_a_sample_that_left_is_ignored() -> None:
     scheduler.add(batch)
     step = scheduler.plan(64)
     scheduler.finish(batch[0])
-    assert scheduler.record(step, [7]) == ([], [])
+    assert scheduler.record(step, [7]) == []
     assert batch[0].tokens == []
 
 

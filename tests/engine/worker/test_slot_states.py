@@ -82,9 +82,9 @@ def test_prompts_are_computed_whole(model_folder: ModelFolder, settings: dict[st
     chunks = []
     launch = bench.core.runner.launch
 
-    def noted(step: Step, *, exact: bool) -> Any:
+    def noted(step: Step) -> Any:
         chunks.extend(step.chunks)
-        return launch(step, exact=exact)
+        return launch(step)
 
     bench.core.runner.launch = noted  # type: ignore[method-assign]
     completions = bench.generate(asked)
@@ -107,12 +107,12 @@ def test_out_of_memory_halves_no_chunks_where_there_are_none(model_folder: Model
     launch = bench.core.runner.launch
     failures = 0
 
-    def short_once(step: Step, *, exact: bool) -> Any:
+    def short_once(step: Step) -> Any:
         nonlocal failures
         if step.chunks and not failures:
             failures += 1
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
-        return launch(step, exact=exact)
+        return launch(step)
 
     bench.core.runner.launch = short_once  # type: ignore[method-assign]
     assert texts(bench.generate(requests(SAMPLED))) == expected

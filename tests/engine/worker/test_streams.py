@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from taco_stream.engine.worker.fixed_decode import Drawn, _waiting_is_an_error
+from taco_stream.engine.worker.fixed_decode import _waiting_is_an_error
 from taco_stream.engine.worker.model_runner import ModelRunner
 from taco_stream.engine.worker.scheduler import Step
 
@@ -47,9 +47,8 @@ def test_tokens_have_arrived_when_the_device_that_sent_them_says_so(monkeypatch:
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", current_stream)
     tokens = torch.tensor([5, 7]).as_subclass(OnSecondDevice)
-    is_short = torch.tensor([False, False]).as_subclass(OnSecondDevice)
     runner = ModelRunner.__new__(ModelRunner)  # one that is made whole allocates on its device
-    launched = runner._send(Step([], [], [], []), [Drawn(tokens, is_short)])
+    launched = runner._send(Step([], [], [], []), [tokens])
     assert isinstance(launched.arrival, Event)
     assert launched.arrival.stream == Stream(torch.device("cuda", 1))
 
