@@ -179,6 +179,8 @@ def main() -> None:
     confine.enter_zygote(plan, sys.argv[3], sys.argv[4])
     for name in [name for name in sys.modules if name.partition(".")[0] == "taco_stream"]:
         del sys.modules[name]  # programs see the modules that an interpreter has
+    # The first call makes the types of the syntax tree, which is most of what compiling a small program takes.
+    compile("", PROGRAM_FILE, "exec", dont_inherit=True)
     gc.collect()
     # The collector writes into what it looks at, and each page of it would be copied in every fork. Frozen objects are
     # not looked at.
