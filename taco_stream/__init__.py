@@ -2,7 +2,7 @@
 
 The public names are those that this module exports, `from taco_stream import LocalEngine`; `docs/api.md` describes it.
 Every other module and name is private and may change in any release. A name is loaded when it is first asked for, so
-`import taco_stream` is cheap: `torch`, `pyarrow` and the event loop come with what needs them, if at all.
+`import taco_stream` is cheap: `torch`, `pyarrow` and the event loop are imported with the parts that need them.
 """
 
 from importlib import import_module

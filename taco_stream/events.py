@@ -149,7 +149,7 @@ class WorkerRestarted(_Notice, frozen=True, tag="worker_restarted"):
 class DeviceDropped(_Notice, frozen=True, kw_only=True, tag="device_dropped"):
     """Sent when the generation workers of a device kept dying and the run goes on with the other devices.
 
-    What the device had not answered is asked of the others.
+    The others answer its open requests.
     """
 
     device: str

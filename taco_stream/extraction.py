@@ -10,7 +10,7 @@ first that is found counts:
    some block defines it, only blocks that do are looked at: the last block is often an example of its use.
 3. Code between tags (`<code> … </code>`, `[PYTHON] … [/PYTHON]`), if it is a program.
 4. A block that was never closed: the answer was cut off, or its end was a stop string.
-5. Bare code: the text unchanged, or cut free of the prose before and after it, if what is left is Python and does
+5. Bare code: the text unchanged, or cut free of the prose before and after it, if the rest is Python and does
    something. Paragraphs of code are never cut off as prose, so an answer that was cut off in the middle of its program
    does not become another program.
 
@@ -173,7 +173,7 @@ def _without_reasoning(text: str) -> str | None:
         if closing is None:
             return None
         position = closing.end()
-        # What was cut began a line, so what follows it does now.
+        # The part cut away began a line, so the rest does now.
         opening = _OPENING_TAG.match(text, position) or _OPENING.search(text, position)
     return "".join([*kept, text[position:]])
 

@@ -69,7 +69,7 @@ class Lenient:
             self._drop()
 
     def _drop(self) -> None:
-        # Also what is buffered already: the interpreter writes it at its end, and would fail then.
+        # Also the buffered output: the interpreter writes it at its end, and would fail then.
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

@@ -221,7 +221,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     status per test in the original order, and `test_cpu_seconds` the CPU time of each; both are there only if full
     results were asked for. `cpu_seconds` and `wall_seconds` are sums over the tests that ran; `peak_cpu_seconds` and
     `peak_memory_bytes` are the largest of them. `detail` is one sentence for a person (`ZeroDivisionError: division by
-    zero (line 7)`, `line 2: printed 4, expected 5`). `stderr_tail` is the end of what the failing test wrote there, and
+    zero (line 7)`, `line 2: printed 4, expected 5`). `stderr_tail` is the end of the failing test's standard error, and
     `output_head` the beginning of a wrong answer. `judged_in_program` says that the tests are code that had to run in
     the program's process, so that a program written to cheat could have forged this verdict.
     """

@@ -5,8 +5,9 @@ A member takes up to `MAX_BATCH` at a time, as long as it has fewer than `PER_WO
 those of problems that it has: it is sent the tests of a problem once, which may be megabytes, and judges identical
 programs once.
 
-Promised: one verdict for each call, and the same as on one machine. What a lost member had not answered goes back to
-the head of the line. A program that `MAX_LOSSES` members were lost with is the evaluator's failure, not the program's.
+Promised: one verdict for each call, and the same as on one machine. Programs that a lost member had not
+answered go back to the head of the line. A program that `MAX_LOSSES` members were lost with is the evaluator's failure,
+not the program's.
 """
 
 from collections import OrderedDict, deque

@@ -6,7 +6,7 @@ refuse too. `attend` runs a caller's coroutine for each member, those there are 
 `NodeGoneError`, or the node is gone from the cluster, the member is lost: it is killed and reported, the coroutine
 cancelled, and its place is free again.
 
-Work is not known here. Whoever gave a member some knows what it owes, and gives that to others.
+Work is not known here. Whoever gives a member work remembers it, and gives it to others if the member is lost.
 
 An actor may be a second slow and is not lost for it. One that does not answer for `SILENCE_SECONDS`, although its loop
 does nothing but pass messages on, is on a machine that is of no use.

@@ -3,7 +3,7 @@
 An actor's blueprint alone travels as an object, which the cluster pickles, for settings are made from flags and not
 decoded. Both sides are ours, and no message of a judged program's making is among them.
 
-An actor is greeted once (`start`), and then asked again and again for what it has finished (`take`), which waits for
+An actor is greeted once (`start`), and then asked again and again for finished items (`take`), which waits for
 something to report, `REPORT_SECONDS` at the longest, so that an actor from which nothing comes is known to be gone.
 """
 

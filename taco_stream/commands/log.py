@@ -36,7 +36,7 @@ def log_run(path: Path, kind: TrackerKind, *, project: str, follow: bool) -> Non
     )
     with open_tracker(kind, tracked) as tracker:
         while True:
-            is_running = follow and files.is_running  # asked before: what is written meanwhile is sent once more
+            is_running = follow and files.is_running  # asked before: lines written meanwhile are sent once more
             samples = send(reader, tracker, settings.samples.k)
             if not is_running:
                 break

@@ -171,7 +171,7 @@ class _OpenedRun:
 
     def problem(self, problem_id: str) -> ProblemStory | None:
         with self._lock:
-            self._page.value()  # reads what was appended: the page may already list the problem
+            self._page.value()  # reads new lines: the page may already list the problem
             return self._reader.problem(problem_id)
 
     def sample(self, problem_id: str, sample_index: int) -> SampleStory | None:

@@ -77,7 +77,7 @@ def nearest_ids(name: str, ids: Iterable[str]) -> list[str]:
     """The ids closest to `name`, at most three: `demo/001` for `1` and for `Demo/01`."""
     plain = {each: _plain_id(each) for each in ids}
     wanted = _plain_id(name)
-    # An exact match, or the last part of one, is what was meant; only without one are similar ids of use.
+    # An exact match, or the last part of one, was meant; only without one are similar ids of use.
     same = [each for each, its in plain.items() if its == wanted or its.endswith(f"/{wanted}")]
     if same:
         return same[:3]

@@ -130,7 +130,7 @@ def new_model(tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
 class Batch(NamedTuple):
     """Texts padded on the right, all of shape (BATCH_SIZE, longest text).
 
-    `read` is what the model sees, `written` what it is to predict (the same without noise), `weights` how much each
+    `read` is the model's input, `written` the target (the same without noise), `weights` how much each
     token counts.
     """
 

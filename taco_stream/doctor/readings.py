@@ -171,7 +171,7 @@ def print_torch() -> None:
 
 def read_folder(name: str, path: Path) -> Folder:
     """Tries the nearest folder that exists at or above `path`."""
-    # A run makes the folder itself, so what counts is the nearest one that is there.
+    # A run makes the folder itself, so the nearest one that is there counts.
     there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
     number = there.stat().st_dev
     mounts = [line.split() for line in read_kernel_file(Path("/proc/self/mountinfo")).splitlines()]

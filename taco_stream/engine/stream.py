@@ -23,8 +23,8 @@ async def completions(
     """Has an open engine generate for an iterable: `async with completions(engine, requests) as stream`.
 
     Inside, `stream` yields completions as they finish, and ends after the last, or where the engine fails; requests are
-    read as fast as the engine takes them. Leaving gives up what was not received, and the engine is free for the next
-    iteration. An asynchronous generator of requests is closed in the end. Raises what the engine failed with (an
+    read as fast as the engine takes them. Leaving gives up samples not received, and the engine is free for the next
+    iteration. An asynchronous generator of requests is closed in the end. Raises the engine's error (an
     `EngineError`, mostly) once everything that it handed over has been received.
     """
     feed, incoming = anyio.create_memory_object_stream[Request](0)

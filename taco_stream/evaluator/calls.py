@@ -11,7 +11,7 @@ An answer is the judged program's to forge, so the asking side makes plain built
 * a value; an iterator comes as an iterator over all that it had;
 * `Unplain` for any other object, which equals nothing but itself and can do nothing;
 * an exception, as the nearest built-in type;
-* what the call left in its arguments, which is put into the caller's lists, dictionaries and sets in place.
+* the arguments as the call left them, which are put into the caller's lists, dictionaries and sets in place.
 
 The standard library only: this is part of every zygote.
 """
@@ -59,7 +59,7 @@ def _answer(function: Callable[..., Any], request: str) -> dict[str, Any]:
         # The asking side has none of the program's classes: the nearest that both have is a built-in one.
         kind = next(each for each in type(error).__mro__ if getattr(builtins, each.__name__, None) is each)
         answer = {"raised": kind.__name__, "details": tagged(error.args)}
-    # Some functions under test sort or fill what they are given; most leave it alone, and then it is not sent again.
+    # Some functions under test sort or fill their arguments; most leave it alone, and then it is not sent again.
     after = tagged((arguments, named))
     return answer if json.dumps(after) == request else {**answer, "after": after}
 

@@ -2,9 +2,9 @@
 
 Tests that have failed most programs come first, and each is given a short slice of CPU time; those that use it up wait
 until all others have passed, and are then run again under the full limit. Whether a program passes is the same as in
-the tests' own order. Which of its failing tests is met, and so the status's name, depends on what was judged before: of
-985 labelled wrong programs with several per problem it changed the name for 26, and saved 9 to 18 % of their tests.
-That is why it has to be asked for.
+the tests' own order. Which of its failing tests is met, and so the status's name, depends on the programs judged
+before: of 985 labelled wrong programs with several per problem it changed the name for 26, and saved 9 to 18 % of their
+tests. That is why it has to be asked for.
 """
 
 SLICE_SECONDS = 1.0

@@ -59,7 +59,7 @@ class IdleClock:
         self._handles[number] = handle
         elapsed = time.monotonic() - self._started_at
         left = self._limit_seconds - (elapsed - sum(map(busy_seconds, self._handles.values())))
-        # The handle of the other test is on its way, and what it has been doing is not known before.
+        # The handle of the other test is on its way, and its time is not known before.
         if left <= 0 and len(self._handles) == self._tests:
             return 0.0
         self.is_starved = elapsed > MAX_STARVATION * self._limit_seconds

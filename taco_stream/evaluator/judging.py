@@ -114,7 +114,7 @@ class Judgement(NamedTuple):
     def run_tests_or_on_files(self, tallies: Sequence["ModeTally"], form: int) -> None:
         """Runs tests, and runs them again for the tallies that saw a program that names `input.txt` exit with an error.
 
-        Then the input is in that file, and the output is what the program writes to `output.txt`.
+        Then the input is in that file, and the program writes the output to `output.txt`.
         """
         self.run_tests(tallies, form)
         again = [tally for tally in tallies if tally.exited_with_error]
@@ -219,7 +219,7 @@ class ModeTally:
         if outcome.status is not Status.PASSED and self.failed_test is None:
             self.failed_test, self._failed, self._reason = index, execution, outcome.reason
         self.statuses[index] = outcome.status
-        # Without what was written: the outputs of a hundred tests may be gigabytes.
+        # Without the outputs, of which those of a hundred tests may be gigabytes.
         self._executions[index] = execution._replace(output=b"", errors=b"", result=b"")
 
     def verdict(self, sweep: Sweep, tier: str) -> Verdict:

@@ -2,7 +2,7 @@
 
 The kernel's word comes first (`execution_status`), then the size of the output, then the comparison, and last,
 under `spj`, the problem's own checker. None of these is the program's to break: a comparison that takes too much is the
-status `output_limit`, and a checker that fails on what the program wrote but copes with the expected answer has been
+status `output_limit`, and a checker that fails on the program's output but copes with the expected answer has been
 given something that is not an answer.
 """
 
@@ -106,7 +106,7 @@ def execution_status(execution: Execution, limits: Limits) -> Status:
     if number == signal.SIGSYS:
         return Status.SANDBOX_VIOLATION
     if number or os.WEXITSTATUS(execution.status):
-        # The one thing believed of what a program says of itself: it names a failure, and excuses none. A SIGKILL that
+        # The one thing that a program is believed about itself: it names a failure, and excuses none. A SIGKILL that
         # was not for time is the kernel's for memory, for nobody else may signal a test.
         out_of_memory = b"MemoryError" in execution.errors[-500:]
         return Status.MEMORY_LIMIT if out_of_memory or number == signal.SIGKILL else Status.RUNTIME_ERROR

@@ -115,7 +115,7 @@ class Evaluator(anyio.AsyncContextManagerMixin):
         """The workers are ready. Entering raises `EvaluatorError` if one does not come up, the sandbox is below the
         floor, or there is no such folder of checkers. Leaving ends them.
         """
-        # What every test needs: files in memory, and handles of processes.
+        # Every test needs files in memory and handles of processes.
         missing = [name for name in ("memfd_create", "pidfd_open") if not hasattr(os, name)]
         if missing:
             raise EvaluatorError(

@@ -15,7 +15,7 @@ from taco_stream.types import Problem
 class TestKind(StrEnum):
     """How a test asks. The set is closed."""
 
-    STANDARD_INPUT = "standard_input"  # the input is what the program reads, the output what it prints
+    STANDARD_INPUT = "standard_input"  # the program reads the input and prints the output
     CALL = "call"  # a function is called with arguments and returns a value
     CODE = "code"  # code that asserts, as HumanEval and MBPP publish it
 

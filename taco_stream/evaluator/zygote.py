@@ -179,11 +179,11 @@ def main() -> None:
     confine.enter_zygote(plan, sys.argv[3], sys.argv[4])
     for name in [name for name in sys.modules if name.partition(".")[0] == "taco_stream"]:
         del sys.modules[name]  # programs see the modules that an interpreter has
-    # The first call makes the types of the syntax tree, which is most of what compiling a small program takes.
+    # The first call makes the types of the syntax tree, which is most of the time that compiling a small program takes.
     compile("", PROGRAM_FILE, "exec", dont_inherit=True)
     gc.collect()
-    # The collector writes into what it looks at, and each page of it would be copied in every fork. Frozen objects are
-    # not looked at.
+    # The collector writes into every object it visits, whose pages would be copied in every fork. Frozen objects are not
+    # visited.
     gc.freeze()
     zygote = os.getpid()
     link.send(b"ready")
@@ -296,7 +296,7 @@ def serve_tests(control: _socket.socket, compiled: Sequence[Any], texts: Sequenc
         limit_test(child, wanted.cpu_seconds)
         ended = wait_for(child, started, wanted.wall_seconds, control)
         if can_make_processes:
-            # The test was a session of its own, and what it left of it would go on beside the next test.
+            # The test was a session of its own, and processes that it left would go on beside the next test.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child, signal.SIGKILL)
         if wanted.file_io:
@@ -358,7 +358,7 @@ class ProgramLoader(SourceFileLoader):
 
 def program_module(name: str, loader: ProgramLoader) -> types.ModuleType:
     """The module that a program finds itself to be: an interpreter's `__main__`, in the order of its names."""
-    # Made in the test, not before the fork: what is older is frozen, and the collector at the end would pass by a
+    # Made in the test, not before the fork: older objects are frozen, and the collector at the end would pass by a
     # module that is, and by whatever the program left in it.
     module = types.ModuleType(name)
     vars(module).update(
@@ -537,7 +537,7 @@ def finish(code: int, name: str) -> int:
     end_threads()
     atexit._run_exitfuncs()
     is_flushed = flush_streams()
-    # From here on what the program put in place of the streams may no longer find its own globals.
+    # From here on, objects that the program put in place of the streams may no longer find their globals.
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     # An interpreter collects once before its modules go. It brings a file before its buffer, and the buffer before the
     # descriptor below, in the collector's order: else a file that a function's module keeps would close unflushed.

@@ -124,7 +124,7 @@ def _read_array(file: TextIO, name: str) -> Iterator[tuple[Any, str]]:
     position, number = 0, 1
     while True:
         place = f"{name}, entry {number}"
-        # Commas are skipped wherever they are: what is between entries cannot change what they say.
+        # Commas are skipped wherever they are: text between entries cannot change the entries.
         while position < len(text) and (text[position].isspace() or text[position] == ","):
             position += 1
         if text[position : position + 1] == "]":
@@ -132,7 +132,7 @@ def _read_array(file: TextIO, name: str) -> Iterator[tuple[Any, str]]:
         try:
             value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            # Most likely the entry continues after this chunk. Doubling what is read keeps the work linear.
+            # Most likely the entry continues after this chunk. Doubling the chunk keeps the work linear.
             more = file.read(max(CHUNK_CHARACTERS, len(text)))
             if not more:
                 raise UsageError(f"{place} is not JSON, or the file is cut short: {error}") from error

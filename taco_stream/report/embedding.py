@@ -2,7 +2,7 @@
 
 A run may have more programs than a page that is mailed should weigh. Of each problem the sample that came furthest and
 failed, and one that passed, come first, problems that were almost solved before others; then the rest in the same order
-of problems. The dataset is read once, and adds the question and the failing test of what was chosen, each cut to a
+of problems. The dataset is read once, and adds the question and the failing test of each chosen problem, each cut to a
 length. Samples without room are counted, and the page says so.
 """
 

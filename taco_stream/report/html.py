@@ -1,7 +1,7 @@
 """The report as one HTML file: no script, style, font or image from elsewhere, so it can be mailed and archived.
 
 It is the page that `taco-stream view` serves, with its files and its document put into it. The document is in an
-element that no browser executes, with every `<` escaped, and the page inserts what comes from it as text. A policy in
+element that no browser executes, with every `<` escaped, and the page inserts its values as text. A policy in
 the page allows its own script and style by their hashes and nothing else, no connection either.
 """
 

@@ -30,7 +30,7 @@ class RunState(StrEnum):
 class LastStart(msgspec.Struct, frozen=True, kw_only=True):
     """A digest of the newest events: the last start's figures, if one has any, and whether the last start ended itself.
 
-    `samples_expected` is what a start last meant to have in the end, None if none has counted it.
+    `samples_expected` is the newest start's goal, None if none has counted it.
     """
 
     samples_expected: int | None

@@ -1,7 +1,7 @@
 """A run over time, from the gauges in its events, for the chart of both stages. Pure.
 
 Every start counts from zero, so starts are laid end to end; the time between them is left out. Gauges carry running
-totals, so what an interval shows is the mean since the gauge before, which no program between two gauges escapes, and a
+totals, so an interval shows the mean since the gauge before, which no program between two gauges escapes, and a
 gauge can be left out without falsifying its neighbours: a run of days has tens of thousands of gauges, and every second
 one goes whenever there are twice as many as are worth drawing.
 """

@@ -3,7 +3,7 @@
 verl calls one for each answer, by keyword, in several processes (`reward.num_workers`), each of which has an evaluator
 of its own. The asynchronous function is awaited for many answers at once; the other one is called in threads.
 
-What verl is given must be a number: it has no way to leave a sample out. An answer that could not be judged is
+verl needs a number: it has no way to leave a sample out. An answer that could not be judged is
 therefore an error, which ends the training, unless the configuration says which number it is worth. The numbers beside
 `score` become metrics; verl expects the same ones of every answer.
 """

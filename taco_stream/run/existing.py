@@ -1,8 +1,8 @@
 """Completions that exist already: a file's, or the reference solutions of a dataset.
 
 A run that is given these generates nothing. They take the way of generated completions from where those are put on
-disk, so that they are judged, resumed and reported alike. What exists is a function from a problem to its samples, so
-the stages see no file format.
+disk, so that they are judged, resumed and reported alike. The stages see a function from a problem to its
+samples, and no file format.
 """
 
 import tempfile

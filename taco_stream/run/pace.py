@@ -2,7 +2,7 @@
 
 The pace is that of the last minute, or of the last twenty samples if these took longer. Only time in which work was
 possible counts. While a model is loaded the window is empty, and begins when that is over. A process that was suspended
-sees two observations, which should be a second apart, far apart: what is over `MAX_GAP_SECONDS` does not count.
+sees two observations, which should be a second apart, far apart: time over `MAX_GAP_SECONDS` does not count.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ class Pace:
         self._seconds = 0.0  # that count
         self._observed_at: float | None = None
         self._done = 0
-        self._marks: deque[tuple[float, int]] = deque()  # seconds that counted, and what was done by then
+        self._marks: deque[tuple[float, int]] = deque()  # seconds that counted, and samples done by then
 
     def observe(self, done: int, now: float, *, is_working: bool = True) -> None:
         """Takes how much is done, at a time in seconds."""

@@ -8,7 +8,7 @@ problems ─▶ feed ─requests─▶ engine ─generated─▶ journal ─▶ 
 ```
 
 Who runs: one task per stage in one task group, plus one that takes gauges and one that divides the cores. Signals come
-from outside (`stop`). Every stream is finite; what limits memory is the sum of their sizes. `journal` puts a completion
+from outside (`stop`). Every stream is finite, and the sum of their sizes limits memory. `journal` puts a completion
 on its way to the disk before it hands it to the evaluator, and one writer takes both kinds of line in order, so a
 completion is always on disk before its verdict. What engine and evaluator have to report they send straight to that
 writer, from the moment that they are entered: `entries` exists before the pipeline, which closes it when nothing runs
@@ -17,18 +17,18 @@ any more.
 How it ends:
 
 * *End of input* travels as closure: feed closes requests, the engine then closes generated, and so on to the writer.
-* *First Ctrl-C, SIGTERM or SIGHUP*: feed is cancelled and the engine drained; what is decoding is finished and written,
-  and judged within `JUDGING_SECONDS`. The latter two allow `TERMINATION_SECONDS` for all of that.
-* *Second Ctrl-C*: everything is cancelled; the writer still writes what it was handed.
+* *First Ctrl-C, SIGTERM or SIGHUP*: feed is cancelled and the engine drained; samples that decode are finished and
+  written, and judged within `JUDGING_SECONDS`. The latter two allow `TERMINATION_SECONDS` for all of that.
+* *Second Ctrl-C*: everything is cancelled; the writer still writes the lines that it has.
 * *The engine or the dataset fails*: the error is kept, everything generated before it is judged and written, then it is
   raised.
-* *The evaluator or the disk fails*: everything is cancelled and the error raised; the writer writes what it can.
+* *The evaluator or the disk fails*: everything is cancelled and the error raised; the writer writes as much as it can.
 
 Without an evaluator completions are only written, as after a kill between the two lines, and a later start that judges
 takes them up from there. Without an engine completions exist already (`existing`), and feed hands them to `journal`.
 
 The engine is opened when the first request is there for it, so a start with nothing to generate loads no model, and
-what is wrong with the problems is found before one is loaded.
+faults of the problems are found before one is loaded.
 
 Not covered: a completion that was decoding when the process is killed is generated again by the next start.
 """
@@ -127,7 +127,7 @@ class Pipeline:
         self._draining = False
         self._has_loaded = False
         self._devices = DeviceGauges()
-        # Since when each stage has been seen busy: what its samples tell only when they are over.
+        # Since when each stage has been seen busy, which its samples tell only when they are over.
         self._generating_since: float | None = None
         self._judging_since: float | None = None
 
@@ -221,9 +221,9 @@ class Pipeline:
             self._engine.drain()
 
     async def _run_stages(self) -> None:
-        # Requests: one ahead of the engine is enough, it takes what it can place. Generated: a handful, the journal
-        # never waits for the disk. To judge: deep, so that a burst of slow programs does not idle the accelerator; it
-        # holds texts, a few KB each.
+        # Requests: one ahead of the engine is enough, which takes as many as it can place. Generated: a handful, the
+        # journal never waits for the disk. To judge: deep, so that a burst of slow programs does not idle the
+        # accelerator; it holds texts, a few KB each.
         requests, asked = anyio.create_memory_object_stream[Request](1)
         generated, finished = anyio.create_memory_object_stream[Completion](16)
         entries, to_write = self._entries or entry_stream()

@@ -13,7 +13,7 @@ from taco_stream.types import Completion, FinishReason, Record
 
 GATHERING_SECONDS = 0.1
 """How long the writer lets entries come together. A write is a trip to a thread, 0.16 ms of processor time however many
-entries it takes: at a hundred samples a second, without this, several times what all else costs."""
+entries it takes: at a hundred samples a second, without this, several times the cost of all else."""
 
 
 async def journal(

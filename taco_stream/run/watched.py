@@ -73,7 +73,7 @@ class WatchedRun:
         self._has_read = True
         if self._gauge is not None:
             statistics = self._statistics(self._gauge, now)
-            # What is not observed does not count: a silent run is taken for suspended.
+            # Time not observed does not count: a silent run is taken for suspended.
             if now - self._gauge.at < SILENT_SECONDS:
                 self._pace.observe(count_done(statistics), now, is_working=not statistics.loading)
 

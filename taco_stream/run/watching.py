@@ -69,7 +69,7 @@ async def under_signals(work: Callable[[], Awaitable[T]], on_signal: Callable[[i
     try:
         await raising_ours(watched)
     finally:
-        # The command has only to close what it opened, which an interrupt must not cut short.
+        # The command has only to close its files, which an interrupt must not cut short.
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
     return results[0]

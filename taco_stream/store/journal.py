@@ -48,7 +48,7 @@ class Journal:
     async def open(self) -> None:
         """Opens the file for appending and creates it if it is missing."""
         try:
-            # Unbuffered: what is appended is with the operating system at once, and survives a kill.
+            # Unbuffered: an appended line is with the operating system at once, and survives a kill.
             self._file = await aiofiles.open(self.path, "ab", buffering=0)
             self._size = self._synced_size = self.path.stat().st_size
         except OSError as error:
@@ -175,7 +175,7 @@ def last_lines(path: Path, limit: int = 1 << 16) -> list[bytes]:
             lines = file.read().split(b"\n")
     except FileNotFoundError:
         return []
-    # What is behind the last newline is torn, and what is before the first may be half a line.
+    # A line without a newline at its end is torn, and the first may be half a line.
     return lines[1 if start else 0 : -1][::-1]
 
 

@@ -1,8 +1,8 @@
 """The manifest of a run, `run.json`: its settings, versions and machine.
 
-`results` holds what changes results; a later start must agree with it to the letter, except that it may choose more
-problems (`Growth`). `settings` holds everything, as the newest start resolved it. The rest is for readers of the
-figures. The number of samples is not among what must agree: more of them reuse those that exist, and fewer leave the
+`results` holds the settings that change results; a later start must agree with it to the letter, except that it
+may choose more problems (`Growth`). `settings` holds everything, as the newest start resolved it. The rest is for
+readers of the figures. The number of samples need not agree: more of them reuse those that exist, and fewer leave the
 others on disk, where every report still counts them.
 """
 

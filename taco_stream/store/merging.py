@@ -123,7 +123,7 @@ async def copy_samples(sources: Sequence[Source], directory: RunDirectory) -> Me
         owner = next(number for number, samples in enumerate(taken) if record.key in samples)
         return texts[owner].find(record.key) == texts[position].find(record.key)
 
-    # Real verdicts first, of whichever run, and errors of the evaluator for what is left.
+    # Real verdicts first, of whichever run, and errors of the evaluator for the rest.
     for failed in (False, True):
         for position, source in enumerate(sources):
             for records in batches(raised(source.files.records(), source.offset)):

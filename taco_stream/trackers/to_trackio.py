@@ -1,6 +1,6 @@
 """Trackio (seen: 0.43): a local database in `TRACKIO_DIR`, which `trackio show` displays.
 
-What cannot be written is a warning there, from whichever thread writes, and is lost; here it is an error.
+A failed write is a warning there, from the writing thread, and the value is lost; here it is an error.
 """
 
 import warnings

@@ -1,6 +1,6 @@
 """Experiment trackers: where a run's settings and numbers are sent, one module for each kind, imported when it is used.
 
-A run knows nothing of trackers. `taco-stream log` reads its files and sends what they say, so a tracker that is slow or
+A run knows nothing of trackers. `taco-stream log` reads its files and sends their figures, so a tracker that is slow or
 down holds up that command alone. Whatever a tracker's library raises is one error, `TrackerError`.
 """
 

@@ -1,7 +1,7 @@
 """The worker's side of its pipes: frames alone pass through them, and the worker ends with its parent.
 
 Standard input and output are duplicated and replaced before a worker does anything else, so that nothing that a library
-prints gets between frames: what is printed goes to standard error, which the parent keeps (`process`).
+prints gets between frames: printed text goes to standard error, which the parent keeps (`process`).
 
 A worker must not outlive its parent, whatever that dies of; the one sign that it cannot fail to give is that the pipe
 hangs up. A worker that reads in a thread all the time sees it there; one that reads between its tasks has

@@ -78,7 +78,7 @@ class FrameDecoder(Generic[T]):
 def _read_exactly(stream: IO[bytes], size: int) -> bytes:
     """`size` bytes, fewer only if the stream ends first."""
     parts = bytearray()
-    while len(parts) < size:  # a raw stream returns what there is
+    while len(parts) < size:  # a raw stream returns fewer bytes if there are no more yet
         part = stream.read(size - len(parts))
         if not part:
             break

@@ -2,7 +2,7 @@
 
 Who runs: `python -P -m MODULE`, in a session of its own, so that Ctrl-C reaches only the parent. It imports nothing
 from the folder in which the user happens to be (`-P`). Frames go over its standard input and output; the worker's side
-is `child`. What it writes to standard error is kept in a file and read once, when it has ended, for the exception that
+is `child`. Its standard error is kept in a file and read once, when it has ended, for the exception that
 it ended with: libraries print there, and a traceback would tear the live view.
 
 Promised: a `WorkerProcess` exists only while there is a process, or its remains. Whatever keeps a frame from coming
@@ -124,7 +124,7 @@ class WorkerProcess(Generic[T]):
                     self._process.kill()
             with anyio.move_on_after(STOP_SECONDS):  # one in the kernel's hands (a device that hangs) may stay
                 await self._process.aclose()
-        # Read only now: what the process wrote last is what it ended with. The file has no name, so closing removes it.
+        # Read only now: the last lines say how it ended. The file has no name, so closing removes it.
         if not self._log.closed:
             self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, self._log.tell() - LOG_TAIL_BYTES))

@@ -46,7 +46,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
 
     `model` is a name, or the settings with it, whose `threads` are one for each core by default. `context_length` is
     the longest prompt with its completion, by default the longest that the model allows. A model whose
-    generation_config.json asks for what is not done here (a repetition penalty, say) is refused unless
+    generation_config.json asks for something not done here (a repetition penalty, say) is refused unless
     `ignore_generation_config` names the field. Whatever happens to the engine itself (restarts, shrunk batches) is sent
     to `events`, and dropped once that is closed.
     """
@@ -146,7 +146,7 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
                     tasks.start_soon(self._accept, requests)
                     await self._send_early_events()
             finally:
-                # After a cancelled run the workers would go on decoding what nobody waits for any more.
+                # After a cancelled run the workers would go on decoding samples that nobody waits for.
                 with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                     for worker in self._workers:
                         await worker.cancel()

@@ -4,7 +4,7 @@ A worker that computes sends a frame after a step, at least twice a second unles
 an answer and is silent for much longer than a step of its own hangs: a device that does not come back, a process that
 somebody stopped. `MULTIPLE` times its longest silence so far is the limit, and `FLOOR_SECONDS` at least.
 
-What counts is the worker's own time. The kernel counts for each thread how long it has waited for a core
+Only the worker's own time counts. The kernel counts for each thread how long it has waited for a core
 (`/proc/PID/task/TID/schedstat`); the thread that waited for longest may be the one that all others wait for, so that
 much is taken off. Time on a core counts, for a process that waits for its device may spin. A tick counts for
 `MAX_TICK_SECONDS` at most: this process may have been suspended, or kept from running, together with the worker.

@@ -52,7 +52,7 @@ class Failed(NamedTuple):
 class Unreachable(NamedTuple):
     """No answer: the connection failed, or a proxy says that nobody is behind it.
 
-    `was_connected` says that the request may have been under way, and what became of it is not known.
+    `was_connected` says that the request may have been under way, and its fate is not known.
     """
 
     message: str

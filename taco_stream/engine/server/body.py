@@ -1,6 +1,6 @@
 """One sample as the body of a request to `/v1/completions` or `/v1/chat/completions`.
 
-Every field of sampling is always sent: what a request leaves open a server fills from defaults of its own (llama.cpp's
+Every field of sampling is always sent: a server fills a missing one from defaults of its own (llama.cpp's
 top_k is 40, transformers' 50, vLLM takes the model's generation_config.json). A field that a server rejects is left out
 for that server; `changed_by_dropping` says whether its samples would then be others than those asked for.
 """
@@ -121,7 +121,7 @@ def changed_by_dropping(request: Request, dropped: Iterable[str]) -> frozenset[s
     """Those of the dropped fields without which the samples are not the ones asked for.
 
     A field whose value is that of a server that knows no such field changes nothing. Stop strings are applied here as
-    well, and a seed decides which samples are drawn but not from what.
+    well, and a seed decides which samples are drawn, not their distribution.
     """
     sampling, prompt = request.sampling, request.prompt
     is_random = sampling.temperature > 0

@@ -3,7 +3,7 @@
 A server says what it can take in one of two ways. One refuses (status 429, 503 or 529): the limit falls to what it had
 accepted, and to 0.7 of itself at most every two seconds, so that a burst of refusals counts once. The other queues
 without end: there the throughput says it. If a limit that has grown by a fifth gained less than a twentieth of tokens
-per second over a round, it goes back to what it was and stays there for a while, then tries again.
+per second over a round, it goes back to its former value and stays there for a while, then tries again.
 
 Growth is by one for every sample that finishes (the limit doubles in the time of one sample) until the first refusal,
 then by one for as many samples as the limit. It grows only while at least 0.8 of it is in use: a limit that nobody

@@ -16,7 +16,7 @@ LISTED_NAMES = 10
 class Description(NamedTuple):
     """The model that a server serves under the name asked for; what it does not say is None.
 
-    `root` is what the name stands for: a folder, or a name on the hub. Samples of two servers, or of one before and
+    `root` is the model behind the name: a folder, or a name on the hub. Samples of two servers, or of one before and
     after a restart, are of one model if their descriptions are equal.
     """
 

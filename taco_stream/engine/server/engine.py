@@ -6,9 +6,9 @@ server is spoken to over HTTP alone (`connection`), is asked for one sample with
 only what an answer proves (`answer`).
 
 A sample waits for its turn until a server has room (`turns`, `fleet`, `concurrency`), the prompt's own server first,
-whose cache has the prompt; it is sent, and what comes back decides (`sampler`). Samples not handed over yet stop new
+whose cache has the prompt; it is sent, and the answer decides (`sampler`). Samples not handed over yet stop new
 ones from being sent. A run ends early if a key, model or address is wrong, or if all servers have been of no use for
-`server_patience`; what was generated is handed over first.
+`server_patience`; finished samples are handed over first.
 
 Promised, whatever the servers do: each sample is answered exactly once, with a text that a server completed under the
 sampling asked for, or with an error. Its seed is a hash of (seed, problem, index), so where servers respect seeds it
@@ -55,7 +55,7 @@ class ServerEngine(anyio.AsyncContextManagerMixin):
     """Generates with a model that OpenAI-compatible servers serve: vLLM, SGLang, llama.cpp, transformers, hosted ones.
 
     `servers` are the settings, or an address or several, separated by commas. `model` is the name that it is served
-    under, by default the only one there is. What happens to the servers is sent to `events`, and dropped once that is
+    under, by default the only one there is. News of the servers is sent to `events`, and dropped once that is
     closed. Needs the extra `server`, and asyncio. Raises `UsageError` if the settings cannot be meant.
     """
 

@@ -1,6 +1,6 @@
 """One server as the engine sees it: what it serves, what it understands, and samples from it.
 
-Nothing here is retried, and nothing is counted: `engine` decides what becomes of an outcome.
+Nothing here is retried, and nothing is counted: `sampler` decides on an outcome.
 """
 
 from collections.abc import Awaitable, Callable

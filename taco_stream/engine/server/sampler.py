@@ -4,7 +4,7 @@
 * Refused for load: it waits for room again, which there is less of now. That costs it nothing.
 * Failed: it waits a random time, longer with each attempt, and is sent again; after eight attempts it is an error.
 * No answer: the server is checked (`supervisor`). If it is well, the attempt failed. If not, the sample waits, or goes
-  to another server. That costs it nothing, unless it was alone on the server: it may be what kills it.
+  to another server. That costs it nothing, unless it was alone on the server, which it may have killed.
 * A prompt that does not fit, or a request that will never be answered: it is an error.
 * A key, model or address that is wrong: the run ends.
 """

@@ -52,8 +52,8 @@ def main() -> None:
     # program on one of two cores they must not look for long; asleep, each wait costs the waking (`bench/LOG.md`).
     # OpenMP reads the variable once, when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # What the import makes lives as long as the process, and the collector would go over it time and again: a fifth of
-    # the time until the worker is ready (`bench/LOG.md`).
+    # Objects that the import makes live as long as the process, and the collector would go over them time and again: a
+    # fifth of the time until the worker is ready (`bench/LOG.md`).
     gc.disable()
     from taco_stream.engine.worker.load import start
 

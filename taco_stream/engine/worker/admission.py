@@ -47,7 +47,7 @@ class Admission:
         except ModelError as error:
             return AdmittedPrompt((), 0, str(error))
         if not tokens:
-            # There is no token to compute the first logits from, and what `generate` begins with is no prompt.
+            # There is no token to compute the first logits from, and the one that `generate` begins with is no prompt.
             return AdmittedPrompt((), 0, "the prompt is empty")
         if (highest := max(tokens)) >= self._vocabulary:
             # Tokens may have been added to the tokenizer and not to the model's embedding. Computing with one would end

@@ -79,7 +79,7 @@ class Group:
 
     def _make_mask(self, window: Window | None, dtype: torch.dtype) -> Tensor | None:
         start = self.start(window)
-        if self.shortest == self.longest:  # equal lengths: `start` has cut what is outside the window for all
+        if self.shortest == self.longest:  # equal lengths: `start` has cut the window for all
             return None
         positions = torch.arange(start, self.longest, device=self.lengths.device)
         outside = positions >= self.lengths[:, None]

@@ -169,7 +169,7 @@ def _in_a_sentence(beginning: str, place: str) -> Iterator[None]:
         yield
     except TacoStreamError:
         raise
-    except Exception as error:  # files may hold anything, and what reads them comes from many packages
+    except Exception as error:  # files may hold anything, and readers from many packages raise anything
         raise ModelError(f"{beginning}: {_reason(error, place)}") from error
 
 

@@ -1,8 +1,8 @@
 """Generates requests in a batch that has a new plan for every step: the scheduler's plan, the model runner's
-tokens, and what becomes of them.
+tokens, and the samples that they make.
 
-Synchronous, and free of pipes: the worker feeds it from its parent, tests use it directly. It owns what belongs to a
-sample beyond its tokens (text, stop strings, times) and turns everything that can happen to a sample into exactly one
+Synchronous, and free of pipes: the worker feeds it from its parent, tests use it directly. It owns all that belongs to
+a sample beyond its tokens (text, stop strings, times) and turns everything that can happen to a sample into exactly one
 `Finished`. Logits that are not finite end their sample, and no other, in an error. Out of memory first halves the
 prompt chunk, then the slots; samples go on from their tokens.
 """
@@ -72,7 +72,7 @@ class EngineCore:
         self._finished: list[Finished] = []
         self._draining = False
         self._gauges = _Gauges()
-        count = slots(length)  # asked for once: what is allocated is no longer free
+        count = slots(length)  # asked for once: allocated memory is no longer free
         runner.allocate(count, length)
         # Where shapes must not depend on the batch, a shared beginning has to end where every prompt is cut.
         cut = largest_chunk if prompts_per_step else 1
@@ -143,7 +143,7 @@ class EngineCore:
     def _prefill_budget(self) -> int:
         """Prompt tokens that the next step may compute.
 
-        A forward over prompts costs a GPU's host many times what replaying a decode step does, so prompts are computed
+        A forward over prompts costs a GPU's host many times as much as replaying a decode step, so prompts are computed
         there only when a sixteenth of the slots is free for them.
         """
         scheduler = self._scheduler
@@ -189,7 +189,7 @@ class EngineCore:
             self.preempt()
 
     def _finish(self, sample: Sample, reason: FinishReason, error: str | None = None) -> None:
-        # Its slot is free from the next step on. What is in flight for it is ignored when it comes.
+        # Its slot is free from the next step on. A token in flight for it is ignored when it comes.
         self._scheduler.finish(sample)
         progress = self._progress.pop(sample)
         now = time.monotonic()

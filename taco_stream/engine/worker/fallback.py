@@ -34,7 +34,7 @@ CHECKED_TOKENS = 24
 def use_no_settings_of_files(checkpoint: Checkpoint) -> None:
     """Gives the model a generation config of its end tokens alone.
 
-    What its files recommend or ask for beside these was decided when it was loaded, and `generate` would do it again.
+    Other fields of its files were decided on when it was loaded, and `generate` would do it again.
     """
     end_tokens = sorted(checkpoint.end_tokens)
     checkpoint.model.generation_config = GenerationConfig(

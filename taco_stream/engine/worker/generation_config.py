@@ -8,7 +8,7 @@
   repetition penalty out silently would score another model than the one that its authors describe.
 
 Fields of beams' ranking, of speed (caches, drafts, assistants) and of output's form change no token and are not looked
-at; only a cache that rounds what it keeps does, and is refused. Knows no torch.
+at; only a cache that rounds its content does, and is refused. Knows no torch.
 """
 
 from collections.abc import Mapping

@@ -123,7 +123,7 @@ def named_windows(config: Any, context_length: int) -> set[int]:
 def read_window(mask_function: MaskFunction, context_length: int, device: torch.device) -> Window | None:
     """The window that a mask is; None if a token in a context of that length sees all tokens before it.
 
-    Raises `UnservedModelError` for what is neither, such as blocks that see each other.
+    Raises `UnservedModelError` for other masks, such as blocks that see each other.
     """
     positions = torch.arange(context_length, device=device)
     first = torch.zeros((), dtype=torch.int64, device=device)

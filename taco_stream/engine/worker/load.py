@@ -144,7 +144,7 @@ def check_served(checkpoint: Checkpoint, runner: ModelRunner, attention: SlotAtt
     """Sets the model to the slots' attention. Raises `UnservedModelError` if it then computes something else.
 
     A few tokens go through the model as it is and through the slots (in chunks, then one by one beside others). That
-    finds, without a list of architectures, models with layers that keep what they know elsewhere, with masks of their
+    finds, without a list of architectures, models with layers that keep their keys elsewhere, with masks of their
     own, or with positions that they count themselves. All windows that masks show are cut down to `CHECKED_WINDOW` on
     both sides meanwhile, so that few tokens run out of them; how wide they really are is read from the masks
     (`layer_masks`). Windows that `generate` would give a layer by the configuration must all have come. A second row at

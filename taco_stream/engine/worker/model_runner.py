@@ -182,7 +182,7 @@ class ModelRunner:
                 self._prompt_logits[copy.target] = self._prompt_logits[copy.source]
                 if self._states:
                     self._prompt_pasts[copy.target] = self._prompt_pasts[copy.source]
-        # Once, when a sample begins: what a row is drawn with stays on the device, beside the token that it feeds.
+        # Once, when a sample begins: its sampling settings stay on the device, beside the token that it feeds.
         self._note_sampling(step.beginning)
         if self._fixed is None:
             return self._send(step, [self._launch_packed(step)])
@@ -362,7 +362,7 @@ def cut_into_runs(slots: Sequence[int], lengths: Sequence[int]) -> list[tuple[in
 
     A run costs its rows times its longest row, and a call. Lengths grow together: a cut stays good until rows change.
     """
-    call = 400  # what a call costs in keys read: 20 µs against 50 ns measured for one key of two heads of 64, bf16
+    call = 400  # the cost of a call in keys read: 20 µs against 50 ns measured for one key of two heads of 64, bf16
     longest_run = 64
     best = [0.0] + [float("inf")] * len(slots)
     cut = [0] * (len(slots) + 1)

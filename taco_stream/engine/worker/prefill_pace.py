@@ -4,7 +4,7 @@ from taco_stream.engine.worker.scheduler import Step
 
 ROWS_PER_TILE = 16
 """A forward over a number of tokens not met before costs a CPU about 12 ms once, for kernels are made for it: steps
-with chunks are filled up to multiples of what the matrix unit takes at a time, so that few numbers are ever met."""
+with chunks are filled up to multiples of the matrix unit's size, so that few numbers are ever met."""
 
 
 class PrefillPace:

@@ -2,7 +2,7 @@
 
 The distribution is that of transformers' `generate`, filters in its order: temperature, top-k, top-p, min-p
 (`GenerationMixin._get_logits_processor`; on ties, too: top-k keeps all that equal the k-th; top-p keeps the higher ids,
-as there with a stable sort). Ranked by probability, what each filter keeps is a prefix, so that the largest logits
+as there with a stable sort). Ranked by probability, each filter keeps a prefix, so that the largest logits
 decide nearly always and no row need be sorted whole. This is the way on a CPU; where the host must not wait for what a
 row needs, it is `counted_sampling`.
 
@@ -169,7 +169,7 @@ def _draw(best: _Largest, mass: Tensor, settings: RowSampling, uniforms: Tensor)
     has_top_p = settings.top_p < 1
     limit = torch.where(has_top_p, settings.top_p.double() * mass, torch.inf)
     kept &= cumulative - weights < limit[:, None]
-    # Weights are relative to the largest one, and so is what min-p compares with.
+    # Weights are relative to the largest one, as min-p is.
     kept &= weights >= settings.min_p[:, None]
     kept[:, 0] = True  # transformers, too, keeps one token at least (`min_tokens_to_keep`)
     length = kept.sum(-1)

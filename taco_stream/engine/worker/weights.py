@@ -54,7 +54,7 @@ def load_weights(place: Place, config: Any, *, dtype: Any, device: torch.device,
     if method is not None and device.type == "cuda":
         settings["device_map"] = {"": device}  # quantised weights are made for a device and do not all move
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about themselves; what matters is in the report
+        warnings.simplefilter("ignore")  # of libraries about themselves; the report has what matters
         model, report = AutoModelForCausalLM.from_pretrained(
             place.base,
             dtype=dtype,

@@ -63,7 +63,7 @@ ABSOLUTE_TOLERANCE = 1e-8
 
 def same_output(output: str, expected: str) -> bool:
     """Whether the original would accept the output, which it reads in text mode."""
-    # What reading a pipe in text mode does in the original.
+    # As reading a pipe in text mode does in the original.
     output = output.replace("\r\n", "\n").replace("\r", "\n")
     if output.strip() == expected.strip():
         return True

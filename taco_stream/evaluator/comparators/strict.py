@@ -1,6 +1,6 @@
 """The `strict` mode: equal tokens; call-based, equal values.
 
-Standard input: the tokens of the output (what white space separates) must equal the expected tokens, in order and to
+Standard input: the tokens of the output (separated by white space) must equal the expected tokens, in order and to
 the letter; how they are spread over lines does not matter, as in the default checkers of Kattis and Codeforces. (Of the
 446 real reference solutions in TACO's examples one prints its numbers on other lines than expected, and is right.)
 

@@ -82,7 +82,7 @@ def steps_into_test(plan: SandboxPlan) -> list[Callable[[], None]]:
     """
     steps: list[Callable[[], None]] = []
     if can_make_processes(plan):
-        steps.append(os.setsid)  # so that what it leaves behind can be killed by the session's number
+        steps.append(os.setsid)  # so that processes it leaves behind can be killed by the session's number
     # With namespaces a test ends with the zygote, their first process, and a worker replaces the zygote of a program
     # process that is gone, so the tie to the parent would be 0.07 ms for nothing.
     if not plan.has_namespaces:
@@ -112,7 +112,7 @@ def wipe_scratch() -> None:
         try:
             os.unlink(name)
         except (IsADirectoryError, PermissionError):
-            import shutil  # with what it imports it would be a tenth of every test's memory
+            import shutil  # with its own imports it would be a tenth of every test's memory
 
             shutil.rmtree(name, ignore_errors=True)  # only below the floor can a test make a folder
 

@@ -6,8 +6,9 @@ which forks once per layer and sees in the fork whether the layer can be put int
 
 Layers that work one by one need not work together, nor an interpreter under them: a user of the zygote's own may not
 get into the home folder that Python lies in, and neither may root without its capabilities if the home is somebody
-else's. So `candidates` makes plans of what works, the strongest first, and each is tried as a whole until one works: a
-module of the standard library that was not loaded must import, and every folder that programs import from must open.
+else's. So `candidates` makes plans of the layers that work, the strongest first, and each is tried as a whole until one
+works: a module of the standard library that was not loaded must import, and every folder that programs import from must
+open.
 
 Not covered: changes after the trial.
 """

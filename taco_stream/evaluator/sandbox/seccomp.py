@@ -127,7 +127,7 @@ def zygote_filter() -> list[Instruction]:
     ]
     for name in ALLOWED.split():
         instructions += _when(numbers, name, [_return(ALLOW)])
-    # A thread with a table of files of its own would have all the descriptors of a test again, with what they hold.
+    # A thread with a table of files of its own would have all the descriptors of a test again, and their content.
     own_files = _unless_bits_are(0, CLONE_THREAD | CLONE_FILES, CLONE_THREAD, _error(errno.EPERM))
     instructions += _when(numbers, "clone", [*_if_bits(0, CLONE_ANY_NAMESPACE, KILL_PROCESS), *own_files])
     instructions += _when(numbers, "close_range", _one_of(2, (0, CLOSE_ON_EXECUTION), errno.EPERM))
@@ -138,7 +138,7 @@ def zygote_filter() -> list[Instruction]:
     instructions += _when(numbers, "fcntl", _one_of(1, FILE_COMMANDS, errno.EPERM))
     streams = _one_of(1, STREAM_PAIRS, errno.EPERM)
     instructions += _when(numbers, "socketpair", _only_if(0, AF_UNIX, errno.EPERM, streams))
-    # Only what the test's own layer needs, and tightening oneself further is harmless.
+    # Only the calls that the test's own layer needs; tightening oneself further is harmless.
     for name in ("landlock_create_ruleset", "landlock_restrict_self"):
         instructions += _when(numbers, name, [_return(ALLOW)])
     for name in KILLED.split():
