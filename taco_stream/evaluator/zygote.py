@@ -182,8 +182,8 @@ def main() -> None:
     # The first call makes the types of the syntax tree, which is most of the time that compiling a small program takes.
     compile("", PROGRAM_FILE, "exec", dont_inherit=True)
     gc.collect()
-    # The collector writes into every object it visits, whose pages would be copied in every fork. Frozen objects are not
-    # visited.
+    # The collector writes into every object it visits, and their pages would be copied in every fork. Frozen objects
+    # are not visited.
     gc.freeze()
     zygote = os.getpid()
     link.send(b"ready")
