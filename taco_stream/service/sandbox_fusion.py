@@ -27,7 +27,7 @@ from taco_stream.errors import NOT_DECODED, UsageError
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.settings import EvaluatorSettings, check_limits
 from taco_stream.extraction import extract_chat
-from taco_stream.service.wire import ExecuteWork, JudgeWork, Result, WireReply, WireRequest, WireRoute
+from taco_stream.service.wire import MAX_TESTS, ExecuteWork, JudgeWork, Result, WireReply, WireRequest, WireRoute
 from taco_stream.types import ExecutionResult, Problem, Status, Verdict
 
 PING_PATH, PONG = "/v1/ping", "pong"
@@ -304,8 +304,10 @@ def _read_cases(given: Any) -> list[StdioCase]:
         cases = msgspec.convert(cases, list[StdioCase])
     except NOT_DECODED as error:
         raise UsageError(f"config.provided_data.test is not that of a CommonOJDataset: {error}") from error
-    if not cases:
-        raise UsageError("config.provided_data.test is empty")
+    if not 0 < len(cases) <= MAX_TESTS:
+        raise UsageError(
+            f"config.provided_data.test has {len(cases):,} tests; it has to be at least 1 and at most {MAX_TESTS:,}"
+        )
     for case in cases:
         if case.input.keys() != {"stdin"} or case.output.keys() != {"stdout"}:
             raise UsageError("config.provided_data.test has files: only stdin and stdout are supported")

@@ -186,7 +186,8 @@ def test_a_submission_is_judged(
         ({"test": [{"input": {"stdin": ""}, "output": {}}]}, "has files"),
         ({"test": "["}, "not that of a CommonOJDataset"),
         ({"test": None}, "not that of a CommonOJDataset"),
-        ({"test": []}, "is empty"),
+        ({"test": []}, "has 0 tests"),
+        ({"test": [CASES[0]] * 10_001}, "has 10,001 tests"),
         ({"run_timeout": -1}, "cpu_seconds"),
     ],
 )
