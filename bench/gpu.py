@@ -1,355 +1,273 @@
-"""Decoding on a GPU against what its memory allows, and against transformers' own ways, with random weights.
+"""What decoding on a GPU comes to, proven right before it is timed, beside what the device allows; random weights.
 
-python bench/gpu.py --out FOLDER [--parts decode rivals nano profile] [--shapes 0.5B 1.5B 7B] [--rows 16 64 256]
-                    [--budget-seconds 540]
+python bench/gpu.py --out FOLDER [--parts proof decode profile nano rivals] [--shapes 0.5B 1.5B 7B] [--rows 64 256 1024]
+                    [--temperatures 0.2 0.8] [--samples-per-prompt 16 1] [--budget-seconds 540] [--limit-seconds 120]
 
-decode   tokens/s of our core once every row decodes, beside the limit: the weights and the occupied cache are read
-         once per step at the measured copy speed
-rivals   tokens/s of the same samples from prompt to last token: ours, transformers' continuous batching, static batches
-nano     nano-vllm's `bench.py`: 256 sequences, 133,966 output tokens, T=0.6, on the shape of Qwen3-0.6B
+roofs    always first: bytes per second of a large copy, and operations per second of a large matrix product
+proof    greedy tokens of our core in float32 and in `--dtype`, each beside the logits of transformers' eager attention
+         for the same text (the rule is `PROOFS` in gpu_measurements.py); timings say whether their shape is `proven`
+decode   tokens/s of our core while every row decodes; a step's time on the host and on the device apart; prompts and
+         copies apart from it; captured shapes, events, the peak of memory. Beside two limits: `memory_limit`, at which
+         a step reads the weights and the occupied cache once, and `roof`, at which it also computes two operations per
+         parameter and row
 profile  what 50 decoding steps spend their time on, by torch's profiler
+nano     nano-vllm's `bench.py`: 256 sequences, 133,966 output tokens, T=0.6, on the shape of Qwen3-0.6B
+rivals   tokens/s of the same samples from prompt to last token: ours, transformers' static and continuous batches
 
-Every figure is written to FOLDER/gpu.json as soon as it is known, and no new one is begun after the budget.
-`--shapes tiny --device cpu --rows 4 8 --lengths 32 64` tries the logic without a GPU.
+Each measurement is one line of JSON, appended to FOLDER/gpu.jsonl as soon as it is known: figures, or `error`, or
+`timed_out`, or `skipped`. They run in a process that is killed if one of them takes longer than `--limit-seconds`, or
+than what is left of the budget; a new process takes on those that follow, as it does after an error, which may have
+left the device unusable. One that is not expected to end within the budget is not begun.
+
+`--shapes tiny --device cpu --dtype float32 --rows 4 8 --lengths 32 64` tries all of it without a GPU.
 """
 
 import argparse
-import gc
+import itertools
 import json
-import random
-import statistics
+import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-from random_models import SHAPES, Shape, letters, make_model, make_tokenizer, tokens_text
-from rivals import (
-    TEMPERATURE,
-    TOP_P,
-    Cost,
-    Sample,
-    Spread,
-    continuous_batching,
-    count_tokens,
-    make_workload,
-    static_batches,
-)
+from random_models import SHAPES
 
-from taco_stream.engine.protocol import Load
-from taco_stream.engine.worker import load as loading
-from taco_stream.engine.worker.checkpoint import Checkpoint
-from taco_stream.engine.worker.core import EngineCore
-from taco_stream.engine.worker.layer_masks import UnservedModelError
-from taco_stream.types import Request, SamplingParameters, TextPrompt
+PARTS = ("proof", "decode", "profile", "nano", "rivals")
+RIVALS = ("ours", "static_batches", "continuous_batching")
+EXPECTED_SECONDS = 20.0
+"""For a measurement while none of its part and shape has ended. Starting a process takes about ten of them."""
 
-PARTS = ("decode", "rivals", "nano", "profile")
-SAMPLES_PER_PROMPT = 4
-WARM_UP_TOKENS = 24
-NANO_SEQUENCES = 256
+
+@dataclass(frozen=True)
+class Measurement:
+    """One thing to measure. `way` is whose generation it is, if not only ours."""
+
+    part: str
+    shape: str = ""
+    dtype: str = ""
+    rows: int = 0
+    samples_per_prompt: int = 4
+    temperature: float = 0.2
+    way: str = "ours"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What holds for all measurements of a call."""
+
+    device: str
+    out: Path
+    prompt: int
+    length: int
+    budget_seconds: float
+    limit_seconds: float
+
+
+Measure = Callable[[Setup, Measurement], dict[str, Any]]
+"""Runs in a process of its own; what it raises becomes the measurement's `error`."""
 
 
 def main() -> None:
     options = parse()
-    report = Report(options.out, options.budget_seconds, describe(options.device))
-    report.note("copy_bytes_per_second", copy_speed(options.device))
-    for part in options.parts:
-        nano = ["0.6B" if options.device.startswith("cuda") else "tiny"]
-        for name in nano if part == "nano" else options.shapes:
-            if report.is_out_of_time():
-                break
-            try:
-                measure(part, name, options, report)
-            except (RuntimeError, UnservedModelError, loading.SlotsFailedError) as error:  # out of memory among them
-                report.add({"part": part, "shape": name, "error": str(error).splitlines()[0]})
-            forget()
-    report.print_table()
+    setup = Setup(options.device, options.out, *options.lengths, options.budget_seconds, options.limit_seconds)
+    results = Results(options.out / "gpu.jsonl")
+    carry_out(plan(options), measure, setup, results)
+    results.print_table()
+
+
+def measure(setup: Setup, measurement: Measurement) -> dict[str, Any]:
+    import gpu_measurements  # torch is for the processes that are killed, not for this one
+
+    return gpu_measurements.measure(setup, measurement)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["decode", "rivals", "nano"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["proof", "decode", "nano", "rivals"])
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["0.5B", "1.5B", "7B"])
-    parser.add_argument("--rows", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--rows", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.2, 0.8])
+    parser.add_argument("--samples-per-prompt", type=int, nargs="+", default=[16, 1])
     parser.add_argument("--lengths", type=int, nargs=2, default=[512, 256], help="tokens of prompts and completions")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--budget-seconds", type=float, default=540)
+    parser.add_argument("--limit-seconds", type=float, default=120)
     options = parser.parse_args()
-    if options.lengths[1] <= 2 * WARM_UP_TOKENS:
-        parser.error(f"--lengths: completions must be longer than {2 * WARM_UP_TOKENS} tokens: the first are a warm-up")
+    if options.lengths[1] < 64:
+        parser.error("--lengths: completions must have 64 tokens, of which the first 24 are a warm-up")
     return options
 
 
-class Report:
-    """The figures so far, on disk after each."""
+def plan(options: argparse.Namespace) -> list[Measurement]:
+    """The measurements in their order: a shape's proofs, then its timings; the roofs before everything."""
+    dtype, parts = options.dtype, options.parts
+    nano = "0.6B" if options.device.startswith("cuda") else "tiny"
+    measurements = [Measurement("roofs", dtype=dtype)]
+    # nano's shape is its own: it needs a proof of its own.
+    for shape in [*options.shapes, *({nano} - {*options.shapes} if "nano" in parts else ())]:
+        if "proof" in parts:
+            measurements += [Measurement("proof", shape, each) for each in dict.fromkeys(("float32", dtype))]
+        is_asked_for = shape in options.shapes
+        if "decode" in parts and is_asked_for:
+            # Rows outside: all settings of one number of rows share a core, and so its captured shapes.
+            settings = itertools.product(options.rows, options.samples_per_prompt, options.temperatures)
+            measurements += [Measurement("decode", shape, dtype, *each) for each in settings]
+        if "profile" in parts and is_asked_for:
+            measurements.append(Measurement("profile", shape, dtype, options.rows[0]))
+        if "nano" in parts and shape == nano:
+            measurements.append(Measurement("nano", shape, dtype, max(options.rows), 1, 0.6))
+        if "rivals" in parts and is_asked_for:
+            ways = itertools.product(options.rows, RIVALS)
+            measurements += [Measurement("rivals", shape, dtype, rows, way=way) for rows, way in ways]
+    return measurements
 
-    def __init__(self, folder: Path, budget_seconds: float, machine: dict[str, Any]) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.facts: dict[str, Any] = machine
-        self._path = folder / "gpu.json"
-        self._ends_at = time.monotonic() + budget_seconds
-        folder.mkdir(parents=True, exist_ok=True)
 
-    def is_out_of_time(self) -> bool:
-        return time.monotonic() > self._ends_at
+class Results:
+    """The lines of this call, each on disk as soon as it is known, behind those of earlier calls."""
 
-    def note(self, name: str, value: Any) -> None:
-        self.facts[name] = value
+    def __init__(self, path: Path) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self._path = path
+        self._began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        path.parent.mkdir(parents=True, exist_ok=True)
 
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        self._path.write_text(json.dumps(self.facts | {"results": self.rows}, indent=1) + "\n", encoding="utf-8")
-        print(row, file=sys.stderr, flush=True)
+    def add(self, measurement: Measurement, outcome: dict[str, Any]) -> None:
+        line = {"call": self._began} | asdict(measurement) | outcome
+        if measurement.part not in ("roofs", "proof"):
+            line["proven"] = self._is_proven(measurement)
+            line |= limits(line, self._roofs())
+        self.lines.append(line)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(line, file=sys.stderr, flush=True)
+
+    def longest_seconds(self, measurement: Measurement) -> float:
+        """What to expect of a measurement from those of its part and shape that have ended."""
+        part, shape = measurement.part, measurement.shape
+        ended = [line["seconds"] for line in self.lines if (line["part"], line["shape"]) == (part, shape)]
+        return max(ended, default=EXPECTED_SECONDS)
 
     def print_table(self) -> None:
-        print(self.facts)
-        for row in self.rows:
-            cells = (
-                f"{key}={value:,.0f}" if isinstance(value, float) and value > 10 else f"{key}={value}"
-                for key, value in row.items()
-            )
-            print("  ".join(cells))
+        for line in self.lines:
+            shown = {key: value for key, value in line.items() if key not in ("call", "traceback", "captured_shapes")}
+            print("  ".join(f"{key}={short(value)}" for key, value in shown.items()))
+
+    def _is_proven(self, measurement: Measurement) -> bool:
+        proofs = [line for line in self.lines if line["part"] == "proof" and line["shape"] == measurement.shape]
+        are_right = [line.get("is_right", False) for line in proofs]
+        return all(are_right) and measurement.dtype in [line["dtype"] for line in proofs]
+
+    def _roofs(self) -> dict[str, Any]:
+        return next((line for line in self.lines if line["part"] == "roofs"), {})
 
 
-def measure(part: str, name: str, options: argparse.Namespace, report: Report) -> None:
-    """One part with one shape, at every number of rows."""
-    shape = SHAPES[name]
-    if part == "nano":
-        measure_nano(name, options, report)
-        return
-    for rows in options.rows if part != "profile" else [options.rows[min(1, len(options.rows) - 1)]]:
-        if report.is_out_of_time():
-            return
-        prompt, length = options.lengths
-        workload = make_workload(
-            samples=rows,
-            samples_per_prompt=SAMPLES_PER_PROMPT,
-            alphabet=letters(),
-            prompts=Spread(prompt, prompt),
-            lengths=Spread(length, length),
-        )
-        row = {"part": part, "shape": name, "rows": rows}
-        if part == "decode":
-            report.add(row | measure_decoding(shape, workload, rows, options, report.facts["copy_bytes_per_second"]))
-        elif part == "profile":
-            profile_steps(shape, workload, rows, options)
-        else:
-            measure_rivals(row, shape, workload, options, report)
+def short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def measure_decoding(
-    shape: Shape, workload: Sequence[Sample], rows: int, options: argparse.Namespace, copy_bytes_per_second: float
-) -> dict[str, Any]:
-    model = make_model(shape, dtype=options.dtype, device=options.device)
-    weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
-    weight_bytes -= model.get_input_embeddings().weight.nbytes  # a step looks up a few rows of it
-    with_all_rows, core = decoding_core(shape, model, workload, rows, options)
-    steps: list[float] = []
-    begun_with, started_at = core.statistics().completion_tokens, time.perf_counter()
-    last = count_tokens(workload) - rows * WARM_UP_TOKENS  # before the first rows finish
-    while core.statistics().completion_tokens < last:
-        step_at = time.perf_counter()
-        core.step()
-        steps.append(time.perf_counter() - step_at)
-    synchronize(options.device)
-    seconds = time.perf_counter() - started_at
-    decoded = core.statistics().completion_tokens - begun_with
-    positions = len(workload[0].prompt) + workload[0].length // 2
-    step_bytes = weight_bytes + rows * positions * shape.key_value_numbers * model.dtype.itemsize
-    limit = rows * copy_bytes_per_second / step_bytes
-    speed = decoded / seconds
+def limits(line: dict[str, Any], roofs: dict[str, Any]) -> dict[str, float]:
+    """Tokens per second that the device allows, and the share of them that was reached; empty if unknown.
+
+    The cache is taken to be read for each row, though samples of one prompt have a part of it in common.
+    """
+    if "step_weight_bytes" not in line or "copy_bytes_per_second" not in roofs:
+        return {}
+    rows, bandwidth = line["rows"], roofs["copy_bytes_per_second"]
+    reading_weights, reading_cache = line["step_weight_bytes"] / bandwidth, line["step_cache_bytes"] / bandwidth
+    computing = 2 * line["step_parameters"] * rows / roofs["operations_per_second"]
+    memory_limit = rows / (reading_weights + reading_cache)
+    roof = rows / (max(reading_weights, computing) + reading_cache)
+    reached = line["tokens_per_second"]
     return {
-        "ours": speed,
-        "limit": limit,
-        "share_of_limit": round(speed / limit, 3),
-        "step_milliseconds": round(1e3 * statistics.median(steps), 3),
-        "seconds_until_all_rows_decode": round(with_all_rows, 2),
+        "memory_limit": memory_limit,
+        "roof": roof,
+        "share_of_memory_limit": reached / memory_limit,
+        "share_of_roof": reached / roof,
     }
 
 
-def decoding_core(
-    shape: Shape, model: Any, workload: Sequence[Sample], rows: int, options: argparse.Namespace
-) -> tuple[float, EngineCore]:
-    """A core in which every row of the workload decodes, and the seconds that took."""
-    core = make_core(shape, model, workload, rows, options)
-    started_at = time.perf_counter()
-    add(core, workload)
-    while core.statistics().completion_tokens < rows * WARM_UP_TOKENS:
-        core.step()
-    synchronize(options.device)
-    return time.perf_counter() - started_at, core
+def carry_out(measurements: Iterable[Measurement], measure: Measure, setup: Setup, results: Results) -> None:
+    """Runs each measurement under a time limit and adds its outcome, whatever that is, to the results."""
+    ends_at = time.monotonic() + setup.budget_seconds
+    worker: Worker | None = None
+    shape = ""
+    try:
+        for measurement in measurements:
+            left = ends_at - time.monotonic()
+            if left < results.longest_seconds(measurement):
+                results.add(measurement, {"skipped": f"{left:.0f} s of the budget are left", "seconds": 0.0})
+                continue
+            # Memory that one shape did not give back is not missing from the next.
+            if worker is not None and shape and measurement.shape != shape:
+                worker.kill()
+                worker = None
+            shape = measurement.shape
+            began_at = time.monotonic()
+            worker = worker or Worker(measure, setup)
+            outcome = worker.run(measurement, min(left, setup.limit_seconds))
+            results.add(measurement, outcome | {"seconds": round(time.monotonic() - began_at, 2)})
+            if "error" in outcome or "timed_out" in outcome:
+                worker.kill()
+                worker = None
+    finally:
+        if worker is not None:
+            worker.kill()
 
 
-def measure_rivals(
-    row: dict[str, Any], shape: Shape, workload: Sequence[Sample], options: argparse.Namespace, report: Report
-) -> None:
-    rows = row["rows"]
+class Worker:
+    """A process that takes on one measurement after another."""
 
-    def ours() -> float:
-        core = make_core(shape, make_model(shape, dtype=options.dtype, device=options.device), workload, rows, options)
-        warm_up(core, workload)
-        return run_all(core, workload)
+    def __init__(self, measure: Measure, setup: Setup) -> None:
+        context = multiprocessing.get_context("spawn")  # CUDA does not outlive a fork
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, measure, setup), daemon=True)
+        self._process.start()
+        theirs.close()
 
-    def rival(generate: Callable[[Any, Sequence[Sample], int], Cost]) -> float:
-        model = make_model(shape, dtype=options.dtype, device=options.device)
-        generate(model, [sample._replace(length=4) for sample in workload[:2]], rows)
-        return generate(model, workload, rows).wall_seconds
+    def run(self, measurement: Measurement, limit_seconds: float) -> dict[str, Any]:
+        """The figures, or `error`, or `timed_out`; after either of these the process is good for nothing more."""
+        try:
+            self._connection.send(measurement)
+            if not self._connection.poll(limit_seconds):
+                return {"timed_out": f"not finished after {limit_seconds:.0f} s"}
+            outcome: dict[str, Any] = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join(10)
+            return {"error": f"the process ended with {self._process.exitcode}"}
+        return outcome
 
-    ways: dict[str, Callable[[], float]] = {
-        "ours": ours,
-        "static_batches": lambda: rival(static_batches),
-        "continuous_batching": lambda: rival(continuous_batching),
-    }
-    for way, seconds_of in ways.items():
-        if report.is_out_of_time():
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join(10)  # one that hangs in a driver may never end
+        self._connection.close()
+
+
+def serve(connection: Connection, measure: Measure, setup: Setup) -> None:
+    """The process of a worker."""
+    while True:
+        try:
+            measurement = connection.recv()
+        except EOFError:
             return
         try:
-            seconds = seconds_of()
-        except Exception as error:  # another project's code: its failure is a result of this bench
-            report.add(row | {"way": way, "error": f"{type(error).__name__}: {error}"[:200]})
-            continue
-        report.add(row | {"way": way, "tokens_per_second": count_tokens(workload) / seconds})
-        forget()
+            outcome = measure(setup, measurement)
+        except Exception as error:
+            outcome = describe(error)
+        connection.send(outcome)
 
 
-def measure_nano(name: str, options: argparse.Namespace, report: Report) -> None:
-    longest = 1024 if name != "tiny" else 110
-    workload = nano_workload(longest)
-    model = make_model(SHAPES[name], dtype=options.dtype, device=options.device)
-    rows = max(options.rows)
-    core = make_core(SHAPES[name], model, workload, rows, options)
-    warm_up(core, workload)
-    seconds = run_all(core, workload, temperature=0.6, top_p=1.0)
-    tokens = count_tokens(workload)
-    report.add(
-        {"part": "nano", "shape": name, "rows": rows, "output_tokens": tokens, "seconds": round(seconds, 2)}
-        | {"tokens_per_second": tokens / seconds}
-    )
+def describe(error: BaseException) -> dict[str, str]:
+    import traceback
 
-
-def warm_up(core: EngineCore, workload: Sequence[Sample]) -> None:
-    """Lets every batch size be met once, and so captured: all rows begin, and end one prompt after another."""
-    run_all(core, [sample._replace(length=min(sample.length, 4 + sample.problem)) for sample in workload])
-
-
-def forget() -> None:
-    """Gives back what the last measurement held: models and cores refer to themselves."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def nano_workload(longest: int) -> list[Sample]:
-    """The lengths of GeeeekExplorer/nano-vllm `bench.py`, drawn in its order from its seed; the tokens are letters."""
-    chooser = random.Random(0)
-    alphabet = letters()
-    prompts = []
-    for _ in range(NANO_SEQUENCES):
-        size = chooser.randint(100, longest)
-        prompts.append(tuple(alphabet[chooser.randint(0, 10000) % len(alphabet)] for _ in range(size)))
-    return [Sample(rank, 0, prompt, chooser.randint(100, longest)) for rank, prompt in enumerate(prompts)]
-
-
-def profile_steps(shape: Shape, workload: Sequence[Sample], rows: int, options: argparse.Namespace) -> None:
-    model = make_model(shape, dtype=options.dtype, device=options.device)
-    _, core = decoding_core(shape, model, workload, rows, options)
-    with torch.profiler.profile() as profiler:
-        for _ in range(min(50, workload[0].length // 4)):
-            core.step()
-        synchronize(options.device)
-    sort_by = "self_cuda_time_total" if options.device.startswith("cuda") else "self_cpu_time_total"
-    table = profiler.key_averages().table(sort_by=sort_by, row_limit=30, max_name_column_width=70)
-    (options.out / f"profile-{shape.hidden}-{rows}.txt").write_text(table, encoding="utf-8")
-    by_host = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=30, max_name_column_width=70)
-    (options.out / f"profile-{shape.hidden}-{rows}-host.txt").write_text(by_host, encoding="utf-8")
-    print("\n".join(line[:120] for line in table.splitlines()[:24]))
-
-
-def make_core(
-    shape: Shape, model: Any, workload: Sequence[Sample], rows: int, options: argparse.Namespace
-) -> EngineCore:
-    """Our engine around a model in memory."""
-    longest = max(len(sample.prompt) + sample.length for sample in workload)
-    checkpoint = Checkpoint(
-        model=model,
-        tokenizer=make_tokenizer(shape),
-        device=torch.device(options.device),
-        end_tokens=frozenset(),
-        context_length=-(-longest // 256) * 256,
-    )
-    load = Load(
-        model="random", device=options.device, batch_size=rows, context_length=checkpoint.context_length, dtype="auto"
-    )
-    return loading.start_slots(
-        load, checkpoint, lambda event: print(type(event).__name__, event.message, file=sys.stderr)
-    )
-
-
-def add(core: EngineCore, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P) -> None:
-    """Asks for every sample, the samples of a prompt together."""
-    problems: dict[int, list[Sample]] = {}
-    for sample in workload:
-        problems.setdefault(sample.problem, []).append(sample)
-    for ticket, samples in enumerate(problems.values()):
-        sampling = SamplingParameters(
-            max_new_tokens=samples[0].length, temperature=temperature, top_p=top_p, stop=("\nQUESTION",)
-        )
-        request = Request(
-            problem_id=str(samples[0].problem),
-            prompt=TextPrompt(tokens_text(samples[0].prompt)),
-            sample_indices=tuple(sample.index for sample in samples),
-            sampling=sampling,
-        )
-        core.add(ticket, request, time.monotonic())
-
-
-def run_all(
-    core: EngineCore, workload: Sequence[Sample], temperature: float = TEMPERATURE, top_p: float = TOP_P
-) -> float:
-    """Generates a workload; the seconds it took."""
-    started_at = time.perf_counter()
-    add(core, workload, temperature, top_p)
-    finished = []
-    while not core.is_idle:
-        finished += core.step()
-    finished += core.step()
-    seconds = time.perf_counter() - started_at
-    generated = sum(one.completion.completion_tokens for one in finished)
-    if generated != count_tokens(workload):
-        errors = {one.completion.error for one in finished}
-        raise RuntimeError(f"generated {generated} tokens of {count_tokens(workload)}: {errors}")
-    return seconds
-
-
-def copy_speed(device: str) -> float:
-    """Bytes read and written per second by a large copy within the device's memory, the median of several."""
-    size = (1 << 31) if device.startswith("cuda") else (1 << 26)
-    source = torch.empty(size, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    speeds = []
-    for _ in range(12):
-        synchronize(device)
-        started_at = time.perf_counter()
-        target.copy_(source)
-        synchronize(device)
-        speeds.append(2 * size / (time.perf_counter() - started_at))
-    return statistics.median(speeds[2:])
-
-
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def describe(device: str) -> dict[str, Any]:
-    import transformers
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
-    return {"device": name, "torch": torch.__version__, "transformers": transformers.__version__}
+    first_line = next(iter(str(error).splitlines()), "")
+    trace = "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {first_line}", "traceback": trace[-4000:]}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from engine import machine
-from gpu import WARM_UP_TOKENS, add, make_core
+from random_core import WARM_UP_TOKENS, add, make_core
 from random_models import SHAPES, letters, make_model
 from rivals import Sample, Spread, make_workload
 
@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     )
     arriving = Sample(len(decoding), 0, tuple((letters() * options.prompt)[: options.prompt]), 4)
     model = make_model(shape, dtype=options.dtype, device=options.device)
-    core = make_core(shape, model, [*decoding, arriving], options.rows, options)
+    core = make_core(shape, model, [*decoding, arriving], options.rows, device=options.device)
     add(core, decoding)
     while core.statistics().completion_tokens < len(decoding) * WARM_UP_TOKENS:
         core.step()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from engine import machine
-from gpu import WARM_UP_TOKENS, decoding_core
+from random_core import WARM_UP_TOKENS, decode_all_rows, make_core
 from random_models import LOGIT_SPREAD, SHAPES, Shape, letters, make_model
 from rivals import Spread, make_workload
 from torch import Tensor
@@ -102,7 +102,8 @@ def step_milliseconds(shape: Shape, options: argparse.Namespace) -> float:
         lengths=Spread(3 * WARM_UP_TOKENS, 3 * WARM_UP_TOKENS),
     )
     model = make_model(shape, dtype="bfloat16", device=options.device)
-    _, core = decoding_core(shape, model, workload, options.rows, options)
+    core = make_core(shape, model, workload, options.rows, device=options.device)
+    decode_all_rows(core, workload)
     return milliseconds(core.step, options)
 
 

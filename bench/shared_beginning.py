@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from engine import machine
-from gpu import add, make_core
+from random_core import add, make_core
 from random_models import SHAPES, Shape, letters, make_model
 from rivals import Sample, Spread, make_workload
 
@@ -75,7 +75,7 @@ def main() -> None:
 def measure(shape: Shape, workload: list[Sample], options: argparse.Namespace) -> tuple[int, float]:
     """Prompt tokens computed and processor seconds."""
     model = make_model(shape, dtype=options.dtype, device=options.device)
-    core = make_core(shape, model, workload, options.rows, options)
+    core = make_core(shape, model, workload, options.rows, device=options.device)
     launch = core.runner.launch
     computed = 0
 
