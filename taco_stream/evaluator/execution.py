@@ -53,6 +53,9 @@ COMPILED_SECONDS = 150.0
 """How long the zygote may take to compile a program. Its CPU time is limited to five seconds, which may take a minute
 on a loaded machine, and that would be taken for a broken zygote."""
 
+MESSAGE_BYTES = 64
+"""More than `LATE` and `PACKED_END` have. The room is allocated for each message: with a megabyte, 15 µs of a test."""
+
 MAX_ERRORS_BYTES = 1 << 16
 """Only the end of a test's standard error is kept: people read that part."""
 
@@ -442,7 +445,7 @@ class RunningTest:
 
     def _read(self) -> None:
         try:
-            message, handles, _, _ = socket.recv_fds(self._control, 1 << 20, 1)
+            message, handles, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 1)
             if message == LATE:
                 self._zygote.pulse()
                 left = self.clock.seconds_left(handles[0], number=self._number)
