@@ -9,17 +9,18 @@ The rule: *whichever stage is starved gets the core*. Every `WINDOW_SECONDS` thr
 window that has passed: the share of it in which nothing was generated, the share in which workers were judging, and
 the programs that waited for a worker at its end.
 
-* Judging is starved if programs wait and its workers are busy. It gets a core if generating is idle for half of the
-  time or more: a batch that has to share its cores may take twice as long for a step, which does not matter then.
-* Generating is starved if it is busy on a core that is lent. It gets the core back if the other workers would be
-  enough for what is judged.
+* Judging is starved if programs wait and its workers are busy. It is lent a core if generating is idle meanwhile: held
+  back by completions that are not judged, it loses nothing by sharing its cores.
+* Generating is starved if it is busy while a core of its own is lent. It gets the core back if judging could do with
+  one worker less.
 * Otherwise nothing changes. If both stages are busy on cores of their own, lending gains nothing: what is left to judge
   when generating ends is then judged on all cores.
 
-A move is made when as many windows in a row as `patience` have asked for it. The patience begins at one and doubles
-with every move that undoes the last, so under a load that does not change the number of moves grows with the logarithm
-of the time at most, and a load that does change is still followed. When generating begins or ends, its claim does, and
-judging has what remains at once.
+A core that had to be given back should not have been lent: threads that meet hundreds of times in a step may lose more
+to a neighbour than it gains. So with each that comes back, twice as many windows in a row must ask for the next. Under
+a load that does not change, the number of moves grows with the logarithm of the time at most, and the time for which a
+core is lent in vain vanishes; a load that does change is still followed. When generating begins or ends, its claim
+does, and judging has what remains at once.
 
 `CoreBalance` decides; it knows no clock and no process. `keep_balance` looks and acts. It is not started if the number
 of workers was given, if the evaluator is on other machines, or if generating claims nothing that could be lent.
@@ -41,13 +42,10 @@ WINDOW_SECONDS = 2.0
 TICK_SECONDS = 0.25
 """How soon it is seen that generating begins or ends."""
 
-IDLE_SHARE = 0.5
-"""Generating that is idle for as long can share its cores."""
-
 BUSY_SHARE = 0.9
-"""A stage that is busy for as long can use another core."""
+"""A stage that is busy for this share of the time, or longer, has enough to do; generating below it is held back."""
 
-FULL_SHARE = 0.8
+FULL_SHARE = 0.95
 """Judging gives a core back if this share of the time of the remaining workers is enough."""
 
 
@@ -67,48 +65,31 @@ class CoreBalance:
         self.workers = cores
         self._cores = cores
         self.claimed_cores = 0
-        self._wish = 0
-        self._windows = 0  # in a row that had this wish
-        self._last_move = 0
         self._patience = 1
+        self._asked = 0  # windows in a row in which judging was starved
 
     def observe(self, gauges: WindowGauges) -> str:
         """Takes a window, and changes `workers` if it is time to; the reason in words, empty without a change."""
+        own = max(1, self._cores - gauges.claimed_cores)
         if gauges.claimed_cores != self.claimed_cores:
             self.claimed_cores = gauges.claimed_cores
-            self._wish = self._windows = self._last_move = 0
+            self._asked = 0
             needs = f"needs {self.claimed_cores} of {self._cores} cores" if self.claimed_cores else "is over"
-            return self._set(self._own_cores, f"generating {needs}")
-        wish = self._wish_after(gauges)
-        self._windows = self._windows + 1 if wish == self._wish else 1
-        self._wish = wish
-        if wish == 0 or self._windows < self._patience:
-            return ""
-        if wish == -self._last_move:
-            self._patience *= 2
-        self._last_move, self._windows = wish, 0
-        if wish > 0:
-            reason = f"{gauges.programs_waiting:,} programs waited, generating was idle {gauges.generating_idle:.0%}"
-        else:
-            reason = f"generating needs its core, judging was busy {gauges.judging_busy:.0%}"
-        return self._set(self.workers + wish, reason)
-
-    @property
-    def _own_cores(self) -> int:
-        """The workers that judging always has."""
-        return max(1, self._cores - self.claimed_cores)
-
-    def _wish_after(self, gauges: WindowGauges) -> int:
-        """1 to give a core to judging, -1 to give one back to generating, 0 to leave everything."""
+            return self._use(own, f"generating {needs}")
+        is_generating_busy = gauges.generating_idle <= 1 - BUSY_SHARE
         is_judging_starved = gauges.programs_waiting > 0 and gauges.judging_busy >= BUSY_SHARE
-        if is_judging_starved and gauges.generating_idle >= IDLE_SHARE:
-            return 1 if self.workers < self._cores else 0
-        is_enough = gauges.judging_busy * self.workers <= FULL_SHARE * (self.workers - 1)
-        if is_enough and gauges.generating_idle <= 1 - BUSY_SHARE:
-            return -1 if self.workers > self._own_cores else 0
-        return 0
+        self._asked = self._asked + 1 if is_judging_starved and not is_generating_busy else 0
+        if self._asked >= self._patience and self.workers < self._cores:
+            self._asked = 0
+            reason = f"{gauges.programs_waiting:,} programs waited, generating was idle {gauges.generating_idle:.0%}"
+            return self._use(self.workers + 1, reason)
+        is_one_too_many = gauges.judging_busy * self.workers <= FULL_SHARE * (self.workers - 1)
+        if is_generating_busy and is_one_too_many and self.workers > own:
+            self._patience *= 2
+            return self._use(self.workers - 1, f"generating needs its core, judging was busy {gauges.judging_busy:.0%}")
+        return ""
 
-    def _set(self, workers: int, reason: str) -> str:
+    def _use(self, workers: int, reason: str) -> str:
         if workers == self.workers:
             return ""
         self.workers = workers
