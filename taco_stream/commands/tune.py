@@ -118,6 +118,8 @@ def start(settings: RunSettings, path: Path, *, seconds: float) -> int:
         raise UsageError("tune measures a model that is run on this machine: it needs --engine local, and no --ray")
     if path.exists():
         raise UsageError(f"{path} exists: name another file for the settings, or remove it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to write the settings to")
     check_libraries()
 
     async def measure_all() -> Measured:
@@ -168,12 +170,13 @@ async def measure(
         found = {each.problem_id: each for each in problems() if each.problem_id in wanted}
         programs = [(found[problem_id], text) for problem_id, text in box.programs]
         judged = await judge_alone(programs, judging, worker_counts(cores, judging.workers), seconds=seconds / 2)
-        prospects = [expect(measurement, cores, box.tokens_per_sample(), judged) for measurement in measurements]
+        length = box.tokens_per_sample()
+        prospects = [expect(measurement, cores, length, judged) for measurement in measurements]
         best = choose(prospects).measurement
         # Rows are part of the samples of the reproducible mode.
         if model.batch_size is None and best.rows > 1 and not model.reproducible:
             fewer = await tried(best.choice._replace(batch_size=best.rows // 2))
-            prospects.append(expect(fewer, cores, box.tokens_per_sample(), judged))
+            prospects.append(expect(fewer, cores, length, judged))
     return Measured(prospects, judged)
 
 

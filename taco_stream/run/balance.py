@@ -23,7 +23,8 @@ core is lent in vain vanishes; a load that does change is still followed. When g
 does, and judging has what remains at once.
 
 `CoreBalance` decides; it knows no clock and no process. `keep_balance` looks and acts. It is not started if the number
-of workers was given, if the evaluator is on other machines, or if generating claims nothing that could be lent.
+of workers was given or the evaluator is on other machines, and changes nothing while generating claims no core, as that
+of a server does.
 """
 
 from collections.abc import Callable

@@ -115,6 +115,12 @@ def test_a_file_that_exists_is_not_written_over(tmp_path: Path, invoke: CommandL
     assert path.read_text(encoding="utf-8") == "mine"
 
 
+def test_a_folder_that_does_not_exist_is_found_before_anything_is_measured(tmp_path: Path, invoke: CommandLine) -> None:
+    answer = invoke("tune", tmp_path / "none" / "tuned.toml")
+    assert answer.code == 2
+    assert answer.sentences == [f"taco-stream: there is no folder {tmp_path / 'none'} to write the settings to"]
+
+
 def test_only_a_model_that_is_run_here_can_be_tuned(tmp_path: Path, invoke: CommandLine) -> None:
     config = tmp_path / "served.toml"
     config.write_text('engine = "server"\nserver = "http://localhost:1"\n', encoding="utf-8")
