@@ -46,11 +46,6 @@ class Scoring(NamedTuple):
         """Whether a softmax over scaled products is all there is."""
         return self.softcap is None and self.sinks is None
 
-    @property
-    def is_for_flash(self) -> bool:
-        """Whether torch's own flash attention offers it, which slides windows but knows no chunks."""
-        return self.is_plain and not (self.window and self.window.in_chunks)
-
 
 @dataclass(eq=False)
 class Group:
@@ -89,22 +84,53 @@ class Group:
         return mask[:, None, None, :]
 
 
-class FlashRows(NamedTuple):
+@dataclass(eq=False)
+class FlashRows:
     """What CUDA's variable-length attention reads instead of masks: int32 tensors on the device.
 
-    Row i is one query (`query_starts` counts rows from 0) and the first `lengths[i]` keys from `key_starts[i]` on
-    in the flattened rows of the cache.
+    Row i is the queries from `query_starts[i]` to before the next start, `longest` at most, and the `lengths[i]` keys
+    from `key_starts[i]` on in the flattened rows of the cache, the last of which is the last query's own.
     """
 
     query_starts: Tensor
     key_starts: Tensor
     lengths: Tensor
+    longest: int = 1
+    windows: dict[Window, "FlashRows"] = field(default_factory=dict)
 
     @classmethod
     def from_lengths(cls, lengths: Tensor, stride: int) -> "FlashRows":
-        """Rows of `lengths` [rows] keys, in neighbouring slots `stride` positions apart."""
+        """Rows of one query and `lengths` [rows] keys, in neighbouring slots `stride` positions apart."""
         starts = torch.arange(len(lengths) + 1, dtype=torch.int32, device=lengths.device)
         return cls(starts, starts * stride, lengths.int())
+
+    @classmethod
+    def from_chunks(cls, spans: Sequence["ChunkSpan"], stride: int, device: torch.device) -> "FlashRows":
+        """A row for each of consecutive chunks, whose slots are `stride` positions apart."""
+
+        def upload(values: list[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.int32).to(device, non_blocking=True)
+
+        first = spans[0].rows.start
+        return cls(
+            upload([*(span.rows.start - first for span in spans), spans[-1].rows.stop - first]),
+            upload([*(span.slot * stride for span in spans), 0]),  # in any order, for lengths are given
+            upload([span.end for span in spans]),
+            longest=max(span.end - span.start for span in spans),
+        )
+
+    def within(self, window: Window | None) -> "FlashRows":
+        """Rows of one query with only the keys in its window, which one query may do as if there were no others.
+
+        Told of a window, the kernel would read keys once for each query head, not once for those that share them.
+        """
+        if window is None:
+            return self
+        if window not in self.windows:
+            first = window.first(self.lengths - 1).clamp_min(0)
+            starts = self.key_starts + torch.nn.functional.pad(first, (0, 1))
+            self.windows[window] = FlashRows(self.query_starts, starts, self.lengths - first)
+        return self.windows[window]
 
 
 @dataclass(eq=False)
@@ -141,6 +167,13 @@ class Layout:
     places: Tensor
     groups: Sequence[Group]
     chunks: Sequence[ChunkSpan]
+    flash_chunks: FlashRows | None = None
+
+    def read_chunks(self, stride: int, device: torch.device) -> FlashRows:
+        """The chunks for flash attention; one upload serves all layers of a step."""
+        if self.flash_chunks is None:
+            self.flash_chunks = FlashRows.from_chunks(self.chunks, stride, device)
+        return self.flash_chunks
 
 
 class SlotAttention:
@@ -193,16 +226,20 @@ class SlotAttention:
             raise UnservedModelError("the model makes attention masks of its own")
         scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, self.windows[layer], softcap, s_aux)
         if self.cache is None or self.layout is None:
-            self.reads_lengths &= scoring.is_for_flash and has_flash(queries, values)
+            self.reads_lengths &= scoring.is_plain and has_flash(queries, values)
             attended = _chunk(queries, keys, values, ChunkSpan(slice(0), 0, 0, len(queries)), scoring)
             return attended[None].contiguous(), None
         self.cache.write(layer, self.layout.places, keys, values)
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         parts = [_decode(queries[group.rows], keys, values, group, scoring) for group in self.layout.groups]
-        for span in self.layout.chunks:
-            seen = slice(0, span.end)
-            row = keys[span.slot, seen], values[span.slot, seen]
-            parts.append(_chunk(queries[span.rows], *row, span, scoring))
+        if self.layout.chunks and _can_flash_chunks(queries, values, scoring):
+            rows = self.layout.read_chunks(keys.shape[1], queries.device)
+            parts.append(_flash(queries[self.layout.chunks[0].rows.start :], keys, values, rows, scoring))
+        else:
+            for span in self.layout.chunks:
+                seen = slice(0, span.end)
+                row = keys[span.slot, seen], values[span.slot, seen]
+                parts.append(_chunk(queries[span.rows], *row, span, scoring))
         attended = torch.cat(parts)  # contiguous, as models expect; of a single part, too
         return attended.view(query.shape[0], query.shape[2], *attended.shape[1:]), None
 
@@ -320,8 +357,9 @@ def _refuse_what_is_not_served(module: nn.Module, others: dict[str, Any]) -> Non
 def _decode(queries: Tensor, keys: Tensor, values: Tensor, group: Group, scoring: Scoring) -> Tensor:
     """One query per row against the row's slot: [rows, heads, value size]."""
     rows, heads, size = queries.shape
-    if group.flash is not None and scoring.is_for_flash and has_flash(queries, values):
-        return _flash(queries, keys[group.slots], values[group.slots], group.flash, scoring)
+    if group.flash is not None and scoring.is_plain and has_flash(queries, values):
+        alone = group.flash.within(scoring.window)
+        return _flash(queries, keys[group.slots], values[group.slots], alone, scoring._replace(window=None))
     packed = queries.reshape(rows, keys.shape[2], -1, size)  # query heads that share a key head are rows of its matrix
     span = slice(group.start(scoring.window), group.longest)
     keys, values = (stored[group.slots, span].transpose(1, 2) for stored in (keys, values))
@@ -346,8 +384,14 @@ def _device_has_flash(device: torch.device) -> bool:
     return torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
+def _can_flash_chunks(queries: Tensor, values: Tensor, scoring: Scoring) -> bool:
+    """Whether one call serves all chunks: the kernel slides windows, but knows none that end where a chunk does."""
+    is_sliding = scoring.window is None or not scoring.window.in_chunks
+    return scoring.is_plain and is_sliding and has_flash(queries, values)
+
+
 def _flash(queries: Tensor, keys: Tensor, values: Tensor, rows: FlashRows, scoring: Scoring) -> Tensor:
-    """One query per row, each against as many keys as its device-side length says."""
+    """The queries of every row, each against as many keys as the device-side length says: [queries, heads, size]."""
     window = {} if scoring.window is None else {"window_size_left": scoring.window.size - 1, "window_size_right": 0}
     output = torch.ops.aten._flash_attention_forward(
         queries.contiguous(),
@@ -355,10 +399,10 @@ def _flash(queries: Tensor, keys: Tensor, values: Tensor, rows: FlashRows, scori
         values.flatten(0, 1),
         rows.query_starts,
         rows.key_starts,
-        1,
+        rows.longest,
         keys.shape[1],
         0.0,
-        False,
+        rows.longest > 1,  # causal, from the last query and key backwards
         False,
         scale=scoring.scaling,
         seqused_k=rows.lengths,

@@ -45,8 +45,8 @@ def sample_without_waiting(logits: Tensor, parameters: RowSampling, uniforms: Te
     wanted = counts.gather(1, rank[:, None])[:, 0] - place
     has_rank = ordered == (LAST_ORDERED - rank[:, None]).short()
     tokens = (has_rank.cumsum(-1, dtype=torch.int32) < wanted[:, None]).sum(-1)
-    # The largest of logits with a NaN among them is a NaN.
-    return torch.where(largest.isfinite(), tokens, UNSOUND)
+    # The largest of logits with a NaN among them is a NaN; only of finite numbers is the difference 0.
+    return tokens.masked_fill(largest - largest != 0, UNSOUND)
 
 
 def _order_bits(bits: Tensor) -> Tensor:
@@ -66,28 +66,28 @@ def _count_ranks(ordered: Tensor) -> Tensor:
 def _weigh_ranks(dtype: torch.dtype, largest: Tensor, parameters: RowSampling) -> Tensor:
     """The weight of a logit of each rank relative to the largest one's: float64 [rows, RANKS]; 0 if it is no number."""
     ordered = (LAST_ORDERED - torch.arange(RANKS, device=largest.device)).short()
-    values = _order_bits(ordered).view(dtype).float()
-    values = torch.where(values.isfinite(), values, -torch.inf)
-    temperature = torch.where(parameters.temperature > 0, parameters.temperature, 1.0)
+    values = _order_bits(ordered).view(dtype).float().nan_to_num(-torch.inf, -torch.inf, -torch.inf)
+    temperature = parameters.temperature.masked_fill(parameters.temperature <= 0, 1.0)
     # No row has a logit above its largest: infinity times none of them would be no number.
     return ((values - largest[:, None]).clamp_max(0) / temperature[:, None]).exp().double()
 
 
 def _draw(counts: Tensor, weights: Tensor, parameters: RowSampling, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """The rank drawn in each row [rows], and the place of the token among those that have it [rows]."""
-    is_first = (counts.cumsum(-1) == counts) & (counts > 0)
-    top_k = torch.where(parameters.top_k > 0, parameters.top_k, torch.iinfo(torch.int64).max)
-    kept = torch.where(counts.cumsum(-1) - counts < top_k[:, None], counts, 0)
+    above = counts.cumsum(-1) - counts
+    is_first = (above == 0) & (counts > 0)
+    top_k = parameters.top_k.masked_fill(parameters.top_k <= 0, torch.iinfo(torch.int64).max)
+    kept = counts.masked_fill(above >= top_k[:, None], 0)
 
     mass = kept * weights
     cumulative = mass.cumsum(-1)
-    limit = torch.where(parameters.top_p < 1, parameters.top_p.double() * cumulative[:, -1], torch.inf)
+    limit = (parameters.top_p * cumulative[:, -1]).masked_fill(parameters.top_p >= 1, torch.inf)
     # As many of the equals as begin below the limit. Of weight 0, all do or none; 0 / 0 is neither.
     beginning = ((limit[:, None] - (cumulative - mass)) / weights).ceil().nan_to_num(nan=0.0)
     kept = torch.minimum(kept, beginning.clamp(0, torch.iinfo(torch.int32).max)).int()
     kept *= weights >= parameters.min_p[:, None]
     # transformers, too, keeps one token at least (`min_tokens_to_keep`).
-    kept = torch.where(is_first, kept.clamp_min(1), kept)
+    kept = kept.maximum(is_first)
 
     mass = kept * weights
     cumulative = mass.cumsum(-1)

@@ -103,6 +103,9 @@ def start_slots(load: Load, checkpoint: Checkpoint, emit: EventSink, as_on_cuda:
     """A core over slots. Raises `UnservedModelError` if the model cannot be served by them, `SlotsFailedError` if it
     is not known whether it could be."""
     attention = SlotAttention()
+    if checkpoint.device.type == "cuda":
+        # On Hopper torch would prefer it, and it plans each new shape for tens of milliseconds (docs/design/engine.md).
+        torch.backends.cuda.enable_cudnn_sdp(False)
     if as_on_cuda is None:
         as_on_cuda = checkpoint.device.type == "cuda"
     runner = ModelRunner(

@@ -85,8 +85,32 @@ def test_flash_attends_as_masked_attention_does(window: int | None) -> None:
     everyone = slice(0, rows)
     masked = Group(everyone, everyone, longest=stride, shortest=0, lengths=lengths)
     flash = Group(everyone, everyone, longest=stride, shortest=0, lengths=lengths)
-    starts = torch.arange(rows + 1, dtype=torch.int32, device="cuda")
-    flash.flash = FlashRows(starts, starts * stride, lengths.int())
+    flash.flash = FlashRows.from_lengths(lengths, stride)
     scoring = Scoring(size**-0.5, None if window is None else Window(window), None, None)
     expected, attended = (_decode(queries, keys, values, group, scoring) for group in (masked, flash))
     torch.testing.assert_close(attended, expected, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("window", [None, 20])
+def test_flash_attends_to_chunks_as_masked_attention_does(window: int | None) -> None:
+    from taco_stream.engine.worker.attention import ChunkSpan, FlashRows, _chunk, _flash
+
+    torch.manual_seed(0)
+    rows, stride, heads, key_heads, size = 4, 129, 8, 2, 64
+    keys, values = (torch.randn(rows, stride, key_heads, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    # A prompt from its start, the middle of another, a single token, a prompt as long as the slot; in any order of slots.
+    places = [(2, 0, 30), (0, 17, 60), (3, 99, 100), (1, 0, 128)]
+    spans, first = [], 0
+    for slot, start, end in places:
+        spans.append(ChunkSpan(slice(first, first + end - start), slot, start, end))
+        first += end - start
+    queries = torch.randn(first, heads, size, device="cuda", dtype=torch.bfloat16)
+    scoring = Scoring(size**-0.5, None if window is None else Window(window), None, None)
+    expected = [_chunk(queries[s.rows], keys[s.slot, : s.end], values[s.slot, : s.end], s, scoring) for s in spans]
+    attended = _flash(queries, keys, values, FlashRows.from_chunks(spans, stride, queries.device), scoring)
+    torch.testing.assert_close(attended, torch.cat(expected), atol=2e-2, rtol=2e-2)
+
+
+def test_prompts_wait_for_no_plans_of_cudnn(model_folder: ModelFolder) -> None:
+    Bench(model_folder("llama"), device="cuda", dtype="bfloat16")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
