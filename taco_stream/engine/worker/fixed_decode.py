@@ -11,6 +11,7 @@ is kept or computed in it is not touched. Tokens are drawn inside the step.
 
 import contextlib
 import warnings
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -99,33 +100,31 @@ class FixedDecode:
 
     def run(self, rows: Sequence[BatchRow]) -> Tensor:
         """Decodes one token for each row; tokens [rows], on the device."""
-        shape = self._shape_for(rows)
-        inputs = self._inputs(rows, shape)
+        _, slots, positions, indices = zip(*rows, strict=True)
+        shape = self._shape_for(max(slots), max(positions))
+        # Of 256 rows `torch.tensor` takes 144 µs to read the numbers, an array 25.
+        numbers = array("q", (*slots, *positions, *indices))
+        places, before, tokens = torch.frombuffer(numbers, dtype=torch.int64).view(3, len(rows))
+        inputs = self._idle(shape.inputs.shape[1])
+        inputs.index_copy_(1, places, torch.stack([before, before + 1, tokens, torch.ones_like(places)]))
         shape.inputs.copy_(inputs.pin_memory() if self._uses_graphs else inputs, non_blocking=True)
         if shape.graph is not None:
             shape.graph.replay()
         else:
             self._compute(shape)
         assert shape.drawn is not None
-        slots = torch.tensor([row.slot for row in rows]).to(self._device, non_blocking=True)
-        return shape.drawn[slots]
+        return shape.drawn[places.to(self._device, non_blocking=True)]
 
-    def _shape_for(self, rows: Sequence[BatchRow]) -> _Shape:
-        size = next(bucket for bucket in self._buckets if bucket > max(row.slot for row in rows))
-        longest = next(length for length in self._lengths if length > max(row.position for row in rows))
+    def _shape_for(self, slot: int, position: int) -> _Shape:
+        """The smallest shape that has the slot and reads the position."""
+        size = next(bucket for bucket in self._buckets if bucket > slot)
+        longest = next(length for length in self._lengths if length > position)
         if (size, longest) not in self._shapes:
             shape = _Shape(self._idle(size).to(self._device), longest)
             if self._uses_graphs:
                 self._capture(shape)
             self._shapes[size, longest] = shape
         return self._shapes[size, longest]
-
-    def _inputs(self, rows: Sequence[BatchRow], shape: _Shape) -> Tensor:
-        inputs = self._idle(shape.inputs.shape[1])
-        slots = [row.slot for row in rows]
-        values = [(row.position, row.position + 1, row.token_index, 1) for row in rows]
-        inputs[:, slots] = torch.tensor(values).T
-        return inputs
 
     def _idle(self, size: int) -> Tensor:
         inputs = torch.zeros(4, size, dtype=torch.int64)
