@@ -58,12 +58,16 @@ class _Prefix:
 
 @dataclass(eq=False, slots=True)
 class _Slot:
-    """One cache row. `computed` tokens of `prefix` stand in it; `length` counts those behind it too."""
+    """One cache row. `computed` tokens of `prefix` stand in it; `length` counts those behind it too.
+
+    The sample had `begun_with` tokens when it took the slot: those in its prefix behind the prompt.
+    """
 
     prefix: _Prefix | None = None
     computed: int = 0
     length: int = 0
     sample: Sample | None = None
+    begun_with: int = 0
 
     def holds(self, prefix: _Prefix) -> bool:
         return self.prefix is prefix and self.computed == len(prefix.tokens)
@@ -140,6 +144,9 @@ class Scheduler:
         self._whole_prompts = whole_prompts
         self._slots = [_Slot() for _ in range(slots)]
         self._queue: deque[_Prefix] = deque()
+        # Kept, for a step of a GPU is short beside walks over a thousand slots.
+        self._busy = 0
+        self._unfinished: set[int] = set()  # slots with a sample whose prefix is not computed to its end
 
     @property
     def slots(self) -> int:
@@ -149,17 +156,22 @@ class Scheduler:
     @property
     def busy(self) -> int:
         """How many slots hold a sample."""
-        return sum(slot.sample is not None for slot in self._slots)
+        return self._busy
 
     @property
     def decoding(self) -> int:
         """How many samples get a token in the next step, whatever is prefilled beside them."""
-        return sum(self._is_decoding(slot) for slot in self._slots)
+        return sum(self._is_decoding(index) for index in range(self.slots))
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether any does."""
+        return any(self._is_decoding(index) for index in range(self.slots))
 
     @property
     def is_prefilling(self) -> bool:
         """Whether a prompt in a slot is not computed to its end."""
-        return any(self._missing(slot) for slot in self._slots)
+        return bool(self._unfinished)
 
     @property
     def waiting(self) -> int:
@@ -169,7 +181,7 @@ class Scheduler:
     @property
     def is_idle(self) -> bool:
         """Whether no sample is left."""
-        return not self._queue and self.busy == 0
+        return not self._queue and not self._busy
 
     def samples(self) -> Iterator[Sample]:
         """All samples, those in slots first."""
@@ -194,17 +206,19 @@ class Scheduler:
         decoding: list[BatchRow] = []
         beginning: list[BatchRow] = []
         for index, slot in enumerate(self._slots):
-            if not self._is_decoding(slot):
+            sample = slot.sample
+            # Not by `_is_decoding`: a call for each of a thousand slots takes longer than the rest of this.
+            if sample is None or index in self._unfinished or sample.planned >= sample.limit:
                 continue
-            assert slot.sample is not None
+            row = BatchRow(sample, index, slot.length, sample.planned)
             # A sample that was preempted begins once more, with the tokens that it had in its prefix.
-            has_begun = slot.sample.planned > self._begun_at(slot)
-            (decoding if has_begun else beginning).append(
-                BatchRow(slot.sample, index, slot.length, slot.sample.planned)
-            )
-            # The first token comes from the prefix's logits: only those after it feed a token, which takes a position.
-            slot.length += has_begun
-            slot.sample.planned += 1
+            if sample.planned > slot.begun_with:
+                decoding.append(row)
+                # The first token comes from the prefix's logits: only those after it feed a token, which takes a place.
+                slot.length += 1
+            else:
+                beginning.append(row)
+            sample.planned += 1
         return Step(tuple(copies), tuple(chunks), tuple(decoding), tuple(beginning))
 
     def record(self, step: Step, tokens: Iterable[int]) -> list[Sample]:
@@ -221,6 +235,8 @@ class Scheduler:
         """The sample leaves; its slot is free from the next step on."""
         if sample.slot is not None:
             self._slots[sample.slot].sample = None
+            self._unfinished.discard(sample.slot)
+            self._busy -= 1
             sample.slot = None
             return
         for prefix in self._queue:
@@ -235,6 +251,8 @@ class Scheduler:
         """
         samples = [slot.sample for slot in self._slots if slot.sample is not None]
         self._slots = [_Slot() for _ in range(slots)]
+        self._busy = 0
+        self._unfinished.clear()
         # Backwards, each to the front, so that the oldest ends up first: who came first is served first again.
         for sample in sorted(samples, key=_order, reverse=True):
             sample.slot = None
@@ -259,9 +277,11 @@ class Scheduler:
     def _admit(self, prefill_tokens: int) -> list[Copy]:
         """Hands free slots to waiting samples: those whose prefix is held begin now, the first of others prefill."""
         copies: list[Copy] = []
+        if not self._queue or self._busy == self.slots:
+            return copies
         free = [index for index, slot in enumerate(self._slots) if slot.sample is None]
         # No prompt is given a slot before there is budget to compute it: its slot would decode nothing meanwhile.
-        unplanned = prefill_tokens - sum(self._missing(slot) for slot in self._slots)
+        unplanned = prefill_tokens - sum(self._missing(self._slots[index]) for index in self._unfinished)
         reserved = 0
         for prefix in list(self._queue):
             if len(free) <= reserved:
@@ -303,7 +323,7 @@ class Scheduler:
             held = min(common[slot.prefix], slot.computed)
             if held > length:
                 best, length = index, held
-            if self._missing(slot):
+            if index in self._unfinished:
                 coming = max(coming, common[slot.prefix])
         length, coming = (tokens - tokens % self._cut for tokens in (length, coming))
         return _Shared(best, length if length >= SHARED_TOKENS else 0, coming - length >= SHARED_TOKENS)
@@ -322,18 +342,20 @@ class Scheduler:
     def _place(self, prefix: _Prefix, index: int, computed: int) -> None:
         sample = prefix.waiting.popleft()
         sample.slot = index
-        self._slots[index] = _Slot(prefix, computed, computed, sample)
+        self._slots[index] = _Slot(prefix, computed, computed, sample, len(prefix.tokens) - len(sample.prompt))
+        self._busy += 1
+        if computed < len(prefix.tokens):
+            self._unfinished.add(index)
 
     def _prefill(self, tokens: int, prompts: int | None) -> list[PrefillChunk]:
         """Chunks of the prefixes in progress, oldest sample first, until the budget is spent."""
         chunks: list[PrefillChunk] = []
-        unfinished = [index for index, slot in enumerate(self._slots) if self._missing(slot)]
 
         def arrival(index: int) -> tuple[int, int]:
             sample = self._slots[index].sample
             return _order(sample) if sample else (0, 0)
 
-        for index in sorted(unfinished, key=arrival):
+        for index in sorted(self._unfinished, key=arrival):
             slot = self._slots[index]
             size = self._missing(slot) if self._whole_prompts else min(tokens, self._missing(slot))
             if tokens <= 0 or (chunks and size > tokens) or (prompts is not None and len(chunks) >= prompts):
@@ -343,22 +365,18 @@ class Scheduler:
             start = slot.computed
             slot.computed = slot.length = start + size
             tokens -= size
-            chunks.append(
-                PrefillChunk(
-                    slot.sample, index, start, slot.prefix.tokens[start : start + size], self._missing(slot) == 0
-                )
-            )
+            is_last = not self._missing(slot)
+            if is_last:
+                self._unfinished.remove(index)
+            chunks.append(PrefillChunk(slot.sample, index, start, slot.prefix.tokens[start : start + size], is_last))
         return chunks
 
-    def _begun_at(self, slot: _Slot) -> int:
-        """How many tokens the slot's sample had when it took the slot: those in its prefix behind the prompt."""
-        return len(slot.prefix.tokens) - len(slot.sample.prompt) if slot.prefix and slot.sample else 0
-
-    def _is_decoding(self, slot: _Slot) -> bool:
-        return slot.sample is not None and not self._missing(slot) and slot.sample.planned < slot.sample.limit
+    def _is_decoding(self, index: int) -> bool:
+        sample = self._slots[index].sample
+        return sample is not None and index not in self._unfinished and sample.planned < sample.limit
 
     def _missing(self, slot: _Slot) -> int:
-        return len(slot.prefix.tokens) - slot.computed if slot.prefix and slot.sample else 0
+        return len(slot.prefix.tokens) - slot.computed if slot.prefix else 0
 
     def _forget_served(self) -> None:
         self._queue = deque(prefix for prefix in self._queue if prefix.waiting)

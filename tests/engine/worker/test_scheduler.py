@@ -57,6 +57,7 @@ def run(scheduler: Scheduler, cache: TokenCache, budget: int = 64, lag: int = 0)
     flying: list[tuple[Step, list[int]]] = []
     while not scheduler.is_idle or flying:
         step = scheduler.plan(budget)
+        assert scheduler.busy == sum(sample.slot is not None for sample in scheduler.samples())
         if not step.is_empty:
             flying.append((step, cache.compute(step)))
             yield step
