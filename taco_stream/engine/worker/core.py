@@ -150,7 +150,7 @@ class EngineCore:
         if not self.runner.reads_late:
             return self._pace.tokens(scheduler.decoding, scheduler.slots)
         is_worth_it = scheduler.slots - scheduler.busy >= scheduler.slots // 16 or scheduler.is_prefilling
-        return self._pace.largest if is_worth_it or not scheduler.decoding else 0
+        return self._pace.largest if is_worth_it or not scheduler.is_decoding else 0
 
     def _launch(self, step: Step, now: float) -> None:
         for sample in (*(chunk.sample for chunk in step.chunks), *(row.sample for row in step.beginning)):
@@ -169,14 +169,16 @@ class EngineCore:
     def _take_tokens(self, launched: Launched) -> None:
         """Looks at the tokens of a step, and lets the samples go that have ended."""
         is_sound = True
-        for sample in self._scheduler.record(launched.step, launched.read()):
+        grown = self._scheduler.record(launched.step, launched.read())
+        self._gauges.completion_tokens += len(grown)
+        for sample in grown:
             token = sample.tokens[-1]
             if token == UNSOUND:
                 is_sound = False
                 sample.tokens.pop()
+                self._gauges.completion_tokens -= 1
                 self._finish(sample, FinishReason.ERROR, self.checkpoint.not_finite)
                 continue
-            self._gauges.completion_tokens += 1
             has_stop_string = self._progress[sample].detector.feed(token)
             if token in self.checkpoint.end_tokens:
                 self._finish(sample, FinishReason.STOP)

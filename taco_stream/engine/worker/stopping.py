@@ -6,10 +6,9 @@ stop strings, which is how TACO's `generation.py` trims. It trims a whole text, 
 while another that began before it may still become so, the sample goes on until that is decided. Decoding the whole
 text after every token would cost more than the model, so a cheap watch runs ahead of it and decoding only confirms:
 
-* `_ByteWatch`: most tokenizers write every token as the same bytes whatever comes before and after it. It keeps the
-last bytes,
-  as many as the longest stop string has, and looks for the stop strings' bytes there. UTF-8 synchronises itself, so the
-  bytes of a stop string are in the bytes exactly when the string is in the text.
+* `_ByteWatch`: most tokenizers write every token as the same bytes whatever comes before and after it. If a token has
+  the last byte of a stop string, which few have, it looks for the stop strings' bytes among the last ones. UTF-8
+  synchronises itself, so the bytes of a stop string are in the bytes exactly when the string is in the text.
 * `_TextWatch`: for any other tokenizer it decodes the last few tokens each time.
 
 Which one serves is found out once per tokenizer: `_TokenBytes` claims what tokens are written as, by the two schemes in
@@ -18,7 +17,7 @@ tokens from all over the vocabulary, every special one included.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -53,7 +52,7 @@ class StopStringDetector:
         if token not in self._vocabulary:
             return self._is_found
         self._tokens.append(token)
-        if self._watch is not None and (self._watch.sees(token) or self._is_undecided) and not self._is_found:
+        if self._watch is not None and (self._watch.sees(self._tokens) or self._is_undecided) and not self._is_found:
             match = self._match()
             # A stop string that began before the match may still be completed: the earliest one wins.
             self._is_undecided = match is not None and _may_match_before(
@@ -88,8 +87,8 @@ def _may_match_before(place: int, text: str, stop_strings: tuple[str, ...]) -> b
 
 
 class _Watch(Protocol):
-    def sees(self, token: int) -> bool:
-        """Takes in the next token; whether it may have completed a stop string. Never misses one."""
+    def sees(self, tokens: Sequence[int]) -> bool:
+        """Takes in the last of `tokens`; whether it may have completed a stop string. Never misses one."""
         ...
 
 
@@ -98,16 +97,20 @@ class _ByteWatch:
         self._token_bytes = token_bytes
         self._stops = _encode_all(stop_strings)
         self._kept = max(map(len, self._stops)) - 1
-        self._tail = b""
+        self._may_end = token_bytes.with_any(frozenset(stop[-1] for stop in self._stops))
 
-    def sees(self, token: int) -> bool:
-        tail = self._tail + self._token_bytes[token]
-        self._tail = tail[max(0, len(tail) - self._kept) :]
-        # A match cannot end before this token's bytes: `_tail` is one byte shorter than the longest stop string.
-        for stop in self._stops:  # noqa: SIM110 - any() and its generator cost more than the searches
-            if stop in tail:
-                return True
-        return False
+    def sees(self, tokens: Sequence[int]) -> bool:
+        token = tokens[-1]
+        if not self._may_end[token]:
+            return False
+        # A match cannot end before this token's bytes: one byte less than the longest stop string has stands before.
+        wanted = self._kept + len(self._token_bytes[token])
+        tail = b""
+        for earlier in reversed(tokens):
+            tail = self._token_bytes[earlier] + tail
+            if len(tail) >= wanted:
+                break
+        return any(stop in tail[-wanted:] for stop in self._stops)
 
 
 class _TextWatch:
@@ -117,8 +120,8 @@ class _TextWatch:
         self._kept = max(map(len, stop_strings)) + SLACK_CHARACTERS
         self._tokens: list[int] = []
 
-    def sees(self, token: int) -> bool:
-        self._tokens.append(token)
+    def sees(self, tokens: Sequence[int]) -> bool:
+        self._tokens.append(tokens[-1])
         text = self._decode(self._tokens)
         # Halved now and then, not cut at every token: decoding more than is needed costs less than deciding where to.
         if len(text) > 3 * self._kept:
@@ -140,12 +143,28 @@ class _TokenBytes(dict[int, bytes]):
         self._tokens_of = tokenizer.convert_ids_to_tokens
         self._encode = encode
         self._special = special_tokens(tokenizer)
+        self._with_any: dict[frozenset[int], _HasAny] = {}
+
+    def with_any(self, wanted: frozenset[int]) -> "_HasAny":
+        """For each token whether any of these bytes is in what it is written as."""
+        return self._with_any.setdefault(wanted, _HasAny(self, wanted))
 
     def __missing__(self, token: int) -> bytes:
         text = None if token in self._special else self._tokens_of(token)
         written = b"" if text is None else self._encode(text)
         self[token] = written
         return written
+
+
+class _HasAny(dict[int, bool]):
+    def __init__(self, token_bytes: _TokenBytes, wanted: frozenset[int]) -> None:
+        super().__init__()
+        self._token_bytes = token_bytes
+        self._wanted = wanted
+
+    def __missing__(self, token: int) -> bool:
+        self[token] = has_any = not self._wanted.isdisjoint(self._token_bytes[token])
+        return has_any
 
 
 _KNOWN: "WeakKeyDictionary[Any, _TokenBytes | None]" = WeakKeyDictionary()
