@@ -1,6 +1,6 @@
 """Host work of a decoding step as on CUDA, against a device that costs nothing: milliseconds of thread time, by part.
 
-python bench/host_step.py [--rows 64 256 1024] [--steps 200] [--out bench/results/host_step.json]
+python bench/host_step.py [--rows 64 256 1024] [--steps 200] [--rounds 3] [--out bench/results/host_step.json]
 
 The core, scheduler, model runner and stop strings are the engine's own, on the path that CUDA takes: fixed shapes,
 tokens read a step late. Only the model, the replay of a captured step and the sampler do nothing. What CUDA adds to the
@@ -58,13 +58,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     results = []
     for workload, rows in itertools.product(("steady", "turnover"), options.rows):
-        figures = measure(workload, rows, options.steps)
-        results.append({"workload": workload, "rows": rows, "milliseconds": figures})
+        rounds = [measure(workload, rows, options.steps) for _ in range(options.rounds)]
+        figures = {part: statistics.median(each[part] for each in rounds) for part in rounds[0]}
+        whole = [each["whole step"] for each in rounds]
+        results.append({"workload": workload, "rows": rows, "milliseconds": figures, "whole step by round": whole})
         print(f"{workload} {rows:5} rows  " + "  ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     if options.out:
         report = {"hardware": hardware(), "load": os.getloadavg()[0], "steps": options.steps, "results": results}

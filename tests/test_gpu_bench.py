@@ -1,4 +1,4 @@
-"""The benchmark for GPUs, which has to be right the first time that it meets one: its proofs, limits and records."""
+"""The benchmarks for GPUs, which have to be right the first time that they meet one: proofs, limits, records, parts."""
 
 import argparse
 import json
@@ -156,3 +156,16 @@ def test_a_core_that_computes_something_else_is_not_proven(tmp_path: Path, monke
     finally:
         torch.set_num_threads(threads)
     assert not proof["is_right"]
+
+
+def test_the_host_is_measured_without_a_device() -> None:
+    import host_step
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    figures = host_step.measure("turnover", 16, 10)
+    torch.set_num_threads(threads)
+    parts = [figures[part] for part in host_step.PARTS]
+    assert min(parts) > 0
+    assert figures["whole step"] < 100
