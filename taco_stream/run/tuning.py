@@ -12,6 +12,9 @@ measured.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+SAME_SHARE = 0.97
+"""Of the best: a few seconds do not tell rates apart that are closer."""
+
 
 class Choice(NamedTuple):
     """What a model is generated with. None is the default: no thread is counted, and as many rows as memory holds."""
@@ -55,18 +58,22 @@ def free_workers(cores: int, threads: int | None, counts: Sequence[int]) -> int:
 def expect(
     measurement: Measurement, cores: int, tokens_per_sample: float | None, judged_per_second: Mapping[int, float]
 ) -> Prospect:
-    """The prospect of a measurement, from the rates at which so many workers judged alone."""
+    """The prospect of a measurement, from the rates at which so many workers judged alone.
+
+    What is left to judge in the end is judged at the best of these rates: more workers are slower only by accident.
+    """
     if not tokens_per_sample or not judged_per_second:
         return Prospect(measurement, None)
     generated = measurement.tokens_per_second / tokens_per_sample
     counts = sorted(judged_per_second)
     meanwhile = judged_per_second[free_workers(cores, measurement.choice.threads, counts)]
     left = max(0.0, 1 - meanwhile / generated)
-    return Prospect(measurement, 1 / (1 / generated + left / judged_per_second[counts[-1]]))
+    return Prospect(measurement, 1 / (1 / generated + left / max(judged_per_second.values())))
 
 
 def choose(prospects: Sequence[Prospect]) -> Prospect:
-    """The fastest: by samples if they are known for all, else by tokens; of equals the first."""
-    if any(each.samples_per_second is None for each in prospects):
-        return max(prospects, key=lambda each: each.measurement.tokens_per_second)
-    return max(prospects, key=lambda each: each.samples_per_second or 0.0)
+    """The first that is as good as the best: by samples if they are known for all, else by tokens."""
+    by_tokens = [each.measurement.tokens_per_second for each in prospects]
+    by_samples = [each.samples_per_second for each in prospects if each.samples_per_second is not None]
+    rates = by_samples if len(by_samples) == len(prospects) else by_tokens
+    return next(each for each, rate in zip(prospects, rates, strict=True) if rate >= SAME_SHARE * max(rates))

@@ -61,7 +61,7 @@ def test_more_threads_are_chosen_if_generating_takes_longer() -> None:
 def test_fewer_threads_are_chosen_if_they_leave_judging_a_core() -> None:
     """With four threads on four cores one worker judges beside them, and most is left for later."""
     judged = {1: 2.0, 2: 4.0, 4: 8.0}
-    prospects = [expect(measurement(110.0, 4), 4, 10.0, judged), expect(measurement(80.0, 2), 4, 10.0, judged)]
+    prospects = [expect(measurement(110.0, 4), 4, 10.0, judged), expect(measurement(90.0, 2), 4, 10.0, judged)]
     assert choose(prospects).measurement.choice == Choice(2, None)
 
 
@@ -84,6 +84,15 @@ def test_nothing_is_expected_to_be_faster_than_generating(
     assert 0 < expected <= tokens / length * (1 + 1e-9)
 
 
-def test_of_equals_the_first_is_chosen() -> None:
-    one, other = Prospect(measurement(1.0, 2), 5.0), Prospect(measurement(2.0, 1), 5.0)
-    assert choose([one, other]) is one
+def test_of_choices_that_cannot_be_told_apart_the_first_is_chosen() -> None:
+    one, other, best = (Prospect(measurement(1.0), rate) for rate in (4.9, 4.95, 5.0))
+    assert choose([one, other, best]) is one
+    assert choose([other, best, one]) is other
+    assert choose([Prospect(measurement(1.0), 4.8), best]) is best
+
+
+def test_judging_on_all_cores_is_no_slower_than_on_some() -> None:
+    """Rows that make no difference to a run that judging bounds are not found to make one by a slow second."""
+    judged = {1: 13.4, 2: 12.7}
+    many, fewer = (expect(measurement(rate), 2, 10.0, judged) for rate in (711.0, 549.0))
+    assert many.samples_per_second == pytest.approx(fewer.samples_per_second)
