@@ -124,11 +124,10 @@ def continuous_batching(model: Any, workload: Sequence[Sample], rows: int) -> Co
     """transformers' continuous batching, `rows` requests at a time, every sample a request of its own."""
     from transformers import ContinuousBatchingConfig
 
-    page = 256
+    page = 256  # tokens of a page by default; the setting is block_size in 5.17 and page_size in 5.23
     longest = max(len(sample.prompt) + sample.length for sample in workload)
     is_on_cpu = model.device.type == "cpu"  # elsewhere it sizes itself
     config = ContinuousBatchingConfig(
-        page_size=page,
         max_requests_per_batch=rows,
         num_blocks=rows * (-(-longest // page) + 1) if is_on_cpu else None,
         max_batch_tokens=max(512, rows) if is_on_cpu else None,
