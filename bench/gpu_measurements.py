@@ -168,14 +168,9 @@ def measure_decoding(setup: Setup, measurement: Measurement) -> dict[str, Any]:
     reset_peak(setup.device)
     kept = keep_core(setup, measurement)
     core, watched = kept.core, kept.watched
-    workload = make_workload(
-        samples=rows,
-        samples_per_prompt=measurement.samples_per_prompt,
-        alphabet=letters(),
-        prompts=Spread(setup.prompt, setup.prompt),
-        lengths=Spread(setup.length, setup.length),
-        # Another for each measurement: slots remember the prompts of the one before.
-        seed=round(1000 * measurement.temperature) + measurement.samples_per_prompt,
+    # Another for each measurement: slots remember the prompts of the one before.
+    workload = fill_rows(
+        setup, measurement, seed=round(1000 * measurement.temperature) + measurement.samples_per_prompt
     )
     rows = len(workload)  # whole prompts
     watched.forget()
@@ -264,13 +259,7 @@ def keep_core(setup: Setup, measurement: Measurement) -> Kept:
 def measure_rivals(setup: Setup, measurement: Measurement) -> dict[str, Any]:
     """One way's tokens per second, from prompts to the last token."""
     rows, events = measurement.rows, list[EngineEvent]()
-    workload = make_workload(
-        samples=rows,
-        samples_per_prompt=measurement.samples_per_prompt,
-        alphabet=letters(),
-        prompts=Spread(setup.prompt, setup.prompt),
-        lengths=Spread(setup.length, setup.length),
-    )
+    workload = fill_rows(setup, measurement)
     reset_peak(setup.device)
     model = make_model(SHAPES[measurement.shape], dtype=measurement.dtype, device=setup.device)
     if measurement.way == "ours":
@@ -316,13 +305,7 @@ def nano_workload(longest: int) -> list[Sample]:
 
 def profile_steps(setup: Setup, measurement: Measurement) -> dict[str, Any]:
     """Two tables of torch's profiler, by the device's time and by the host's, in files beside the results."""
-    workload = make_workload(
-        samples=measurement.rows,
-        samples_per_prompt=measurement.samples_per_prompt,
-        alphabet=letters(),
-        prompts=Spread(setup.prompt, setup.prompt),
-        lengths=Spread(setup.length, setup.length),
-    )
+    workload = fill_rows(setup, measurement)
     model = make_model(SHAPES[measurement.shape], dtype=measurement.dtype, device=setup.device)
     core = open_core(setup, measurement, model, workload, [])
     decode_all_rows(core, workload)
@@ -338,6 +321,18 @@ def profile_steps(setup: Setup, measurement: Measurement) -> dict[str, Any]:
         path.write_text(table, encoding="utf-8")
         files.append(path.name)
     return {"files": files}
+
+
+def fill_rows(setup: Setup, measurement: Measurement, seed: int = 0) -> list[Sample]:
+    """Samples of one length for all rows, of whole prompts."""
+    return make_workload(
+        samples=measurement.rows,
+        samples_per_prompt=min(measurement.samples_per_prompt, measurement.rows),
+        alphabet=letters(),
+        prompts=Spread(setup.prompt, setup.prompt),
+        lengths=Spread(setup.length, setup.length),
+        seed=seed,
+    )
 
 
 def open_core(
