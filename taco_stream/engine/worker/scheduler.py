@@ -165,7 +165,7 @@ class Scheduler:
 
     @property
     def is_decoding(self) -> bool:
-        """Whether any does."""
+        """Whether any sample does."""
         return any(self._is_decoding(index) for index in range(self.slots))
 
     @property

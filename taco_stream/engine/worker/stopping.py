@@ -103,7 +103,7 @@ class _ByteWatch:
         token = tokens[-1]
         if not self._may_end[token]:
             return False
-        # A match cannot end before this token's bytes: one byte less than the longest stop string has stands before.
+        # A match ends within this token's bytes, so all but one byte of the longest stop string may stand before them.
         wanted = self._kept + len(self._token_bytes[token])
         tail = b""
         for earlier in reversed(tokens):
