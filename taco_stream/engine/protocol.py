@@ -1,10 +1,10 @@
 """The frames between a generation worker and its parent.
 
-The parent writes one `Load`, reads `Ready` or `Refused`, and from then on writes `Generate`, `Cancel` and `Drain` as it
-likes; closing the pipe ends the worker. The worker answers every sample of every `Generate` with exactly one
-`Finished`, in any order, sends `Gauges` about twice a second while it works, and an `EventFrame` for everything that
-belongs in the run's events. Frames are those of `workers.frames`; nothing is acknowledged, because a worker that dies
-is restarted and given everything it has not answered.
+The parent writes one `Load`, reads `Ready` or `Refused`, and from then on writes `Generate`, `Withdraw`, `Cancel` and
+`Drain` as it likes; closing the pipe ends the worker. The worker answers every sample of every `Generate` with exactly
+one `Finished`, in any order, sends `Gauges` about twice a second while it works, and an `EventFrame` for everything
+that belongs in the run's events. Frames are those of `workers.frames`; nothing is acknowledged, because a worker that
+dies is restarted and given everything it has not answered.
 """
 
 import msgspec
@@ -43,6 +43,13 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     ticket: int
     request: Request
     arrived_at: float
+
+
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+    """Those of these samples of a ticket that have no token yet are to come back as `cancelled`."""
+
+    ticket: int
+    sample_indices: tuple[int, ...]
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -91,5 +98,5 @@ class EventFrame(msgspec.Struct, frozen=True, tag="event"):
     event: EngineEvent
 
 
-ToWorker = Load | Generate | Cancel | Drain
+ToWorker = Load | Generate | Withdraw | Cancel | Drain
 FromWorker = Ready | Refused | Finished | Gauges | EventFrame

@@ -256,13 +256,16 @@ class LocalEngine(anyio.AsyncContextManagerMixin):
                     else:
                         self._give_up(worker, failure)
                     return
-            if not worker.chunks:
+            # From its end on, others may have room for what this worker has not begun.
+            if not worker.chunks or self._queue.is_closed:
                 self._queue.notify()
 
     async def _take_in(self, worker: WorkerHandle, frame: FromWorker) -> None:
         match frame:
             case Finished(ticket, completion):
-                if worker.record_completion(ticket, completion):
+                if (chunk := worker.take_back(ticket, completion)) is not None:
+                    self._queue.put_back([chunk])
+                elif worker.record_completion(ticket, completion):
                     self._samples_finished += 1
                 if worker.trials:  # the next group may be due
                     async with worker.writing:

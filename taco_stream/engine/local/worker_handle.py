@@ -10,6 +10,10 @@ taken the completion, and the worker is given no further chunk while it has its 
 taking thereby stops admission. Code that changes this state calls `notify`, and code that waits for a change awaits
 `changed`.
 
+**Taking back.** When no further chunk comes, samples may wait for one worker's slots while another's are empty. Then
+they are withdrawn (`chunk_queue` says how many): the worker alone knows which have begun, and answers the others as
+cancelled; each of those becomes a chunk of its own for a worker that has room.
+
 **Restarts.** A worker that ends is started again and given everything that it has not answered. One that ends more than
 `RESTARTS` times in a row without having finished a sample is given up.
 
@@ -36,7 +40,18 @@ import msgspec
 
 from taco_stream.engine.libraries import check_libraries
 from taco_stream.engine.local.silence_clock import TICK_SECONDS, SilenceClock, waiting_seconds
-from taco_stream.engine.protocol import Cancel, Drain, EventFrame, FromWorker, Generate, Load, Ready, Refused, ToWorker
+from taco_stream.engine.protocol import (
+    Cancel,
+    Drain,
+    EventFrame,
+    FromWorker,
+    Generate,
+    Load,
+    Ready,
+    Refused,
+    ToWorker,
+    Withdraw,
+)
 from taco_stream.engine.visible_devices import device_environment
 from taco_stream.errors import EngineError, ModelError, UsageError
 from taco_stream.events import EngineEvent, RequestCondemned, WorkerRestarted
@@ -107,6 +122,8 @@ class WorkerHandle:
     chunks: dict[int, Chunk] = field(default_factory=dict)
     sent: set[int] = field(default_factory=set)
     """Tickets of the chunks that the present process was given."""
+    withdrawn: set[tuple[int, int]] = field(default_factory=set)
+    """Tickets and samples that the process was asked to give back and that it has not answered."""
     trials: deque[list[int]] = field(default_factory=deque)
     """Groups of tickets of which one kills workers; the first is on trial."""
     finished: deque[Completion] = field(default_factory=deque)
@@ -147,10 +164,19 @@ class WorkerHandle:
         return sum(len(chunk.unanswered) for chunk in self.chunks.values()) + len(self.finished)
 
     @property
+    def slots(self) -> int:
+        """How many samples the worker decodes at once."""
+        return self.gauges.rows_total or (self.ready.slots if self.ready else 1)
+
+    @property
+    def empty_slots(self) -> int:
+        """How many more samples it could decode; negative if so many wait."""
+        return self.slots - sum(len(chunk.unanswered) for chunk in self.chunks.values())
+
+    @property
     def capacity(self) -> int:
         """How many samples may be in flight: the worker's slots, and enough waiting that none stays empty."""
-        slots = self.gauges.rows_total or (self.ready.slots if self.ready else 1)
-        return slots + max(SAMPLES_PER_CHUNK, slots // 2)
+        return self.slots + max(SAMPLES_PER_CHUNK, self.slots // 2)
 
     def notify(self) -> None:
         """Wakes all tasks that wait for a change of this worker's state."""
@@ -302,6 +328,15 @@ class WorkerHandle:
         for ticket, chunk in self.take_due():
             await self.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
 
+    async def withdraw(self, count: int) -> None:
+        """Asks for the last `count` samples back, which are the least likely to have begun."""
+        sent = [(ticket, chunk) for ticket, chunk in self.chunks.items() if ticket in self.sent]
+        samples = [(ticket, index) for ticket, chunk in sent for index in chunk.rest().sample_indices]
+        samples = samples[len(samples) - min(count, len(samples)) :]
+        self.withdrawn.update(samples)
+        for ticket in {ticket for ticket, _ in samples}:
+            await self.send(Withdraw(ticket, tuple(index for each, index in samples if each == ticket)))
+
     async def send_drain(self) -> None:
         """Has the process answer the samples that are not decoding as cancelled, without further trials."""
         self.trials.clear()
@@ -336,13 +371,30 @@ class WorkerHandle:
         chunk = self.chunks.get(ticket)
         if chunk is None or completion.sample_index not in chunk.unanswered:
             return False
-        chunk.unanswered.remove(completion.sample_index)
-        if not chunk.unanswered:
-            del self.chunks[ticket]
+        self._strike(ticket, completion.sample_index)
         self.consecutive_restarts = 0
         self.finished.append(completion)
         self.notify()
         return True
+
+    def take_back(self, ticket: int, completion: Completion) -> Chunk | None:
+        """The sample as a chunk, if the process gives it back as it was asked to; it is another worker's then."""
+        key = (ticket, completion.sample_index)
+        is_back = key in self.withdrawn and completion.finish_reason is FinishReason.CANCELLED
+        if not is_back or self.is_draining:
+            return None
+        chunk = self.chunks[ticket]
+        self._strike(*key)
+        self.notify()
+        request = msgspec.structs.replace(chunk.request, sample_indices=(completion.sample_index,))
+        return Chunk(request, chunk.arrived_at, {completion.sample_index}, chunk.deaths, chunk.condemned_by)
+
+    def _strike(self, ticket: int, sample_index: int) -> None:
+        """Removes a sample from the books."""
+        self.withdrawn.discard((ticket, sample_index))
+        self.chunks[ticket].unanswered.remove(sample_index)
+        if not self.chunks[ticket].unanswered:
+            del self.chunks[ticket]
 
     def record_death(self) -> int | None:
         """Records the death of the process: of its figures the sums remain, not the state.
@@ -354,6 +406,7 @@ class WorkerHandle:
         self.gauges = EngineStatistics()
         had = [ticket for ticket in self.chunks if ticket in self.sent]
         self.sent.clear()
+        self.withdrawn.clear()
         for ticket in had:
             self.chunks[ticket].deaths += 1
         suspects = had if self.trials else [t for t in had if self.chunks[t].deaths >= SUSPICIOUS_DEATHS]
@@ -387,6 +440,7 @@ class WorkerHandle:
         tickets = tuple(self.chunks)
         self.chunks.clear()
         self.sent.clear()
+        self.withdrawn.clear()
         self.trials.clear()
         return tickets
 

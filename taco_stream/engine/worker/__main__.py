@@ -29,6 +29,7 @@ from taco_stream.engine.protocol import (
     Load,
     Refused,
     ToWorker,
+    Withdraw,
 )
 from taco_stream.engine.visible_devices import device_environment
 from taco_stream.errors import TacoStreamError, UsageError
@@ -124,6 +125,8 @@ def _take_in(core: "EngineCore | GenerateCore", frame: ToWorker) -> None:
     match frame:
         case Generate(ticket, request, arrived_at):
             core.add(ticket, request, arrived_at)
+        case Withdraw(ticket, sample_indices):
+            core.withdraw(ticket, frozenset(sample_indices))
         case Cancel(tickets):
             core.cancel(frozenset(tickets))
         case Drain():

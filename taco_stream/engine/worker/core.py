@@ -106,6 +106,12 @@ class EngineCore:
             if sample.ticket in tickets:
                 self._finish(sample, FinishReason.CANCELLED)
 
+    def withdraw(self, ticket: int, sample_indices: frozenset[int]) -> None:
+        """Gives up those of a ticket's samples that have no token yet."""
+        for sample in self._scheduler.not_started():
+            if sample.ticket == ticket and sample.sample_index in sample_indices:
+                self._finish(sample, FinishReason.CANCELLED)
+
     def drain(self) -> None:
         """Gives up what has no token yet, and everything that is added from now on."""
         self._draining = True

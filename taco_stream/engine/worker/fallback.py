@@ -152,6 +152,10 @@ class GenerateCore:
         """Gives up the samples of these tickets that have not started."""
         self._give_up([sample for sample in self._queue if sample.ticket in tickets])
 
+    def withdraw(self, ticket: int, sample_indices: frozenset[int]) -> None:
+        """Gives up those of a ticket's samples that have not started."""
+        self._give_up([each for each in self._queue if each.ticket == ticket and each.sample_index in sample_indices])
+
     def drain(self) -> None:
         """Gives up what has not started, and everything that is added from now on."""
         self._draining = True

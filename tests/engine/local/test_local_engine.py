@@ -141,6 +141,30 @@ async def test_a_request_that_kills_workers_is_condemned_by_two_of_them_and_drop
     }
 
 
+async def test_the_last_samples_are_spread_over_the_devices() -> None:
+    """The first to ask is given a whole chunk, most of which would wait for its slots while the other has none."""
+    async with engine(devices="cpu,cpu") as two:
+        completions = await generate(two, requests(samples=32, problems=1, tokens=60))
+        assert texts(completions) == {SampleKey("p0", index): f"1 p0 {index}" for index in range(32)}
+        assert all(each.finish_reason is FinishReason.LENGTH for each in completions.values())
+        counts = [worker.statistics().samples_finished for worker in two._workers]
+    assert sum(counts) == 32
+    assert min(counts) >= 8
+
+
+async def test_samples_on_their_way_to_another_device_survive_the_death_of_either() -> None:
+    async with engine(devices="cpu,cpu") as two:
+        for number, when in itertools.product(range(2), (3, 9, 14)):
+
+            def kill(count: int, number: int = number, when: int = when) -> None:
+                if count == when:
+                    os.kill(two.worker_pids()[number], signal.SIGKILL)
+
+            completions = await generate(two, requests(samples=32, problems=1, tokens=20), kill)
+            assert texts(completions) == {SampleKey("p0", index): f"1 p0 {index}" for index in range(32)}
+            assert all(each.finish_reason is FinishReason.LENGTH for each in completions.values())
+
+
 @pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
 async def test_a_worker_that_hangs_is_replaced_and_the_samples_are_the_same(
     devices: str, monkeypatch: pytest.MonkeyPatch

@@ -72,6 +72,11 @@ def start(load: object, emit: Callable[[object], None]) -> tuple[object, object]
                     queue.remove(sample)
                     self.given_up.append(self.answer(sample, FinishReason.CANCELLED))
 
+        def withdraw(self, ticket: int, sample_indices: frozenset[int]) -> None:
+            for sample in [each for each in self.waiting if each[0] == ticket and each[2] in sample_indices]:
+                self.waiting.remove(sample)
+                self.given_up.append(self.answer(sample, FinishReason.CANCELLED))
+
         def drain(self) -> None:
             self.is_draining = True
             while self.waiting:

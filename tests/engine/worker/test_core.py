@@ -13,7 +13,7 @@ from engine.tiny_models import ARCHITECTURES
 from taco_stream.engine.worker.prefill_pace import PrefillPace
 from taco_stream.engine.worker.scheduler import Step
 from taco_stream.events import PromptTooLong
-from taco_stream.types import Completion, FinishReason, Request, SamplingParameters, TextPrompt
+from taco_stream.types import Completion, FinishReason, Request, SampleKey, SamplingParameters, TextPrompt
 
 ModelFolder = Callable[[str], Path]
 
@@ -180,6 +180,19 @@ def test_draining_finishes_what_decodes_and_cancels_the_rest(model_folder: Model
     bench.core.drain()
     reasons = sorted(completion.finish_reason for completion in bench.finish())
     assert reasons == [FinishReason.CANCELLED] * 4 + [FinishReason.LENGTH] * 2
+
+
+def test_what_is_withdrawn_comes_back_unless_it_has_begun(model_folder: ModelFolder) -> None:
+    bench = Bench(model_folder("gpt_neox"), batch_size=2)
+    bench.add(requests(BRIEF, samples=3, count=2))
+    for _ in range(4):
+        bench.core.step()
+    bench.core.withdraw(0, frozenset((0, 2)))  # the first is decoding
+    bench.core.withdraw(1, frozenset((1,)))
+    completions = bench.finish()
+    cancelled = [each.key for each in completions if each.finish_reason is FinishReason.CANCELLED]
+    assert sorted(cancelled) == [SampleKey("p0", 2), SampleKey("p1", 1)]
+    assert len(completions) == 6
 
 
 class Exhausted:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.bench import GREEDY, SAMPLED, FallbackBench, reference, requests, texts
+from engine.bench import BRIEF, GREEDY, SAMPLED, FallbackBench, reference, requests, texts
 from engine.tiny_models import UNSERVED, make_tokenizer
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, BloomForCausalLM
@@ -94,6 +94,16 @@ def test_draining_cancels_what_has_not_started(model_folder: ModelFolder) -> Non
     rest = bench.core.step()
     assert len(first) == 2
     assert [item.completion.finish_reason for item in rest] == [FinishReason.CANCELLED] * 5
+
+
+def test_what_is_withdrawn_comes_back_unless_it_has_started(model_folder: ModelFolder) -> None:
+    bench = FallbackBench(model_folder("bloom"), batch_size=2)
+    bench.add(requests(BRIEF, samples=3, count=2))
+    first = bench.core.step()
+    bench.core.withdraw(0, frozenset((0, 2)))
+    (cancelled,) = bench.core.step()[:1]
+    assert len(first) == 2
+    assert (cancelled.completion.sample_index, cancelled.completion.finish_reason) == (2, FinishReason.CANCELLED)
 
 
 def test_reproducible_mode_is_refused(model_folder: ModelFolder) -> None:
