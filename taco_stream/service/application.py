@@ -1,11 +1,13 @@
 """The application (ASGI): from requests to work, and from results to answers.
 
 A request that is not answered as it asks is answered with a status and `{"detail": …}`: 400 for a body that is not
-understood, 401 without the token, 413 for a body or a list that is too long, 503 with `Retry-After` for work that is
-not admitted, 504 for work that was not done by its deadline, 500 for a fault of ours. None of them is a verdict.
+understood, 401 without the token, 404 and 405 for another path or method, 413 for a body or a list that is too long,
+503 with `Retry-After` for work that is not admitted, 504 for work that was not done by its deadline, 500 for a fault of
+ours. None of them is a verdict.
 
 Who may ask: programs, not web pages. A browser lets a page of any site send requests to this machine, and names the
-page in them (`Origin`): those are refused. With a token everything but `/health` needs it, as a bearer token or as
+page in them (`Origin`): those are refused, and without a token so are names that a page could have given this
+machine (`Host`). With a token everything but `/health` needs it, as a bearer token or as
 the password of a URL (`http://any:TOKEN@host:8321/run_code`), the only place that some callers have for one.
 
 Nothing that a request holds is logged or printed. A fault of ours is reported by its type and its line.
@@ -13,11 +15,13 @@ Nothing that a request holds is logged or printed. A fault of ours is reported b
 
 import base64
 import hmac
+import ipaddress
 import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -49,6 +53,8 @@ LARGE_BODY_BYTES = 1 << 18
 
 TOO_LATE = "the work could not be done by its deadline"
 ENDED = "the service ended before the work was done"
+ENDED_RETRY_SECONDS = 5
+"""When to ask again after that: another service may be there by then."""
 
 T = TypeVar("T")
 
@@ -145,6 +151,7 @@ class Service:
         self._token = token
         self._report = report
         self._body_bytes = 0
+        self._methods: dict[str, list[str]] = {}  # by path
 
     def app(self) -> Any:
         """The application."""
@@ -157,8 +164,11 @@ class Service:
                 Route("/v1/judge", _Posted(self, self._judge), methods=["POST"]),
                 *(Route(each.path, _Posted(self, self._build_answer(each)), methods=["POST"]) for each in self._routes),
             ],
+            # A redirect would name the host that the caller named, and few callers follow one that they posted to.
+            redirect_slashes=False,
             default=encode_response({"detail": "there is no such path"}, 404),
         )
+        self._methods = {each.path: sorted(each.methods or ()) for each in router.routes if isinstance(each, Route)}
 
         async def called(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] != "http":
@@ -222,7 +232,10 @@ class Service:
                 await self._send_lines(exchange, items)
                 return
             reply, is_late = await self._reply(*items[0])
-        await exchange.respond(reply, 200 if not is_late else 503 if self._dispatcher.is_closing else 504)
+        if is_late and self._dispatcher.is_closing:
+            await exchange.respond(reply, 503, {"Retry-After": str(ENDED_RETRY_SECONDS)})
+        else:
+            await exchange.respond(reply, 504 if is_late else 200)
 
     async def _send_lines(self, exchange: Exchange, items: Sequence[tuple[Submission, Ticket | None]]) -> None:
         """Sends a line for each item when its verdict is there."""
@@ -272,8 +285,9 @@ class Service:
                 raise
             if results is None:
                 has_ended = self._dispatcher.is_closing
-                status = 503 if has_ended and not route.is_patient else 504
-                raise AnswerError(status, ENDED if has_ended else TOO_LATE)
+                if has_ended and not route.is_patient:
+                    raise AnswerError(503, ENDED, retry_seconds=ENDED_RETRY_SECONDS)
+                raise AnswerError(504, ENDED if has_ended else TOO_LATE)
             reply = route.reply(asked, results)
             await exchange.respond(reply.body, reply.status)
 
@@ -301,6 +315,13 @@ class Service:
         """The answer to a request that is not to be answered otherwise."""
         if "origin" in request.headers:
             return encode_response({"detail": "this service does not answer web pages"}, 403)
+        # Such a page asks without an origin if its name has been made one of this machine.
+        if self._token is None and not _is_this_machine(request.headers.get("host", "")):
+            return encode_response({"detail": "without a token this service is asked by a name of its machine"}, 403)
+        methods = self._methods.get(request.url.path, [request.method])
+        if request.method not in methods:
+            allowed = ", ".join(methods)
+            return encode_response({"detail": f"{request.url.path} takes {allowed}"}, 405, {"Allow": allowed})
         if self._token is None or request.url.path == "/health":
             return None
         if is_authorised(request.headers.get("authorization", ""), self._token):
@@ -389,7 +410,9 @@ async def _parse(body: bytes, parse: Callable[[], T], *, is_slow: bool = False) 
 
 
 def _read_seconds(request: Request) -> float | None:
-    """The deadline that the query asks for. Raises `UsageError` if it is not a positive number."""
+    """The deadline that the query asks for. Raises `UsageError` if it is not a positive number, or asks for more."""
+    if unknown := sorted(set(request.query_params) - {"deadline_seconds"}):
+        raise UsageError(f"the query has {unknown[0]!r}; it can have deadline_seconds")
     text = request.query_params.get("deadline_seconds")
     if text is None:
         return None
@@ -400,6 +423,15 @@ def _read_seconds(request: Request) -> float | None:
     if not 0 < seconds < math.inf:
         raise UsageError(f"deadline_seconds is {text!r}; it has to be a positive number")
     return seconds
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a `Host` header names this machine by a name that no other has; an old client sends none."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+        return name is None or name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _describe(error: BaseException) -> str:

@@ -101,6 +101,8 @@ def parse_request(body: bytes, problems: Mapping[str, Problem], settings: Evalua
             submissions.append(_read_submission(item, number, problems, settings))
         except UsageError as error:
             raise UsageError(f"item {number}: {error}") from error
+    if len({each.id for each in submissions}) < len(submissions):
+        raise UsageError("two items have one id, or one has the place of another: answers come in any order")
     return JudgeRequest(tuple(submissions), is_list=True)
 
 

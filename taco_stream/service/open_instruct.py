@@ -32,7 +32,7 @@ from taco_stream.evaluator.assertions import Assertions
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.settings import EvaluatorSettings, check_limits
 from taco_stream.service.pickled_data import PickleError, read_pickle
-from taco_stream.service.wire import MAX_TESTS, JudgeWork, Result, WireReply, WireRequest, WireRoute
+from taco_stream.service.wire import MAX_TESTS, JudgeWork, Result, WireReply, WireRequest, WireRoute, decode_body
 from taco_stream.types import Problem, Status, Verdict
 
 MAX_TESTS_BYTES = 64 << 20
@@ -184,8 +184,8 @@ def _is_name(node: ast.AST, name: str) -> bool:
 
 def _decode(body: bytes) -> OpenInstructBody:
     try:
-        return msgspec.json.decode(body, type=OpenInstructBody)
-    except NOT_DECODED as error:
+        return decode_body(body, OpenInstructBody)
+    except (*NOT_DECODED, ValueError) as error:
         raise UsageError(f"the body is not a request of open-instruct's: {error}") from error
 
 

@@ -18,7 +18,7 @@ fetched.
 import signal
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,7 +27,17 @@ from taco_stream.errors import NOT_DECODED, UsageError
 from taco_stream.evaluator.protocol import Limits
 from taco_stream.evaluator.settings import EvaluatorSettings, check_limits
 from taco_stream.extraction import extract_chat
-from taco_stream.service.wire import MAX_TESTS, ExecuteWork, JudgeWork, Result, WireReply, WireRequest, WireRoute
+from taco_stream.service.wire import (
+    MAX_TESTS,
+    Body,
+    ExecuteWork,
+    JudgeWork,
+    Result,
+    WireReply,
+    WireRequest,
+    WireRoute,
+    decode_body,
+)
 from taco_stream.types import ExecutionResult, Problem, Status, Verdict
 
 PING_PATH, PONG = "/v1/ping", "pong"
@@ -41,9 +51,6 @@ CALLER_SECONDS, MARGIN_SECONDS = 10.0, 2.0
 
 SUBMIT_SECONDS = 20.0
 """The time limit of a submitted program's tests if none is given: the original's, for Python."""
-
-
-Body = TypeVar("Body")
 
 
 class RunStatus(StrEnum):
@@ -316,6 +323,6 @@ def _read_cases(given: Any) -> list[StdioCase]:
 
 def _decode(body: bytes, kind: type[Body]) -> Body:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except NOT_DECODED as error:
+        return decode_body(body, kind)
+    except (*NOT_DECODED, ValueError) as error:
         raise UsageError(f"the body is not a request of SandboxFusion's: {error}") from error

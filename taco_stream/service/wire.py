@@ -3,8 +3,9 @@
 Everything here is a value. A format's module parses bodies and writes replies, and runs nothing itself.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -13,6 +14,20 @@ from taco_stream.types import ComparisonMode, ExecutionResult, Problem, Verdict
 
 MAX_TESTS = 10_000
 """Tests of one problem, in any format: many times what datasets have."""
+
+
+Body = TypeVar("Body")
+
+
+def decode_body(body: bytes, kind: type[Body]) -> Body:
+    """A body of JSON as a value of `kind`. Raises msgspec's errors, and `ValueError` if it is not JSON."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # Python's own writer writes NaN, which tests may have, and halves of characters, which a model may.
+        return msgspec.convert(json.loads(body), kind)
 
 
 class JudgeWork(msgspec.Struct, frozen=True, kw_only=True):

@@ -321,6 +321,7 @@ async def test_what_is_cut_off_by_the_end_is_not_a_verdict(path: str, body: byte
         await served.dispatcher.close(0.0)
     assert request.status == status
     assert application.ENDED in request.body.decode()
+    assert ("retry-after" in request.headers) == (status == 503)
 
 
 async def test_with_a_token_everything_but_the_health_needs_it() -> None:
@@ -354,6 +355,34 @@ def test_a_token_is_a_bearer_token_or_a_password(header: str, is_right: bool) ->
 def test_a_token_is_compared_as_bytes() -> None:
     assert is_authorised("Bearer " + "s3crét".encode().decode("latin-1"), "s3crét")
     assert not is_authorised("Bearer s3crét", "s3crét")
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/v1/judge?deadline=3", "the query has 'deadline'; it can have deadline_seconds"),
+        ("/v1/judge", "two items have one id, or one has the place of another: answers come in any order"),
+    ],
+)
+async def test_what_would_be_misunderstood_is_refused(path: str, detail: str) -> None:
+    answer = await post(Served().app, path, [{**ITEM, "id": 1}, ITEM])
+    assert (answer.status, answer.json) == (400, {"detail": detail})
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("/v1/judge", "GET", 405), ("/health/", "GET", 404)])
+async def test_another_path_or_method_is_an_error_in_the_services_own_form(path: str, method: str, status: int) -> None:
+    request = asked(Served().app, path, method=method)
+    await request.run()
+    assert request.status == status
+    assert set(request.json) == {"detail"}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8321", 200), ("127.0.0.1:8321", 200), ("[::1]:8321", 200), ("evil.com", 403), ("[", 403)],
+)
+async def test_a_name_that_a_page_may_have_given_this_machine_gets_no_answer(host: str, status: int) -> None:
+    assert (await get(Served().app, "/v1/info", headers={"Host": host})).status == status
 
 
 async def test_a_web_page_gets_no_answer() -> None:

@@ -145,6 +145,12 @@ def test_a_body_that_cannot_be_run_is_an_error(body: bytes) -> None:
         FORMAT.parse_run_code(body)
 
 
+def test_a_program_with_half_a_character_is_judged_as_one() -> None:
+    (work,) = FORMAT.parse_run_code(b'{"code": "print(\'\\ud800\')", "language": "python"}').work
+    assert isinstance(work, ExecuteWork)
+    assert work.program == "print('\ud800')"
+
+
 def test_the_deadline_is_before_verl_gives_up() -> None:
     request = FORMAT.parse_run_code(run_body(SUM, compile_timeout=3, run_timeout=5))
     assert request.deadline_seconds == 3 + 5 + 10 - 2

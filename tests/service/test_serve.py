@@ -174,7 +174,7 @@ def test_a_storm_of_disconnects_leaves_nothing_behind(service: Process) -> None:
     with ExitStack() as connections:
         for number in range(50):
             body = json.dumps(item(f"while True: pass  # {number}")).encode()
-            head = f"POST /v1/judge HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            head = f"POST /v1/judge HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             connection = connections.enter_context(socket.create_connection((host, int(port))))
             connection.sendall(head + body)
         wait_until(lambda: service.figure("service_waiting") >= 45)
@@ -192,7 +192,9 @@ def test_identical_programs_are_one_until_one_caller_leaves_and_then_the_other_i
     host, port = service.address.removeprefix("http://").split(":")
     body = json.dumps(program).encode()
     with ThreadPoolExecutor() as others, socket.create_connection((host, int(port))) as leaving:
-        leaving.sendall(f"POST /v1/judge HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        leaving.sendall(
+            f"POST /v1/judge HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
         wait_until(lambda: service.figure("service_running") == 1)
         other = others.submit(service.post, "/v1/judge", program)
         wait_until(lambda: service.figure("service_running") == 2)

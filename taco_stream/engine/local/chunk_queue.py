@@ -81,8 +81,8 @@ class ChunkQueue:
     async def _take_from_others(self, worker: WorkerHandle) -> bool:
         """Asks for samples that wait for the slots of another, as many as this worker has room for.
 
-        Returns whether it had to wait, and all may be different now. Nobody is asked while an answer is out, which
-        would change how many there are to ask for.
+        Returns whether any were asked for. Nobody is asked while an answer is out, which would change how many there
+        are to ask for.
         """
         # One that is being replaced, or on trial, has none to give.
         able = [each for each in self._workers if each is not worker and not each.writing.locked() and not each.trials]
@@ -91,8 +91,7 @@ class ChunkQueue:
             return False
         async with holder.writing:
             # Half of what waits: some of it begins before the holder reads this, and cannot be given back then.
-            await holder.withdraw(self._spare(holder, worker))
-        return True
+            return await holder.withdraw(self._spare(holder, worker))
 
     def _spare(self, holder: WorkerHandle, worker: WorkerHandle) -> int:
         """How many samples one worker is to give to another."""

@@ -328,14 +328,15 @@ class WorkerHandle:
         for ticket, chunk in self.take_due():
             await self.send(Generate(ticket, chunk.rest(), chunk.arrived_at))
 
-    async def withdraw(self, count: int) -> None:
-        """Asks for the last `count` samples back, which are the least likely to have begun."""
+    async def withdraw(self, count: int) -> bool:
+        """Asks for the last `count` samples back, which are the least likely to have begun; whether there are any."""
         sent = [(ticket, chunk) for ticket, chunk in self.chunks.items() if ticket in self.sent]
         samples = [(ticket, index) for ticket, chunk in sent for index in chunk.rest().sample_indices]
         samples = samples[len(samples) - min(count, len(samples)) :]
         self.withdrawn.update(samples)
         for ticket in {ticket for ticket, _ in samples}:
             await self.send(Withdraw(ticket, tuple(index for each, index in samples if each == ticket)))
+        return bool(samples)
 
     async def send_drain(self) -> None:
         """Has the process answer the samples that are not decoding as cancelled, without further trials."""
