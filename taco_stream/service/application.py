@@ -18,8 +18,8 @@ import hmac
 import ipaddress
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -38,7 +38,7 @@ from taco_stream.service.dispatcher import Dispatcher, RefusedError, ServedEvalu
 from taco_stream.service.judge_request import JudgeReply, Submission, parse_request, reply_to
 from taco_stream.service.sandbox_fusion import PING_PATH, PONG
 from taco_stream.service.waiting_line import Ticket
-from taco_stream.service.wire import Result, WireRoute, Work
+from taco_stream.service.wire import JudgeWork, Result, WireRoute, Work
 from taco_stream.statistics import EvaluatorStatistics
 from taco_stream.types import Problem, Verdict
 
@@ -46,12 +46,18 @@ MAX_BODY_BYTES = 64 << 20
 """Tests of a problem can have tens of megabytes, and a list has a problem's tests with each of its items."""
 
 MAX_HELD_BODIES = 16
-"""How many bodies of the largest size may be held at once, or more that are smaller: this bounds the memory."""
+"""How many bodies of the largest size may be held at once, or more that are smaller, and as much again of tests that
+were compressed: this bounds the memory."""
 
-LARGE_BODY_BYTES = 1 << 18
-"""A larger body is parsed by a thread, so that the event loop goes on."""
+LARGE_BODY_BYTES = 1 << 13
+"""A larger body is parsed by a thread, so that the event loop goes on: finding the program in an answer that is made to
+be searched takes 7 µs a byte."""
+
+PARSED_AT_ONCE = 4
+"""Bodies that threads parse at once: each may take several times its size, and a compressed one much more."""
 
 TOO_LATE = "the work could not be done by its deadline"
+FULL_MEMORY = "the bodies of requests take too much memory already"
 ENDED = "the service ended before the work was done"
 ENDED_RETRY_SECONDS = 5
 """When to ask again after that: another service may be there by then."""
@@ -150,7 +156,8 @@ class Service:
         self._max_body_bytes = max_body_bytes
         self._token = token
         self._report = report
-        self._body_bytes = 0
+        self._body_bytes = self._work_bytes = 0
+        self._parsing = anyio.CapacityLimiter(PARSED_AT_ONCE)
         self._methods: dict[str, list[str]] = {}  # by path
 
     def app(self) -> Any:
@@ -206,7 +213,7 @@ class Service:
                 if max(size, declared) > self._max_body_bytes:
                     refusal = AnswerError(413, f"a body may have {self._max_body_bytes:,} bytes (--max-body)")
                 elif self._body_bytes > MAX_HELD_BODIES * self._max_body_bytes:
-                    refusal = AnswerError(503, "the bodies of requests take too much memory already", retry_seconds=5)
+                    refusal = AnswerError(503, FULL_MEMORY, retry_seconds=5)
                 if refusal is not None:
                     chunks.clear()
                     self._body_bytes -= size
@@ -222,7 +229,9 @@ class Service:
     async def _judge(self, exchange: Exchange, body: bytes) -> None:
         """Answers `/v1/judge`."""
         deadline = exchange.deadline(_read_seconds(exchange.request))
-        parsed = await _parse(body, lambda: parse_request(body, self._problems, self._settings))
+        # Each item has one of the two: a list that is too long is not made into objects first.
+        self._check_count(body.count(b'"program"') + body.count(b'"completion"') if body.lstrip()[:1] == b"[" else 1)
+        parsed = await self._parse(body, lambda: parse_request(body, self._problems, self._settings))
         count = sum(each.work is not None for each in parsed.submissions)
         self._check_count(count)
         with self._dispatcher.admitted(exchange.request.client, count, deadline=deadline) as tickets:
@@ -267,7 +276,7 @@ class Service:
         """The way to answer requests in another tool's format."""
 
         async def answer(exchange: Exchange, body: bytes) -> None:
-            asked = await _parse(body, lambda: route.parse(body), is_slow=route.is_slow)
+            asked = await self._parse(body, lambda: route.parse(body), is_slow=route.is_slow)
             for work in asked.work:
                 if work.limits is not None:
                     check_limits(work.limits)
@@ -275,9 +284,12 @@ class Service:
             deadline = exchange.deadline(asked.deadline_seconds)
             client = exchange.request.client
             try:
-                with self._dispatcher.admitted(
-                    client, len(asked.work), deadline=deadline, is_patient=route.is_patient
-                ) as tickets:
+                with (
+                    self._holding_work(asked.work, is_patient=route.is_patient),
+                    self._dispatcher.admitted(
+                        client, len(asked.work), deadline=deadline, is_patient=route.is_patient
+                    ) as tickets,
+                ):
                     results = await self._results(tickets, asked.work)
             except RefusedError as error:
                 if route.is_patient:
@@ -292,6 +304,24 @@ class Service:
             await exchange.respond(reply.body, reply.status)
 
         return answer
+
+    async def _parse(self, body: bytes, parse: Callable[[], T], *, is_slow: bool = False) -> T:
+        """Parses the body, in a thread if that may take long."""
+        if is_slow or len(body) > LARGE_BODY_BYTES:
+            return await to_thread.run_sync(parse, limiter=self._parsing)
+        return parse()
+
+    @contextmanager
+    def _holding_work(self, work: Sequence[Work], *, is_patient: bool) -> Iterator[None]:
+        """Counts the work as held: its tests may have been compressed. Raises `AnswerError` if it is too much."""
+        size = sum(map(_count_bytes, work))
+        if self._work_bytes + size > MAX_HELD_BODIES * self._max_body_bytes:
+            raise AnswerError(504 if is_patient else 503, FULL_MEMORY, retry_seconds=None if is_patient else 5)
+        self._work_bytes += size
+        try:
+            yield
+        finally:
+            self._work_bytes -= size
 
     async def _results(self, tickets: Sequence[Ticket], work: Sequence[Work]) -> list[Result] | None:
         """The results of all work, in its order; None if one has none."""
@@ -336,7 +366,7 @@ class Service:
     def _metrics(self, _: Request) -> Response:
         figures = ServiceFigures(
             service=self._dispatcher.statistics(),
-            service_body_bytes=self._body_bytes,
+            service_body_bytes=self._body_bytes + self._work_bytes,
             evaluator=self._evaluator.statistics(),
         )
         return Response(render("taco_stream", figures), headers={"Content-Type": CONTENT_TYPE})
@@ -404,9 +434,9 @@ def is_authorised(header: str, token: str) -> bool:
     return hmac.compare_digest(password, os.fsencode(token))
 
 
-async def _parse(body: bytes, parse: Callable[[], T], *, is_slow: bool = False) -> T:
-    """Parses the body, in a thread if that may take long."""
-    return await to_thread.run_sync(parse) if is_slow or len(body) > LARGE_BODY_BYTES else parse()
+def _count_bytes(work: Work) -> int:
+    """About what a program and its tests take in memory."""
+    return len(work.program) + len(work.problem.tests if isinstance(work, JudgeWork) else work.stdin)
 
 
 def _read_seconds(request: Request) -> float | None:

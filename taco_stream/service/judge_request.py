@@ -57,6 +57,11 @@ class JudgeItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     full_results: bool | None = None
     share_of_tests: bool = False
 
+    def __post_init__(self) -> None:
+        # While the list is read: a body of megabytes may have millions of empty items.
+        if (self.completion is None) == (self.program is None):
+            raise ValueError("there has to be a completion or a program, one of them")
+
 
 class Submission(NamedTuple):
     """One item, understood. `work` is None if the completion holds no program."""
@@ -143,8 +148,6 @@ def _read_submission(
         str(item.id).encode()  # it is sent back
     except UnicodeEncodeError as error:
         raise UsageError(f"a text beside the program is not Unicode: {error.reason}") from error
-    if (item.completion is None) == (item.program is None):
-        raise UsageError("there has to be a completion or a program, one of them")
     extraction, program = None, item.program
     if item.completion is not None:
         found = extract_chat(item.completion, entry_point=item.entry_point or problem.fn_name)

@@ -52,7 +52,8 @@ class Served:
         def parse(body: bytes) -> WireRequest:
             if not body.startswith(b"["):
                 raise UsageError("programs come as a list")
-            return WireRequest(tuple(map(judge_work, json.loads(body))), deadline_seconds)
+            programs = self.wire_programs.get(body.decode()) or json.loads(body)
+            return WireRequest(tuple(map(judge_work, programs)), deadline_seconds)
 
         def reply_statuses(_: WireRequest, results: Sequence[Result]) -> WireReply:
             return WireReply([result.status for result in results])
@@ -60,6 +61,7 @@ class Served:
         self.evaluator = FakeEvaluator(concurrency=concurrency, at_once=at_once, error=error)
         self.dispatcher = Dispatcher(self.evaluator, max_waiting=max_waiting, max_wait_seconds=60.0)
         self.reports: list[str] = []
+        self.wire_programs: dict[str, list[str]] = {}  # what short bodies stand for
         self.app = Service(
             self.evaluator,
             self.dispatcher,
@@ -138,7 +140,8 @@ async def test_a_deadline_is_a_positive_number(seconds: str) -> None:
 async def test_what_is_not_understood_is_refused_in_a_sentence() -> None:
     served = Served()
     answer = await post(served.app, "/v1/judge", {"problem_id": "sum"})
-    assert (answer.status, answer.json) == (400, {"detail": "there has to be a completion or a program, one of them"})
+    assert answer.status == 400
+    assert answer.json["detail"].endswith(": there has to be a completion or a program, one of them")
     answer = await post(served.app, "/impatient", {})
     assert (answer.status, answer.json) == (400, {"detail": "programs come as a list"})
     assert (await get(served.app, "/nothing")).status == 404
@@ -403,10 +406,32 @@ async def test_the_service_describes_itself_and_counts() -> None:
     assert "taco_stream_evaluator_judged 2.0" in lines
 
 
+@pytest.mark.parametrize(("path", "status"), [("/impatient", 503), ("/patient", 504)])
+async def test_no_more_work_is_held_than_there_is_memory_for(path: str, status: int) -> None:
+    """Of a request in another format: its tests may have been compressed, and its body small."""
+    served = Served(at_once=False, max_body_bytes=20)
+    large = "x" * (application.MAX_HELD_BODIES * 20 - 100)
+    held = asked(served.app, path)
+    served.wire_programs["[0]"] = [large]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(held.run, b"[0]")
+        await until(lambda: large in served.evaluator.running)
+        answer = await post(served.app, path, b"[0]")
+        assert (answer.status, answer.json) == (status, {"detail": application.FULL_MEMORY})
+        tasks.cancel_scope.cancel()
+    assert "taco_stream_service_body_bytes 0.0" in (await get(served.app, "/metrics")).body.decode().splitlines()
+
+
+async def test_a_list_that_is_too_long_is_not_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "parse_request", None)
+    answer = await post(Served(max_waiting=2).app, "/v1/judge", [ITEM] * 3)
+    assert answer.status == 413
+
+
 async def test_a_large_body_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed_in: list[str] = []
 
-    async def run_sync(parse: Callable[[], Any]) -> Any:
+    async def run_sync(parse: Callable[[], Any], *, limiter: anyio.CapacityLimiter) -> Any:
         parsed_in.append("a thread")
         return parse()
 
