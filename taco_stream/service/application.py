@@ -53,6 +53,9 @@ LARGE_BODY_BYTES = 1 << 13
 """A larger body is parsed by a thread, so that the event loop goes on: finding the program in an answer that is made to
 be searched takes 7 µs a byte."""
 
+MANY_ITEMS = 100_000
+"""Items of a list that take a tenth of a gigabyte."""
+
 PARSED_AT_ONCE = 4
 """Bodies that threads parse at once: each may take several times its size, and a compressed one much more."""
 
@@ -229,8 +232,9 @@ class Service:
     async def _judge(self, exchange: Exchange, body: bytes) -> None:
         """Answers `/v1/judge`."""
         deadline = exchange.deadline(_read_seconds(exchange.request))
-        # Each item has one of the two: a list that is too long is not made into objects first.
-        self._check_count(body.count(b'"program"') + body.count(b'"completion"') if body.lstrip()[:1] == b"[" else 1)
+        # Each item has one of the two, and a few texts may be the same: a list that is far too long is not read first.
+        if (count := body.count(b'"program"') + body.count(b'"completion"')) > MANY_ITEMS:
+            self._check_count(count)
         parsed = await self._parse(body, lambda: parse_request(body, self._problems, self._settings))
         count = sum(each.work is not None for each in parsed.submissions)
         self._check_count(count)

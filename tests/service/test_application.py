@@ -424,7 +424,8 @@ async def test_no_more_work_is_held_than_there_is_memory_for(path: str, status: 
 
 async def test_a_list_that_is_too_long_is_not_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "parse_request", None)
-    answer = await post(Served(max_waiting=2).app, "/v1/judge", [ITEM] * 3)
+    monkeypatch.setattr(application, "MANY_ITEMS", 3)
+    answer = await post(Served(max_waiting=2).app, "/v1/judge", [ITEM] * 4)
     assert answer.status == 413
 
 
