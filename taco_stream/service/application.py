@@ -54,7 +54,7 @@ LARGE_BODY_BYTES = 1 << 13
 be searched takes 7 µs a byte."""
 
 MANY_ITEMS = 100_000
-"""Items of a list that take a tenth of a gigabyte."""
+"""A list that names more programs is refused before it is read."""
 
 PARSED_AT_ONCE = 4
 """Bodies that threads parse at once: each may take several times its size, and a compressed one much more."""
